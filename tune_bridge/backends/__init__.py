@@ -1,0 +1,23 @@
+"""Places where sweeps live: the contract in `base`, one module per place, and `open_backend`."""
+
+from __future__ import annotations
+
+from tune_bridge.backends.base import Backend
+
+__all__ = ["Backend", "open_backend"]
+
+
+def open_backend(url: str | None = None) -> Backend:
+    """Opens the backend at a URL.
+
+    Args:
+        url: A SQLAlchemy URL (``sqlite:///path.db``), a path to a SQLite file, or None for the
+            environment's ``TUNE_BRIDGE_BACKEND``, else ``sweeps.db`` in ``TUNE_BRIDGE_HOME``, else in the
+            user's data folder.
+
+    Raises:
+        BackendError: It cannot be opened.
+    """
+    from tune_bridge.backends.local import LocalBackend
+
+    return LocalBackend.open(url)

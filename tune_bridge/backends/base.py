@@ -1,0 +1,332 @@
+"""The contract of a backend: the place where sweeps, runs and their histories live.
+
+There is one way to change anything: `Backend.apply`, a list of operations. That makes atomicity,
+durability and replay one promise each, stated here and tested by `tune_bridge.testing.backends`:
+
+* **Atomic.** All operations of one `apply` happen, in order, or none does.
+* **Durable.** When `apply` returns, the operations survive the end of this process.
+* **Idempotent.** Applying the same operations again (a replayed spool, a retried request) changes
+  nothing: what exists is not created twice, a row of the same run and step is replaced by itself, and
+  a run or sweep that has ended does not come back to life through an old state.
+* **Isolated.** What is returned is a copy; changing it changes nothing in the backend.
+* **Concurrent.** Several threads may use one backend object, and several processes one place.
+  A reader sees the operations of an `apply` together or not at all.
+* **Ordered.** Rows of a run come back by step, runs of a sweep by creation.
+
+States are W&B's: a sweep is pending, running, paused, finished, canceled, failed or crashed; a run is
+pending, running, finished, failed (its program did), killed (somebody stopped it) or crashed (it vanished).
+A run that the scheduler ended is finished, with `Run.stopped_early` set and the reason in `Run.message`.
+Times are seconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import abc
+import secrets
+import string
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "ENDED_RUN",
+    "ENDED_SWEEP",
+    "Backend",
+    "LogRows",
+    "Operation",
+    "PatchRun",
+    "PatchSweep",
+    "PutRun",
+    "PutSweep",
+    "Row",
+    "Run",
+    "RunState",
+    "Sweep",
+    "SweepState",
+    "new_id",
+]
+
+SweepState = Literal["pending", "running", "paused", "finished", "canceled", "failed", "crashed"]
+RunState = Literal["pending", "running", "finished", "failed", "killed", "crashed"]
+ENDED_SWEEP: frozenset[str] = frozenset({"finished", "canceled", "failed", "crashed"})
+ENDED_RUN: frozenset[str] = frozenset({"finished", "failed", "killed", "crashed"})
+
+_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def new_id() -> str:
+    """A fresh id as W&B makes them: eight lower-case letters and digits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(8))
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One sweep.
+
+    Attributes:
+        id: Eight lower-case letters and digits.
+        project: W&B's project.
+        entity: W&B's entity; "local" for the embedded backend.
+        name: Display name; the id when none was given.
+        state: See the module.
+        config: The sweep config, as `SweepConfig` would hold it.
+        created_at: When it was created.
+        updated_at: When it or one of its runs last changed.
+        ended_at: When it ended, or None.
+        message: Why it is in this state, for people.
+        meta: Free data of whoever made it (host, versions, ...).
+    """
+
+    id: str
+    project: str = "uncategorized"
+    entity: str = "local"
+    name: str = ""
+    state: SweepState = "running"
+    config: dict[str, Any] = {}
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    ended_at: float | None = None
+    message: str = ""
+    meta: dict[str, Any] = {}
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One run of a sweep.
+
+    Attributes:
+        id: Unique in the backend.
+        sweep_id: Its sweep.
+        name: Display name.
+        state: See the module.
+        config: Parameters, possibly nested.
+        summary: Last value of every logged key.
+        rows: Number of history rows.
+        created_at: When it was created.
+        started_at: When it first ran, or None.
+        ended_at: When it ended, or None.
+        updated_at: When it last changed or logged.
+        stopped_early: The scheduler ended it.
+        message: Why it is in this state, for people: exit code, traceback, rung.
+        exit_code: Of its program, or None.
+        meta: Free data of whoever made it (trial id, host, ...).
+    """
+
+    id: str
+    sweep_id: str
+    name: str = ""
+    state: RunState = "pending"
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    rows: int = 0
+    created_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+    updated_at: float = 0.0
+    stopped_early: bool = False
+    message: str = ""
+    exit_code: int | None = None
+    meta: dict[str, Any] = {}
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """One history row.
+
+    Attributes:
+        step: Counts from 0 within a run and never goes back.
+        time: When it was logged.
+        values: What was logged. NaN and infinities are kept as floats.
+    """
+
+    step: int
+    time: float
+    values: dict[str, Any]
+
+
+class PutSweep(msgspec.Struct, frozen=True, tag_field="op", tag="put_sweep"):
+    """Creates the sweep; nothing happens when one with its id exists."""
+
+    sweep: Sweep
+
+
+class PatchSweep(msgspec.Struct, frozen=True, tag_field="op", tag="patch_sweep"):
+    """Changes attributes of a sweep: name, state, config, ended_at, message, meta (merged).
+
+    A state change into an ended state sets ``ended_at`` to `time`. An ended sweep changes its state only
+    with ``reopen`` set.
+    """
+
+    id: str
+    changes: dict[str, Any]
+    time: float
+    reopen: bool = False
+
+
+class PutRun(msgspec.Struct, frozen=True, tag_field="op", tag="put_run"):
+    """Creates the run; nothing happens when one with its id exists."""
+
+    run: Run
+
+
+class PatchRun(msgspec.Struct, frozen=True, tag_field="op", tag="patch_run"):
+    """Changes attributes of a run: name, state, config, summary and meta (merged), stopped_early, ...
+
+    A state change to running sets ``started_at`` once, one into an ended state sets ``ended_at``, both to
+    `time`. An ended run changes its state only with ``reopen`` set (a restored trial).
+    """
+
+    id: str
+    changes: dict[str, Any]
+    time: float
+    reopen: bool = False
+
+
+class LogRows(msgspec.Struct, frozen=True, tag_field="op", tag="log_rows"):
+    """Adds history rows to a run and updates its summary; a row with a known step replaces the old one."""
+
+    run_id: str
+    rows: Sequence[Row]
+
+
+Operation = PutSweep | PatchSweep | PutRun | PatchRun | LogRows
+
+
+class Backend(abc.ABC):
+    """Where sweeps live. The module docstring is the contract.
+
+    Use as a context manager, or call `close`.
+    """
+
+    @abc.abstractmethod
+    def apply(self, operations: Iterable[Operation]) -> None:
+        """Applies operations in order, all or none; they are durable on return.
+
+        Raises:
+            NotFoundError: An operation names a sweep or run that does not exist.
+            BackendError: The place cannot be reached or written; nothing was applied.
+        """
+
+    @abc.abstractmethod
+    def sweep(self, sweep_id: str) -> Sweep:
+        """One sweep.
+
+        Raises:
+            NotFoundError: There is none with this id.
+        """
+
+    @abc.abstractmethod
+    def sweeps(
+        self, *, project: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[Sweep]:
+        """Sweeps, newest first, optionally of one project."""
+
+    @abc.abstractmethod
+    def run(self, run_id: str) -> Run:
+        """One run.
+
+        Raises:
+            NotFoundError: There is none with this id.
+        """
+
+    @abc.abstractmethod
+    def runs(
+        self,
+        sweep_id: str,
+        *,
+        states: Iterable[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Run]:
+        """Runs of a sweep in order of creation.
+
+        Raises:
+            NotFoundError: There is no such sweep.
+        """
+
+    @abc.abstractmethod
+    def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Number of runs by state, for each sweep that has runs."""
+
+    @abc.abstractmethod
+    def history(
+        self, run_id: str, *, keys: Iterable[str] | None = None, min_step: int = 0
+    ) -> list[Row]:
+        """Rows of a run from `min_step` on, by step; with `keys`, only rows holding one, cut to these.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+
+    @abc.abstractmethod
+    def histories(
+        self, sweep_id: str, key: str, *, max_points: int = 500
+    ) -> dict[str, list[tuple[int, float]]]:
+        """One metric of all runs of a sweep, for drawing.
+
+        Args:
+            sweep_id: The sweep.
+            key: The metric; values that are not numbers are left out.
+            max_points: Longer histories are thinned evenly; the last point is always kept.
+
+        Returns:
+            Run id -> (step, value) by step; runs without the metric are absent.
+        """
+
+    @abc.abstractmethod
+    def version(self, sweep_id: str | None = None) -> str:
+        """A text that changes whenever the sweep (or anything, for None) does; cheap, for polling."""
+
+    @abc.abstractmethod
+    def delete_sweep(self, sweep_id: str) -> None:
+        """Removes a sweep with its runs and rows; nothing happens when there is none."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Releases connections. Idempotent."""
+
+    def __enter__(self) -> Backend:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def create_sweep(
+        self,
+        config: Mapping[str, Any],
+        *,
+        project: str | None = None,
+        name: str | None = None,
+        state: SweepState = "running",
+        meta: Mapping[str, Any] | None = None,
+    ) -> Sweep:
+        """Creates a sweep with a fresh id.
+
+        Args:
+            config: The sweep config; ``project``, ``entity`` and ``name`` are defaults from it.
+            project: Overrides the config's; "uncategorized" without either, as W&B.
+            name: Overrides the config's; the id without either.
+            state: Its first state.
+            meta: Free data.
+        """
+        now, sweep_id = time.time(), new_id()
+        sweep = Sweep(
+            id=sweep_id,
+            project=project or config.get("project") or "uncategorized",
+            entity=config.get("entity") or "local",
+            name=name or config.get("name") or sweep_id,
+            state=state,
+            config=dict(config),
+            created_at=now,
+            updated_at=now,
+            meta=dict(meta or {}),
+        )
+        self.apply([PutSweep(sweep)])
+        return sweep
+
+    def update_sweep(self, sweep_id: str, *, reopen: bool = False, **changes: Any) -> None:
+        """Applies one `PatchSweep`, now."""
+        self.apply([PatchSweep(sweep_id, changes, time.time(), reopen)])
+
+    def update_run(self, run_id: str, *, reopen: bool = False, **changes: Any) -> None:
+        """Applies one `PatchRun`, now."""
+        self.apply([PatchRun(run_id, changes, time.time(), reopen)])

@@ -1,0 +1,202 @@
+"""Calls as values: what a notation that is a Python library says, without loading the library.
+
+`tune.uniform(0, 1)` and `HyperOptSearch(metric="loss")` are calls of named things with bound arguments.
+The recording twins (`tune_bridge.tune`, `tune_bridge.hyperopt`) make `Call` values; live objects of the
+real libraries are read back to the same values; writers make them, and `build` turns them into live
+objects while `source` turns them into a program. So each notation has one reader and one writer.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tune_bridge.errors import SpecError
+
+__all__ = ["Call", "Signature", "parse_signatures", "recorder"]
+
+
+class Signature:
+    """A callable of a library, known by name, place and parameters.
+
+    Args:
+        name: How people write it, dotted for a namespace: ``tune.uniform``, ``hp.choice``, ``ASHAScheduler``.
+        module: The module that it is imported from, or for a dotted name the module or object's module
+            that its first part is imported from (``from ray import tune``).
+        parameters: The text of a parameter list, as in a ``def``.
+    """
+
+    def __init__(self, name: str, module: str, parameters: str) -> None:
+        self.name = name
+        self.module = module
+        self.parameters = parameters
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """The parameters as `inspect` knows them."""
+        scope: dict[str, Any] = {}
+        exec(f"def f({self.parameters}): ...", {}, scope)  # noqa: S102 - our own table, never input
+        return inspect.signature(scope["f"])
+
+    @property
+    def root(self) -> str:
+        """What has to be imported from `module`."""
+        return self.name.split(".")[0]
+
+    def resolve(self) -> Any:
+        """The live callable.
+
+        Raises:
+            ImportError: The library is not installed.
+        """
+        target: Any = getattr(importlib.import_module(self.module), self.root, None)
+        if target is None:
+            target = importlib.import_module(f"{self.module}.{self.root}")
+        for part in self.name.split(".")[1:]:
+            target = getattr(target, part)
+        return target
+
+    def call(self, *args: Any, **kwargs: Any) -> Call:
+        """Records a call.
+
+        Raises:
+            TypeError: The arguments do not fit, with Python's own message.
+        """
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}() {error}") from None
+        return Call(self, dict(bound.arguments))
+
+    def __repr__(self) -> str:
+        return f"Signature({self.name}({self.parameters}))"
+
+
+class Call:
+    """One recorded call.
+
+    Attributes:
+        signature: What was called.
+        arguments: Bound arguments by parameter name, only those given; ``*args`` as a tuple, ``**kwargs``
+            as a dict under their own names.
+    """
+
+    __slots__ = ("arguments", "signature")
+
+    def __init__(self, signature: Signature, arguments: dict[str, Any]) -> None:
+        self.signature = signature
+        self.arguments = arguments
+
+    @property
+    def name(self) -> str:
+        """What was called: ``tune.uniform``."""
+        return self.signature.name
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An argument as given, or the default in the signature, or `default`."""
+        if name in self.arguments:
+            return self.arguments[name]
+        parameter = self.signature.signature.parameters.get(name)
+        if parameter is None or parameter.default is inspect.Parameter.empty:
+            return default
+        return parameter.default
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(self.argument_list(repr))})"
+
+    def argument_list(self, show: Callable[[Any], str]) -> Iterator[str]:
+        """The arguments as source text: positional while the signature asks for a value, then by name."""
+        positional = True
+        for name, parameter in self.signature.signature.parameters.items():
+            if name not in self.arguments:
+                positional = False
+                continue
+            value = self.arguments[name]
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                yield from (show(item) for item in value)
+            elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                yield from (f"{key}={show(item)}" for key, item in value.items())
+            elif (
+                positional
+                and parameter.default is inspect.Parameter.empty
+                and parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+            ):
+                yield show(value)
+            else:
+                yield f"{name}={show(value)}"
+
+
+def build(value: Any) -> Any:
+    """Turns calls into live objects, inside lists, tuples, dicts and arguments; the rest stays.
+
+    A `Call` object that occurs twice is built once, so that a shared node stays shared.
+
+    Raises:
+        ImportError: A library is not installed.
+    """
+    made: dict[int, Any] = {}
+
+    def make(item: Any) -> Any:
+        if isinstance(item, Call):
+            if id(item) not in made:
+                made[id(item)] = _invoke(item, make)
+            return made[id(item)]
+        if isinstance(item, dict):
+            return {key: make(entry) for key, entry in item.items()}
+        if isinstance(item, list):
+            return [make(entry) for entry in item]
+        if type(item) is tuple:
+            return tuple(make(entry) for entry in item)
+        return item
+
+    return make(value)
+
+
+def _invoke(call: Call, make: Callable[[Any], Any]) -> Any:
+    bound = call.signature.signature.bind_partial()
+    bound.arguments.update({name: make(value) for name, value in call.arguments.items()})
+    return call.signature.resolve()(*bound.args, **bound.kwargs)
+
+
+def parse_signatures(module: str, text: str, prefix: str = "") -> dict[str, Signature]:
+    """Reads a table of signatures, one ``name(parameters)`` per line.
+
+    Args:
+        module: Where the names (or, with `prefix`, the prefix) are imported from.
+        text: The lines; blank ones are skipped.
+        prefix: Put before each name, with a dot: "tune".
+
+    Returns:
+        Signature by full name.
+
+    Raises:
+        SpecError: A line has another form.
+    """
+    table: dict[str, Signature] = {}
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        name, bracket, rest = line.partition("(")
+        if not bracket or not rest.endswith(")"):
+            raise SpecError("a signature table line", found=line, expected="name(parameters)")
+        full = f"{prefix}.{name}" if prefix else name
+        table[full] = Signature(full, module, rest[:-1])
+    return table
+
+
+def recorder(signature: Signature, doc: str = "") -> Callable[..., Call]:
+    """A function that records calls of `signature`, with its name, parameters and `doc`."""
+
+    def record(*args: Any, **kwargs: Any) -> Call:
+        return signature.call(*args, **kwargs)
+
+    record.__name__ = record.__qualname__ = signature.name.split(".")[-1]
+    record.__doc__ = doc or f"Records a call of {signature.module}.{signature.name}."
+    record.__signature__ = signature.signature  # type: ignore[attr-defined]
+    return record
+
+
+def names(table: Mapping[str, Signature]) -> list[str]:
+    """The last parts of the names in a table."""
+    return [name.split(".")[-1] for name in table]

@@ -1,0 +1,1 @@
+"""Engines propose configurations and judge runs."""

@@ -1,0 +1,141 @@
+"""The experiment: a space and everything around it, as one immutable value.
+
+Counting follows Tune: `Experiment.num_samples` draws of the space, each of which runs the whole grid
+when the space has one. Names of searchers and schedulers are those of their home: Tune's class names,
+and W&B's ``bayes`` and ``hyperband``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from tune_bridge.space import Choice, Group, Parameter, leaves
+from tune_bridge.values import EMPTY, Frozen
+
+__all__ = [
+    "RANDOM",
+    "Algorithm",
+    "Experiment",
+    "Objective",
+]
+
+Goal = Literal["minimize", "maximize"]
+
+
+class Objective(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is optimised.
+
+    Attributes:
+        name: The metric's name, as reported.
+        goal: "minimize" or "maximize".
+        target: A value at which the sweep may end, or None.
+        options: Further keys of W&B's metric (impute, ...), kept as they are.
+    """
+
+    name: str
+    goal: Goal = "minimize"
+    target: float | None = None
+    options: Frozen = EMPTY
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Tune's word for the goal."""
+        return "min" if self.goal == "minimize" else "max"
+
+
+class Algorithm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A searcher or a scheduler: a class name and its arguments.
+
+    Arguments that the experiment itself holds (metric, mode, space, points_to_evaluate, seed) are
+    not repeated, and arguments at their default are left out, so that equal means equal.
+
+    Attributes:
+        kind: Tune's class name, or W&B's "bayes" or "hyperband".
+        args: Arguments by name.
+    """
+
+    kind: str
+    args: Frozen = EMPTY
+
+    @classmethod
+    def of(cls, kind: str, **args: Any) -> Algorithm:
+        """An algorithm with plain arguments."""
+        return cls(kind, Frozen(args))
+
+    def arg(self, name: str, default: Any = None) -> Any:
+        """One argument, or `default`."""
+        return self.args.value.get(name, default)
+
+
+RANDOM = Algorithm("BasicVariantGenerator")
+"""Random draws and grids: Tune's default searcher, W&B's methods random and grid."""
+
+
+class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A search to be run, in no notation.
+
+    Attributes:
+        space: What is searched, and constants.
+        program: The script that a run starts, or None.
+        trainable: A Python function or class as ``module:qualname``, or a name registered with Tune.
+        command: How the program is started, W&B's list with macros; None for the default.
+        objective: What is optimised, or None.
+        searcher: Who proposes; `RANDOM` by default.
+        scheduler: Who stops and pauses; None runs every trial to its end (Tune's FIFO).
+        num_samples: Draws of the space; None for no limit.
+        run_cap: A limit on the number of runs beside `num_samples` (W&B's, for grids); None for none.
+        stop: Tune's stop criteria: a trial ends when a named result reaches its value.
+        points: Configurations to try first, as (possibly nested) mappings.
+        seed: Seed of the searcher, or None.
+        max_concurrent: Trials at once, or None for no limit.
+        resources: Resources per trial, Tune's names (cpu, gpu, ...).
+        space_in: Where Tune was given the space: its ``config`` or the ``searcher``. Searchers convert
+            a config's domains in their own way, so that it is part of the meaning.
+        name: Name of the experiment or sweep.
+        description: Text for people.
+        project: W&B project.
+        entity: W&B entity.
+        extras: What was not understood, verbatim, by notation.
+    """
+
+    space: Group
+    program: str | None = None
+    trainable: str | None = None
+    command: tuple[str, ...] | None = None
+    objective: Objective | None = None
+    searcher: Algorithm = RANDOM
+    scheduler: Algorithm | None = None
+    num_samples: int | None = 1
+    run_cap: int | None = None
+    stop: Frozen = EMPTY
+    points: tuple[Frozen, ...] = ()
+    seed: int | None = None
+    max_concurrent: int | None = None
+    resources: Frozen = EMPTY
+    space_in: Literal["config", "searcher"] = "config"
+    name: str | None = None
+    description: str | None = None
+    project: str | None = None
+    entity: str | None = None
+    extras: Frozen = EMPTY
+
+    @property
+    def searched(self) -> dict[str, Parameter | Choice]:
+        """The searched leaves by dotted path, in order."""
+        return {
+            ".".join(path): node
+            for path, node in leaves(self.space)
+            if isinstance(node, Parameter | Choice)
+        }
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether the space has searched leaves and all of them are grids."""
+        nodes = self.searched.values()
+        return bool(nodes) and all(node.grid for node in nodes)
+
+    def replace(self, **changes: Any) -> Experiment:
+        """A copy with some attributes changed."""
+        return msgspec.structs.replace(self, **changes)

@@ -1,0 +1,1 @@
+"""HTTP over the local backend: dashboard and its JSON twins."""

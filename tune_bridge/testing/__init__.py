@@ -1,0 +1,1 @@
+"""Test verbs, strategies and conformance suites for new dialects and backends."""

@@ -1,0 +1,147 @@
+"""Immutable JSON-like values that remember their exact Python types.
+
+Constants, options and arguments travel through frozen trees, so they have to be hashable, and
+``1``, ``1.0`` and ``True`` have to stay apart (Python calls them equal). Tuples, NaN and infinities,
+which JSON cannot say, are kept by tags when a value is written as plain data.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from tune_bridge.errors import SpecError
+
+__all__ = ["Frozen", "decode", "encode"]
+
+_TUPLE, _FLOAT, _ITEMS = "$tuple", "$float", "$items"
+_TAGS = frozenset({_TUPLE, _FLOAT, _ITEMS})
+
+
+def encode(value: Any, path: str = "") -> Any:
+    """Turns a Python value into JSON data, with tags for what JSON cannot say.
+
+    Args:
+        value: None, bool, int, float, str, or lists, tuples and dicts of such; numpy scalars and
+            arrays are taken as the Python values they hold.
+        path: Where the value stands, for the error.
+
+    Returns:
+        Data that `json.dumps(..., allow_nan=False)` accepts and `decode` turns back.
+
+    Raises:
+        SpecError: The value holds an object that no file can hold.
+    """
+    if value is None or isinstance(value, str):
+        return str(value) if type(value) is not str and value is not None else value
+    if isinstance(value, bool):
+        return value
+    kind = type(value)
+    if kind is int:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else {_FLOAT: repr(value)}
+    if kind is list:
+        return [encode(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    if kind is tuple:
+        return {_TUPLE: [encode(item, f"{path}[{i}]") for i, item in enumerate(value)]}
+    if isinstance(value, dict):
+        if all(isinstance(key, str) for key in value) and not (
+            len(value) == 1 and next(iter(value)) in _TAGS
+        ):
+            return {
+                str(key): encode(item, f"{path}.{key}" if path else str(key))
+                for key, item in value.items()
+            }
+        return {_ITEMS: [[encode(k, path), encode(v, f"{path}.{k}")] for k, v in value.items()]}
+    for plain in (int, float):
+        if isinstance(value, plain):
+            return encode(plain(value), path)
+    if hasattr(value, "tolist") and type(value).__module__.split(".")[0] == "numpy":
+        return encode(value.tolist(), path)
+    raise SpecError(
+        "a value that a sweep cannot hold",
+        path=path,
+        found=f"{type(value).__module__}.{type(value).__qualname__} {_short(value)}",
+        expected="None, a bool, a number, a string, or lists and dicts of them",
+        hint="give its name or its settings as plain values and build the object in the program",
+    )
+
+
+def decode(data: Any) -> Any:
+    """The inverse of `encode`."""
+    if isinstance(data, list):
+        return [decode(item) for item in data]
+    if isinstance(data, dict):
+        if len(data) == 1:
+            ((tag, content),) = data.items()
+            if tag == _TUPLE:
+                return tuple(decode(item) for item in content)
+            if tag == _FLOAT:
+                return float(content)
+            if tag == _ITEMS:
+                return {decode(key): decode(item) for key, item in content}
+        return {key: decode(item) for key, item in data.items()}
+    return data
+
+
+def _short(value: object, width: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+class Frozen:
+    """An immutable, hashable value: equal when equal in type and content, whatever the key order.
+
+    Args:
+        value: What `encode` accepts.
+        path: Where it stands, for the error.
+
+    Raises:
+        SpecError: The value cannot be written to a file.
+    """
+
+    __slots__ = ("_key", "_text")
+
+    def __init__(self, value: Any, path: str = "") -> None:
+        data = encode(value, path)
+        self._text = json.dumps(data, allow_nan=False)
+        self._key = (
+            json.dumps(data, sort_keys=True, allow_nan=False)
+            if isinstance(data, dict | list)
+            else self._text
+        )
+
+    @property
+    def value(self) -> Any:
+        """A fresh copy of the Python value."""
+        return decode(json.loads(self._text))
+
+    @property
+    def data(self) -> Any:
+        """The value as plain JSON data, tagged where JSON falls short."""
+        return json.loads(self._text)
+
+    @classmethod
+    def from_data(cls, data: Any) -> Frozen:
+        """The value that `data` wrote."""
+        return cls(decode(data))
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Frozen) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"Frozen({self.value!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Frozen, (self.value,))
+
+
+EMPTY = Frozen({})
