@@ -94,7 +94,7 @@ class SpecError(InputError):
 
 
 class UnsupportedError(InputError):
-    """The target notation (or this version) cannot say something: change it, or choose another target."""
+    """The target cannot say something: change it, or choose another target."""
 
 
 class NotFoundError(InputError):
@@ -112,8 +112,7 @@ class MissingExtraError(TuneBridgeError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs {package}, which is not installed: "
-            f"pip install 'tune-bridge[{extra}]'"
+            f"{purpose} needs {package}, which is not installed: pip install 'tune-bridge[{extra}]'"
         )
         self.package = package
         self.extra = extra

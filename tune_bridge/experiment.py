@@ -1,8 +1,8 @@
 """The experiment: a space and everything around it, as one immutable value.
 
-Counting follows Tune: `Experiment.num_samples` draws of the space, each of which runs the whole grid
-when the space has one. Names of searchers and schedulers are those of their home: Tune's class names,
-and W&B's ``bayes`` and ``hyperband``.
+Counting follows Tune: `Experiment.num_samples` draws of the space, each of which runs the whole
+grid when the space has one. Names of searchers and schedulers are those of their home: Tune's class
+names, and W&B's ``bayes`` and ``hyperband``.
 """
 
 from __future__ import annotations
@@ -79,20 +79,22 @@ class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         space: What is searched, and constants.
         program: The script that a run starts, or None.
-        trainable: A Python function or class as ``module:qualname``, or a name registered with Tune.
+        trainable: A Python function or class as ``module:qualname``, or a name registered with
+            Tune.
         command: How the program is started, W&B's list with macros; None for the default.
         objective: What is optimised, or None.
         searcher: Who proposes; `RANDOM` by default.
         scheduler: Who stops and pauses; None runs every trial to its end (Tune's FIFO).
         num_samples: Draws of the space; None for no limit.
-        run_cap: A limit on the number of runs beside `num_samples` (W&B's, for grids); None for none.
+        run_cap: A limit on the number of runs beside `num_samples` (W&B's, for grids); None for
+            none.
         stop: Tune's stop criteria: a trial ends when a named result reaches its value.
         points: Configurations to try first, as (possibly nested) mappings.
         seed: Seed of the searcher, or None.
         max_concurrent: Trials at once, or None for no limit.
         resources: Resources per trial, Tune's names (cpu, gpu, ...).
-        space_in: Where Tune was given the space: its ``config`` or the ``searcher``. Searchers convert
-            a config's domains in their own way, so that it is part of the meaning.
+        space_in: Where Tune was given the space: its ``config`` or the ``searcher``. Searchers
+            convert a config's domains in their own way, so that it is part of the meaning.
         name: Name of the experiment or sweep.
         description: Text for people.
         project: W&B project.

@@ -1,8 +1,9 @@
 """The laws that distributions stand for: quantile functions, probabilities, sampling.
 
 Sources of the formulas: HyperOpt's ``pyll.stochastic`` (``round(draw / q) * q``), Ray Tune 2.60's
-``tune.search.sample`` (integers are grid indices, log integers are floored), W&B's ``sweeps.params``
-(``ppf`` of a uniform draw). Rounding is half to even everywhere, and nothing is clipped.
+``tune.search.sample`` (integers are grid indices, log integers are floored), W&B's
+``sweeps.params`` (``ppf`` of a uniform draw). Rounding is half to even everywhere, and nothing is
+clipped.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Any
 from tune_bridge.errors import MissingExtraError
 from tune_bridge.space import (
     Beta,
-    Choice,
     Constant,
     Distribution,
     Group,
@@ -28,7 +28,7 @@ from tune_bridge.space import (
     Uniform,
 )
 
-__all__ = ["cell_probabilities", "cdf", "log_integer_weights", "ppf", "sample", "total_variation"]
+__all__ = ["cdf", "cell_probabilities", "log_integer_weights", "ppf", "sample", "total_variation"]
 
 _STANDARD = NormalDist()
 

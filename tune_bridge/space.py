@@ -1,7 +1,7 @@
 """The search space: one immutable tree that every notation is read into and written from.
 
-A `Group` names its children; a child is a `Constant`, a `Parameter` (a number with a distribution), a
-`Choice` (options, weighted or not) or another `Group`. Scale and quantum are attributes of a
+A `Group` names its children; a child is a `Constant`, a `Parameter` (a number with a distribution),
+a `Choice` (options, weighted or not) or another `Group`. Scale and quantum are attributes of a
 distribution, not classes of their own. Nothing here knows a notation, imports a heavy package or
 does I/O; the laws that these distributions stand for are in `tune_bridge.laws`.
 """
@@ -93,8 +93,9 @@ class Uniform(_Distribution, frozen=True, tag="uniform"):
     """Uniform between two bounds on some scale, optionally rounded to multiples of `q`.
 
     A draw is ``u``, uniform on the transformed bounds, transformed back, then
-    ``round_half_even(x / q) * q`` without clipping, as HyperOpt, Ray Tune (floats) and W&B do: the end
-    cells weigh half when the bounds are multiples of `q`, and values may leave the bounds when not.
+    ``round_half_even(x / q) * q`` without clipping, as HyperOpt, Ray Tune (floats) and W&B do: the
+    end cells weigh half when the bounds are multiples of `q`, and values may leave the bounds when
+    not.
 
     Attributes:
         low: Lower bound; for `exponents` its natural logarithm.
@@ -106,7 +107,8 @@ class Uniform(_Distribution, frozen=True, tag="uniform"):
         exponents: The bounds are natural logarithms (HyperOpt's loguniform, W&B's log_uniform).
 
     Raises:
-        SpecError: A bound is no finite number, ``low >= high``, a log scale with ``low <= 0``, ``q <= 0``.
+        SpecError: A bound is no finite number, ``low >= high``, a log scale with ``low <= 0``, ``q
+            <= 0``.
     """
 
     low: float
@@ -147,8 +149,8 @@ class Integers(_Distribution, frozen=True, tag="integers"):
         low: First value, a multiple of `step`.
         high: Last value, a multiple of `step`, at least `low`.
         step: Distance of neighbours, at least 1.
-        log: Weight of ``k = value / step`` is ``ln((k + 1) / k)``, the law of flooring a log-uniform
-            draw (Ray Tune's lograndint); otherwise all values are equally likely.
+        log: Weight of ``k = value / step`` is ``ln((k + 1) / k)``, the law of flooring a
+            log-uniform draw (Ray Tune's lograndint); otherwise all values are equally likely.
 
     Raises:
         SpecError: Not integers, ``low > high``, not multiples of `step`, or log with ``low <= 0``.
@@ -250,15 +252,14 @@ class Constant(msgspec.Struct, frozen=True, tag_field="node", tag="constant"):
         return self.frozen.value
 
 
-class Parameter(
-    msgspec.Struct, frozen=True, tag_field="node", tag="parameter", omit_defaults=True
-):
+class Parameter(msgspec.Struct, frozen=True, tag_field="node", tag="parameter", omit_defaults=True):
     """A searched number.
 
     Attributes:
         distribution: Its law.
         label: HyperOpt's label where it differs from the dotted path; None otherwise.
-        grid: Every value is tried, instead of sampled ones (W&B's grid over int_uniform, q_uniform).
+        grid: Every value is tried, instead of sampled ones (W&B's grid over int_uniform,
+            q_uniform).
     """
 
     distribution: Distribution

@@ -1,8 +1,8 @@
 """Immutable JSON-like values that remember their exact Python types.
 
 Constants, options and arguments travel through frozen trees, so they have to be hashable, and
-``1``, ``1.0`` and ``True`` have to stay apart (Python calls them equal). Tuples, NaN and infinities,
-which JSON cannot say, are kept by tags when a value is written as plain data.
+``1``, ``1.0`` and ``True`` have to stay apart (Python calls them equal). Tuples, NaN and
+infinities, which JSON cannot say, are kept by tags when a value is written as plain data.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ def open_backend(url: str | None = None) -> Backend:
 
     Args:
         url: A SQLAlchemy URL (``sqlite:///path.db``), a path to a SQLite file, or None for the
-            environment's ``TUNE_BRIDGE_BACKEND``, else ``sweeps.db`` in ``TUNE_BRIDGE_HOME``, else in the
-            user's data folder.
+            environment's ``TUNE_BRIDGE_BACKEND``, else ``sweeps.db`` in ``TUNE_BRIDGE_HOME``, else
+            in the user's data folder.
 
     Raises:
         BackendError: It cannot be opened.

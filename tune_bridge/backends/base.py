@@ -6,17 +6,17 @@ durability and replay one promise each, stated here and tested by `tune_bridge.t
 * **Atomic.** All operations of one `apply` happen, in order, or none does.
 * **Durable.** When `apply` returns, the operations survive the end of this process.
 * **Idempotent.** Applying the same operations again (a replayed spool, a retried request) changes
-  nothing: what exists is not created twice, a row of the same run and step is replaced by itself, and
-  a run or sweep that has ended does not come back to life through an old state.
+  nothing: what exists is not created twice, a row of the same run and step is replaced by itself,
+  and a run or sweep that has ended does not come back to life through an old state.
 * **Isolated.** What is returned is a copy; changing it changes nothing in the backend.
 * **Concurrent.** Several threads may use one backend object, and several processes one place.
   A reader sees the operations of an `apply` together or not at all.
 * **Ordered.** Rows of a run come back by step, runs of a sweep by creation.
 
-States are W&B's: a sweep is pending, running, paused, finished, canceled, failed or crashed; a run is
-pending, running, finished, failed (its program did), killed (somebody stopped it) or crashed (it vanished).
-A run that the scheduler ended is finished, with `Run.stopped_early` set and the reason in `Run.message`.
-Times are seconds since the epoch, UTC.
+States are W&B's: a sweep is pending, running, paused, finished, canceled, failed or crashed; a run
+is pending, running, finished, failed (its program did), killed (somebody stopped it) or crashed (it
+vanished). A run that the scheduler ended is finished, with `Run.stopped_early` set and the reason
+in `Run.message`. Times are seconds since the epoch, UTC.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ class PutSweep(msgspec.Struct, frozen=True, tag_field="op", tag="put_sweep"):
 class PatchSweep(msgspec.Struct, frozen=True, tag_field="op", tag="patch_sweep"):
     """Changes attributes of a sweep: name, state, config, ended_at, message, meta (merged).
 
-    A state change into an ended state sets ``ended_at`` to `time`. An ended sweep changes its state only
-    with ``reopen`` set.
+    A state change into an ended state sets ``ended_at`` to `time`. An ended sweep changes its state
+    only with ``reopen`` set.
     """
 
     id: str
@@ -169,10 +169,10 @@ class PutRun(msgspec.Struct, frozen=True, tag_field="op", tag="put_run"):
 
 
 class PatchRun(msgspec.Struct, frozen=True, tag_field="op", tag="patch_run"):
-    """Changes attributes of a run: name, state, config, summary and meta (merged), stopped_early, ...
+    """Changes attributes of a run; summary and meta are merged into what is there.
 
-    A state change to running sets ``started_at`` once, one into an ended state sets ``ended_at``, both to
-    `time`. An ended run changes its state only with ``reopen`` set (a restored trial).
+    A state change to running sets ``started_at`` once, one into an ended state sets ``ended_at``,
+    both to `time`. An ended run changes its state only with ``reopen`` set (a restored trial).
     """
 
     id: str
@@ -182,7 +182,7 @@ class PatchRun(msgspec.Struct, frozen=True, tag_field="op", tag="patch_run"):
 
 
 class LogRows(msgspec.Struct, frozen=True, tag_field="op", tag="log_rows"):
-    """Adds history rows to a run and updates its summary; a row with a known step replaces the old one."""
+    """Adds history rows to a run and updates its summary; a known step is replaced."""
 
     run_id: str
     rows: Sequence[Row]
@@ -251,7 +251,9 @@ class Backend(abc.ABC):
     def history(
         self, run_id: str, *, keys: Iterable[str] | None = None, min_step: int = 0
     ) -> list[Row]:
-        """Rows of a run from `min_step` on, by step; with `keys`, only rows holding one, cut to these.
+        """Rows of a run from `min_step` on, by step; with `keys`, cut to these.
+
+        Rows that hold none of the keys are left out.
 
         Raises:
             NotFoundError: There is no such run.
@@ -274,7 +276,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def version(self, sweep_id: str | None = None) -> str:
-        """A text that changes whenever the sweep (or anything, for None) does; cheap, for polling."""
+        """A text that changes when the sweep (or anything, for None) does; cheap."""
 
     @abc.abstractmethod
     def delete_sweep(self, sweep_id: str) -> None:
@@ -284,7 +286,7 @@ class Backend(abc.ABC):
     def close(self) -> None:
         """Releases connections. Idempotent."""
 
-    def __enter__(self) -> Backend:
+    def __enter__(self) -> Backend:  # noqa: PYI034 - Self needs Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -41,10 +41,10 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="tune-bridge")
 def cli() -> None:
-    """The bridge between Ray Tune and W&B Sweeps.
+    r"""The bridge between Ray Tune and W&B Sweeps.
 
-    Translate a Tune experiment or a HyperOpt space into a sweep and back, see what each side makes of
-    it, run it on Ray and watch it in a dashboard - with no account and no internet.
+    Translate a Tune experiment or a HyperOpt space into a sweep and back, see what each side makes
+    of it, run it on Ray and watch it in a dashboard - with no account and no internet.
 
     \b
       tune-bridge convert experiment.py -o sweep.yaml

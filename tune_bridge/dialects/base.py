@@ -1,8 +1,8 @@
 """What a dialect is: a reader, a writer and a name, found through one registry.
 
 A dialect turns one outside notation into an `Experiment` and back. Readers and writers return a
-`Translation`: the result and the notes. Third parties register a dialect through the entry point group
-``tune_bridge.dialects``.
+`Translation`: the result and the notes. Third parties register a dialect through the entry point
+group ``tune_bridge.dialects``.
 """
 
 from __future__ import annotations

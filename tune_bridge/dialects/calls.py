@@ -1,9 +1,10 @@
 """Calls as values: what a notation that is a Python library says, without loading the library.
 
-`tune.uniform(0, 1)` and `HyperOptSearch(metric="loss")` are calls of named things with bound arguments.
-The recording twins (`tune_bridge.tune`, `tune_bridge.hyperopt`) make `Call` values; live objects of the
-real libraries are read back to the same values; writers make them, and `build` turns them into live
-objects while `source` turns them into a program. So each notation has one reader and one writer.
+`tune.uniform(0, 1)` and `HyperOptSearch(metric="loss")` are calls of named things with bound
+arguments. The recording twins (`tune_bridge.tune`, `tune_bridge.hyperopt`) make `Call` values; live
+objects of the real libraries are read back to the same values; writers make them, and `build` turns
+them into live objects while `source` turns them into a program. So each notation has one reader and
+one writer.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ class Signature:
     """A callable of a library, known by name, place and parameters.
 
     Args:
-        name: How people write it, dotted for a namespace: ``tune.uniform``, ``hp.choice``, ``ASHAScheduler``.
-        module: The module that it is imported from, or for a dotted name the module or object's module
-            that its first part is imported from (``from ray import tune``).
+        name: How people write it, dotted for a namespace: ``tune.uniform``, ``hp.choice``,
+            ``ASHAScheduler``.
+        module: The module that it is imported from, or for a dotted name the module or object's
+            module that its first part is imported from (``from ray import tune``).
         parameters: The text of a parameter list, as in a ``def``.
     """
 
@@ -80,8 +82,8 @@ class Call:
 
     Attributes:
         signature: What was called.
-        arguments: Bound arguments by parameter name, only those given; ``*args`` as a tuple, ``**kwargs``
-            as a dict under their own names.
+        arguments: Bound arguments by parameter name, only those given; ``*args`` as a tuple,
+            ``**kwargs`` as a dict under their own names.
     """
 
     __slots__ = ("arguments", "signature")
@@ -108,7 +110,7 @@ class Call:
         return f"{self.name}({', '.join(self.argument_list(repr))})"
 
     def argument_list(self, show: Callable[[Any], str]) -> Iterator[str]:
-        """The arguments as source text: positional while the signature asks for a value, then by name."""
+        """The arguments as source text: required ones by position, then by name."""
         positional = True
         for name, parameter in self.signature.signature.parameters.items():
             if name not in self.arguments:

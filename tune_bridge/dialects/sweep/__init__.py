@@ -1,0 +1,84 @@
+"""W&B's sweep config: YAML files and the dicts that `wandb.sweep` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tune_bridge.dialects.base import Dialect, Translation
+from tune_bridge.dialects.sweep import yaml_file
+from tune_bridge.dialects.sweep.carry import apply_carry, make_carry
+from tune_bridge.dialects.sweep.distributions import write_parameter
+from tune_bridge.dialects.sweep.keys import read_native, write_native
+from tune_bridge.errors import InputError, SpecError
+from tune_bridge.experiment import Experiment
+from tune_bridge.notes import Notes
+
+__all__ = ["SweepDialect"]
+
+
+class SweepDialect(Dialect):
+    """Reads and writes sweep configs, the carry included."""
+
+    name = "sweep"
+    suffixes = (".yaml", ".yml")
+
+    def read(self, source: Any, notes: Notes | None = None) -> Translation[Experiment]:
+        """Reads a sweep config.
+
+        Args:
+            source: A mapping, or a parsed `yaml_file.Document`, whose places errors then name.
+            notes: Notes to add to.
+
+        Raises:
+            SpecError: Something is malformed.
+        """
+        notes = Notes() if notes is None else notes
+        if isinstance(source, yaml_file.Document):
+            try:
+                return self.read(_mapping(source.data), notes)
+            except InputError as error:
+                raise error.at(source.source, *source.place(error.path)) from None
+        config = _mapping(source)
+        native = read_native(config, notes)
+        controller = config.get("controller")
+        if not isinstance(controller, Mapping) or "tune" not in controller:
+            return Translation(native, notes)
+        experiment = apply_carry(
+            controller["tune"],
+            native,
+            config,
+            write_native=lambda changed: write_native(changed, Notes()),
+            write_node=lambda node, path: write_parameter(node, path, Notes()),
+            notes=notes,
+        )
+        return Translation(experiment, notes)
+
+    def write(self, experiment: Experiment) -> Translation[dict[str, Any]]:
+        """Writes a sweep config: native keys, and the carry for what they leave out.
+
+        Raises:
+            SpecError: W&B forbids something that the experiment has.
+            UnsupportedError: There is no sweep near it.
+        """
+        notes = Notes()
+        config = write_native(experiment, notes)
+        carry = make_carry(experiment, read_native(config, Notes()))
+        if carry:
+            config["controller"] = {"type": "cloud", **config.get("controller", {}), "tune": carry}
+        return Translation(config, notes)
+
+    def source(self, experiment: Experiment) -> Translation[str]:
+        """Writes the text of a sweep file."""
+        written = self.write(experiment)
+        return Translation(yaml_file.dump(written.value), written.notes)
+
+
+def _mapping(data: Any) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise SpecError(
+            "not a sweep",
+            found="nothing" if data is None else f"a {type(data).__name__}",
+            expected="a mapping with method and parameters",
+        )
+    return data
