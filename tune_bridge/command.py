@@ -1,8 +1,9 @@
 """How a sweep starts its program: the ``command`` list and its macros, as W&B's agent expands them.
 
-A list item that is exactly ``${name}`` becomes any number of arguments; unknown names vanish. Inside an
-item only ``${envvar:NAME}`` is replaced. No shell is involved, so nothing has to be quoted. The rules are
-those of wandb's ``create_sweep_command`` and ``create_sweep_command_args``, macro by macro.
+A list item that is exactly ``${name}`` becomes any number of arguments; unknown names vanish.
+Inside an item only ``${envvar:NAME}`` is replaced. No shell is involved, so nothing has to be
+quoted. The rules are those of wandb's ``create_sweep_command`` and ``create_sweep_command_args``,
+macro by macro.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Start(NamedTuple):
     """What macros are expanded from.
 
     Attributes:
-        config: Parameters by name, in the order in which they become arguments. Nested groups stay one
-            argument each, as W&B passes them.
+        config: Parameters by name, in the order in which they become arguments. A nested group stays
+            one argument, as W&B passes it.
         program: The program, or None.
         interpreter: What ``${interpreter}`` stands for.
         config_file: Where the JSON of ``${args_json_file}`` stands, or None.
@@ -40,7 +41,7 @@ class Start(NamedTuple):
 
 
 def json_arguments(config: Mapping[str, Any]) -> str:
-    """The parameters as one JSON object, as ``${args_json}`` and the file of ``${args_json_file}`` hold it."""
+    """The parameters as the JSON object that ``${args_json}`` and ``${args_json_file}`` give."""
     return json.dumps(dict(config))
 
 
@@ -93,8 +94,8 @@ def expand(
     """The argument list that starts a program.
 
     Args:
-        command: The sweep's ``command``; None or an empty one for `DEFAULT_COMMAND`. Items that are no
-            strings are written as `str` does.
+        command: The sweep's ``command``; None or an empty one for `DEFAULT_COMMAND`. Items that are
+            no strings are written as `str` does.
         start: The run's parameters and surroundings.
         environ: Where ``${envvar:NAME}`` is looked up; this process's environment by default. An
             undefined variable becomes its name, as in W&B.
