@@ -133,7 +133,7 @@ def _check_depth(text: str | bytes, source: str) -> None:
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str | bytes, source: str) -> SpecError:
-    mark = error.problem_mark or error.context_mark
+    mark: Any = error.problem_mark or error.context_mark
     problem = (error.problem or "cannot be parsed").strip()
     hint = error.context or ""
     if "\\t" in problem or "tab" in problem or "'\\t'" in problem:

@@ -1,0 +1,91 @@
+"""Where an experiment comes from: a sweep file, or a Python file that builds one.
+
+A Python file is executed in a child process, as ``python FILE`` would, and what it builds is taken
+from
+there: a `SweepConfig`, a ``Tuner`` (Ray's own or the recording one). A call of Ray's own
+    ``tune.run`` or
+``Tuner.fit`` is taken instead of being run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tune_bridge.errors import InputError, NotFoundError, SpecError
+from tune_bridge.notes import Level, Note, Notes
+from tune_bridge.sweep_config import SweepConfig
+
+__all__ = ["TIMEOUT", "load_source"]
+
+TIMEOUT = 60.0
+"""Seconds that a Python file may take to build its experiment."""
+
+_PYTHON = (".py",)
+_YAML = (".yaml", ".yml", ".json")
+
+
+def load_source(
+    path: str | os.PathLike[str], *, name: str | None = None, timeout: float = TIMEOUT
+) -> SweepConfig:
+    """Loads a sweep from a YAML file, or from a Python file by executing it in a child process.
+
+    Args:
+        path: The file; its ending says what it is.
+        name: For a Python file that builds several experiments, the variable that is meant.
+        timeout: Seconds that a Python file may take.
+
+    Raises:
+        NotFoundError: There is no such file.
+        InputError: It is neither, or it builds no experiment or several.
+        SpecError: It is malformed.
+    """
+    source = Path(path)
+    suffix = source.suffix.lower()
+    if suffix in _YAML:
+        return SweepConfig.load(source)
+    if suffix not in _PYTHON:
+        raise InputError(
+            "cannot tell what this file is",
+            source=os.fspath(path),
+            found=f"the ending {suffix!r}" if suffix else "no ending",
+            expected=".yaml, .yml, .json or .py",
+        )
+    if not source.is_file():
+        raise NotFoundError("no such file", source=os.fspath(path))
+    return _execute(source, name, timeout)
+
+
+def _execute(source: Path, name: str | None, timeout: float) -> SweepConfig:
+    with tempfile.TemporaryDirectory(prefix="tune-bridge-") as folder:
+        answer = Path(folder) / "answer.json"
+        command = [sys.executable, "-m", "tune_bridge.cli.capture", str(source), str(answer)]
+        if name:
+            command.append(name)
+        try:
+            # What the file prints belongs to the user, but not among our output.
+            subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), timeout=timeout
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError(
+                f"still running after {timeout:g} seconds",
+                source=str(source),
+                hint="build the experiment without training, or give --timeout",
+            ) from None
+        try:
+            data: dict[str, Any] = json.loads(answer.read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            raise InputError(
+                "ended the interpreter before it built an experiment", source=str(source)
+            ) from None
+    if "error" in data:
+        raise SpecError(**data["error"])
+    config = SweepConfig(data["config"])
+    config._notes = Notes(Note(Level[note.pop("level").upper()], **note) for note in data["notes"])
+    return config
