@@ -1,0 +1,1 @@
+"""Alembic's scripts for the local backend; `LocalBackend.open` runs them when they are needed."""
