@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 10)
@@ -30,7 +31,7 @@ Debian and Ubuntu keep it in a package of its own; install it and run make again
 """
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Ends with one message and exit code 1."""
     sys.exit(f"\nerror: {message.rstrip()}")
 
@@ -55,7 +56,7 @@ def create(venv: Path) -> Path:
     else:
         major, minor = sys.version_info[:2]
         fail(NO_ENSUREPIP.format(python=sys.executable, major=major, minor=minor))
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         fail(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return python
@@ -63,7 +64,8 @@ def create(venv: Path) -> Path:
 
 def works(python: Path, code: str) -> bool:
     """Whether `code` runs under `python`."""
-    return subprocess.run([str(python), "-c", code], capture_output=True).returncode == 0
+    done = subprocess.run([str(python), "-c", code], check=False, capture_output=True)
+    return done.returncode == 0
 
 
 def pip_install(python: Path, log: Path, arguments: list[str]) -> None:

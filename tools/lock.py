@@ -1,7 +1,7 @@
 """Writes constraints.txt: one exact version of everything, for every supported Python.
 
-Each interpreter resolves the project with all its extras and groups (``pip install --dry-run``), and
-the answers are merged into one file. Where they differ, markers say which version is for whom.
+Each interpreter resolves the project with all its extras and groups (``pip install --dry-run``),
+and the answers are merged into one file. Where they differ, markers say which version is for whom.
 The file holds names and versions only: it means the same on every package index.
 
     python tools/lock.py python3.10 python3.11 python3.12 python3.13
@@ -74,7 +74,9 @@ def merge(resolved: dict[tuple[int, int], dict[str, str]]) -> list[str]:
 def main() -> None:
     """Resolves with each interpreter that is named and writes the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("pythons", nargs="+", metavar="PYTHON", help="an interpreter, 3.10 or newer")
+    parser.add_argument(
+        "pythons", nargs="+", metavar="PYTHON", help="an interpreter, 3.10 or newer"
+    )
     resolved = {}
     for python in parser.parse_args().pythons:
         version = version_of(python)

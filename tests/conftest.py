@@ -1,0 +1,76 @@
+"""What all tests share: a home of their own, seeds that are shown, a word on what was skipped."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.programs import PROGRAMS, required
+
+hypothesis.settings.register_profile("dev", deadline=None, print_blob=True, max_examples=100)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+SEED = int(os.environ.setdefault("TUNE_BRIDGE_TEST_SEED", str(random.randrange(2**32))))
+"""Set in the environment so that the workers of pytest-xdist have the same one."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keeps the tests away from the sweeps of the person who runs them."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUNE_BRIDGE_HOME", str(home))
+        yield home
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from the seed in the header, whatever ran before it."""
+    random.seed(SEED)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Says how to have the same random numbers again."""
+    profile = hypothesis.settings.get_current_profile_name()
+    shown = config.getoption("hypothesis_seed", None)
+    chosen = "" if shown is None else f", --hypothesis-seed={shown}"
+    return f"random: TUNE_BRIDGE_TEST_SEED={SEED}, hypothesis profile {profile}{chosen}"
+
+
+def _missing_programs(reporter: pytest.TerminalReporter) -> Counter[str]:
+    """How many tests were skipped for want of which program."""
+    missing: Counter[str] = Counter()
+    for report in reporter.stats.get("skipped", ()):
+        reason = str(report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr)
+        for name in PROGRAMS:
+            if name in reason.lower():
+                missing[name] += 1
+                break
+    return missing
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for all tests that were skipped for a program, with the command that installs it."""
+    missing = _missing_programs(terminalreporter)
+    if not missing:
+        return
+    counts = ", ".join(f"{count} for want of {name}" for name, count in missing.items())
+    packages = " ".join(PROGRAMS[name][0] for name in missing)
+    verb = "not allowed here (TUNE_BRIDGE_REQUIRE_ALL=1)" if required() else "to run them too"
+    terminalreporter.write_line(
+        f"skipped: {counts}; {verb}: sudo apt-get install -y {packages}", yellow=True
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test that was skipped for a missing program is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and required() and _missing_programs(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
