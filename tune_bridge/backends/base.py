@@ -8,6 +8,8 @@ durability and replay one promise each, stated here and tested by `tune_bridge.t
 * **Idempotent.** Applying the same operations again (a replayed spool, a retried request) changes
   nothing: what exists is not created twice, a row of the same run and step is replaced by itself,
   and a run or sweep that has ended does not come back to life through an old state.
+  Every change carries a time: one that is older than what is there (attribute by attribute, row by
+  row) loses, whenever it arrives.
 * **Isolated.** What is returned is a copy; changing it changes nothing in the backend.
 * **Concurrent.** Several threads may use one backend object, and several processes one place.
   A reader sees the operations of an `apply` together or not at all.
@@ -172,7 +174,9 @@ class PatchRun(msgspec.Struct, frozen=True, tag_field="op", tag="patch_run"):
     """Changes attributes of a run; summary and meta are merged into what is there.
 
     A state change to running sets ``started_at`` once, one into an ended state sets ``ended_at``,
-    both to `time`. An ended run changes its state only with ``reopen`` set (a restored trial).
+    both to `time`. An ended run changes its state only with ``reopen`` set (a restored trial);
+    that takes ``ended_at`` back. A refused state takes along what explains it: ``message``,
+    ``stopped_early`` and ``ended_at``. ``config`` is replaced as a whole.
     """
 
     id: str
@@ -203,6 +207,7 @@ class Backend(abc.ABC):
 
         Raises:
             NotFoundError: An operation names a sweep or run that does not exist.
+            InputError: An operation holds a value or an attribute that cannot be stored.
             BackendError: The place cannot be reached or written; nothing was applied.
         """
 

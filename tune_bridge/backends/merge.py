@@ -147,30 +147,30 @@ def patch_run(record: RunRecord, patch: PatchRun) -> None:
             stamps[key] = (after, patch.time)
 
 
-def log(record: RunRecord, rows: Sequence[Row]) -> None:
-    """Puts the values of rows into a run's summary; its number of rows is counted elsewhere."""
-    if not rows:
-        return
-    record.updated_at = max(record.updated_at, *[row.time for row in rows])
-    ordered = sorted(rows, key=_order)
+def log(record: RunRecord, rows: Sequence[Row], latest: float) -> None:
+    """Puts the values of rows into a run's summary; its number of rows is counted elsewhere.
+
+    Args:
+        record: The run.
+        rows: At least one, by step.
+        latest: The latest of their times.
+    """
+    record.updated_at = max(record.updated_at, latest)
     last: dict[str, Any] = {}
-    for row in ordered:
+    for row in rows:
         last.update(row.values)
     missing = set(last)
     stamps = record.stamps.summary
-    for row in reversed(ordered):
-        for key in missing & row.values.keys():
+    for row in reversed(rows):
+        found = missing & row.values.keys()
+        for key in found:
             if (row.step, row.time) >= stamps.get(key, (-1, 0.0)):
                 stamps[key] = (row.step, row.time)
                 record.summary[key] = last[key]
-        missing -= row.values.keys()
+        missing -= found
         if not missing:
             break
-    record.last_step = max(record.last_step, ordered[-1].step)
-
-
-def _order(row: Row) -> tuple[int, float]:
-    return row.step, row.time
+    record.last_step = max(record.last_step, rows[-1].step)
 
 
 def _checked(

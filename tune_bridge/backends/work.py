@@ -8,7 +8,7 @@ name it, and all rows go through one call of the driver.
 from __future__ import annotations
 
 import operator
-from itertools import pairwise, repeat
+from itertools import repeat
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +16,15 @@ import sqlalchemy as sa
 from sqlalchemy import select
 
 from tune_bridge.backends import codec, merge
-from tune_bridge.backends.base import LogRows, Operation, PatchRun, PatchSweep, PutRun, PutSweep
+from tune_bridge.backends.base import (
+    LogRows,
+    Operation,
+    PatchRun,
+    PatchSweep,
+    PutRun,
+    PutSweep,
+    Row,
+)
 from tune_bridge.backends.schema import clock, history, runs, sweeps
 from tune_bridge.errors import InputError, NotFoundError
 
@@ -182,13 +190,15 @@ class Work:
         steps = list(map(operator.index, [row.step for row in rows]))
         times = list(map(float, [row.time for row in rows]))
         texts = codec.dumps_many([row.values for row in rows])
-        if steps[0] > record.last_step and all(a < b for a, b in pairwise(steps)):
+        rising = all(map(operator.lt, steps, steps[1:]))
+        if rising and steps[0] > record.last_step:
             record.rows += len(steps)
         else:
             record.rows += self._unknown(seq, steps)
         self._rows.extend(zip(repeat(seq), steps, times, texts))
-        merge.log(record, rows)
-        self._touch(sweep_id, max(times))
+        latest = max(times)
+        merge.log(record, rows if rising else sorted(rows, key=_order), latest)
+        self._touch(sweep_id, latest)
 
     def _unknown(self, seq: int, steps: list[int]) -> int:
         """How many of these steps the run does not have."""
@@ -206,6 +216,10 @@ class Work:
             cursor.executemany(_PUT_ROWS, self._rows)
             cursor.close()
             self._rows = []
+
+
+def _order(row: Row) -> tuple[int, float]:
+    return row.step, row.time
 
 
 def _record(kind: type[_Record], values: dict[str, Any]) -> _Record:
