@@ -1,0 +1,153 @@
+"""The JSON twins of the pages: what a page shows, for programs.
+
+Numbers that JSON cannot say are the strings "NaN", "Infinity" and "-Infinity". An error is
+``{"error": {"status": ..., "message": ...}}``.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tune_bridge.backends.base import Run, RunState, Sweep
+from tune_bridge.errors import BackendError, NotFoundError
+from tune_bridge.server.security import error_response
+from tune_bridge.server.values import json_bytes
+from tune_bridge.server.views import Best, Overview, Reader
+
+__all__ = ["add_api"]
+
+_MAX = 10_000
+_INT64 = 2**63 - 1
+_STATES = frozenset(typing.get_args(RunState))
+_Texts = Annotated[list[str] | None, Query()]
+
+
+def _answer(value: Any) -> Response:
+    return Response(json_bytes(value), media_type="application/json")
+
+
+def _struct(value: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__struct_fields__}
+
+
+def _sweep(sweep: Sweep) -> dict[str, Any]:
+    return {**_struct(sweep), "url": f"/sweeps/{sweep.id}"}
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return _struct(run)
+
+
+def _best(best: Best | None) -> dict[str, Any] | None:
+    return None if best is None else _struct(best)
+
+
+def _line(line: Overview) -> dict[str, Any]:
+    shown = _sweep(line.sweep)
+    del shown["config"]
+    return {
+        **shown,
+        "method": line.plan.method,
+        "searcher": line.plan.searcher,
+        "scheduler": line.plan.scheduler,
+        "metric": line.plan.objective,
+        "goal": line.plan.goal,
+        "counts": line.counts,
+        "best": _best(line.best),
+    }
+
+
+def _split(texts: list[str] | None) -> list[str]:
+    """A repeated or comma-separated parameter."""
+    return [part for text in texts or () for part in text.split(",") if part]
+
+
+def add_api(app: FastAPI, reader: Reader) -> None:
+    """Adds the routes below ``/api`` and the error handlers."""
+    backend = reader.backend
+
+    @app.get("/api/sweeps")
+    def sweeps(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        offset: Annotated[int, Query(ge=0, le=_INT64)] = 0,
+    ) -> Response:
+        lines = [_line(line) for line in reader.overviews(limit, offset)]
+        return _answer({"sweeps": lines, "limit": limit, "offset": offset})
+
+    @app.get("/api/sweeps/{sweep_id}")
+    def sweep(sweep_id: str) -> Response:
+        snapshot = reader.snapshot(sweep_id)
+        return _answer(
+            {
+                **_sweep(snapshot.sweep),
+                "version": snapshot.version,
+                "counts": snapshot.counts,
+                "best": _best(snapshot.best),
+                "metrics": snapshot.metrics,
+                "runs_url": f"/api/sweeps/{snapshot.sweep.id}/runs",
+            }
+        )
+
+    @app.get("/api/sweeps/{sweep_id}/runs")
+    def runs(
+        sweep_id: str,
+        state: _Texts = None,
+        limit: Annotated[int, Query(ge=1, le=_MAX)] = 1000,
+        offset: Annotated[int, Query(ge=0, le=_INT64)] = 0,
+    ) -> Response:
+        states = _split(state)
+        unknown = sorted(set(states) - _STATES)
+        if unknown:
+            return error_response(
+                422, "unknown state", path="state", found=unknown, expected=sorted(_STATES)
+            )
+        found = backend.runs(sweep_id, states=states or None, limit=limit, offset=offset)
+        counts = backend.counts([sweep_id]).get(sweep_id, {})
+        total = sum(n for name, n in counts.items() if not states or name in states)
+        return _answer(
+            {"runs": [_run(run) for run in found], "total": total, "limit": limit, "offset": offset}
+        )
+
+    @app.get("/api/runs/{run_id}")
+    def run(run_id: str) -> Response:
+        return _answer({**_run(backend.run(run_id)), "history_url": f"/api/runs/{run_id}/history"})
+
+    @app.get("/api/runs/{run_id}/history")
+    def history(
+        run_id: str, keys: _Texts = None, min_step: Annotated[int, Query(ge=0, le=_INT64)] = 0
+    ) -> Response:
+        rows = backend.history(run_id, keys=_split(keys) or None, min_step=min_step)
+        return _answer({"run_id": run_id, "rows": [_struct(row) for row in rows]})
+
+    _add_error_handlers(app)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(NotFoundError)
+    def not_found(_: Request, error: NotFoundError) -> Response:
+        return error_response(404, str(error))
+
+    @app.exception_handler(BackendError)
+    def backend_error(_: Request, error: BackendError) -> Response:
+        return error_response(503, str(error))
+
+    @app.exception_handler(HTTPException)
+    def http_error(_: Request, error: HTTPException) -> Response:
+        return error_response(error.status_code, str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"][1:])
+        return error_response(422, first["msg"], path=path, found=str(first.get("input", "")))
+
+    @app.exception_handler(Exception)
+    def broken(_: Request, error: Exception) -> Response:
+        return error_response(500, f"the server failed: {type(error).__name__}")

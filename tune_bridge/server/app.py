@@ -1,0 +1,135 @@
+"""The ASGI application: FastAPI with the JSON twins, Dash on the same server for the pages.
+
+Dash serves one document at ``/`` and draws the page for the address in the browser. `Documents` gives
+every address of a page that document, with the status that fits, so that an unknown sweep is a real 404.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from dash import Dash
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tune_bridge import __version__
+from tune_bridge.backends.base import Backend
+from tune_bridge.errors import NotFoundError, TuneBridgeError
+from tune_bridge.server.api import add_api
+from tune_bridge.server.callbacks import add_callbacks, sweep_id_of
+from tune_bridge.server.pages import shell
+from tune_bridge.server.security import Guard, check_bind
+from tune_bridge.server.views import Reader
+
+__all__ = ["build", "content_policy"]
+
+_INDEX = """<!doctype html>
+<html lang="en">
+<head>
+{%metas%}
+<title>{%title%}</title>
+<link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
+<script src="/assets/scheme.js"></script>
+{%css%}
+</head>
+<body>
+<noscript>This dashboard needs JavaScript; the same data are at /api/sweeps.</noscript>
+{%app_entry%}
+<footer>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>"""
+
+_SERVED = ("/api/", "/assets/", "/_dash-", "/_reload-hash", "/_favicon.ico", "/login")
+
+
+def content_policy(hashes: list[str]) -> str:
+    """The Content-Security-Policy.
+
+    Everything comes from this server. Inline scripts are refused but for Dash's own line, named by its
+    hash. ``unsafe-eval`` is there for Plotly, whose parallel coordinates compile their drawing commands;
+    ``unsafe-inline`` for the style elements that Mantine, ag-grid and Plotly write.
+    """
+    rules = {
+        "default-src": "'self'",
+        "script-src": " ".join(["'self'", "'unsafe-eval'", *hashes]),
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data: blob:",
+        "font-src": "'self' data:",
+        "connect-src": "'self'",
+        "object-src": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'self'",
+        "frame-ancestors": "'self'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+class Documents:
+    """Serves Dash's document at the address of every page.
+
+    Args:
+        app: The application, with the document at ``/``.
+        backend: Knows which sweeps there are.
+    """
+
+    def __init__(self, app: ASGIApp, backend: Backend) -> None:
+        self._app = app
+        self._backend = backend
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if (
+            scope["type"] != "http"
+            or scope["method"] not in ("GET", "HEAD")
+            or path in ("/", "/api")
+            or path.startswith(_SERVED)
+        ):
+            await self._app(scope, receive, send)
+            return
+        status = await asyncio.to_thread(self._status, path)
+
+        async def send_status(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                message = {**message, "status": status}
+            await send(message)
+
+        await self._app({**scope, "path": "/", "raw_path": b"/"}, receive, send_status)
+
+    def _status(self, path: str) -> int:
+        sweep_id = sweep_id_of(path)
+        if sweep_id is None:
+            return 404
+        try:
+            self._backend.sweep(sweep_id)
+        except NotFoundError:
+            return 404
+        except TuneBridgeError:
+            return 503
+        return 200
+
+
+def build(backend: Backend, *, host: str, key: str | None, poll: float) -> FastAPI:
+    """Makes the application; see `tune_bridge.server.create_app`."""
+    check_bind(host, key)
+    reader = Reader(backend)
+    app = FastAPI(title="tune-bridge", version=__version__, docs_url=None, redoc_url=None)
+    add_api(app, reader)
+    dash = Dash(
+        "tune_bridge.server",
+        server=app,
+        assets_folder=str(Path(__file__).parent / "assets"),
+        assets_ignore=r"(scheme\.js|login\.css)",
+        index_string=_INDEX,
+        title="tune-bridge",
+        update_title="",
+        suppress_callback_exceptions=True,
+        add_log_handler=False,
+    )
+    dash.layout = shell(poll)
+    add_callbacks(dash, reader)
+    hashes: Any = dash.csp_hashes()
+    app.add_middleware(Documents, backend=backend)
+    app.add_middleware(Guard, host=host, key=key, policy=content_policy(list(hashes)))
+    return app

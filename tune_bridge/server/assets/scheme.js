@@ -1,0 +1,16 @@
+// Before anything is painted: the colours follow the system's setting, now and when it changes.
+(function () {
+    "use strict";
+    const dark = window.matchMedia("(prefers-color-scheme: dark)");
+    function apply() {
+        const scheme = dark.matches ? "dark" : "light";
+        const root = document.documentElement;
+        root.setAttribute("data-mantine-color-scheme", scheme);
+        root.setAttribute("data-ag-theme-mode", scheme);
+        if (window.dash_clientside && window.dash_clientside.set_props) {
+            window.dash_clientside.set_props("scheme", {data: scheme});
+        }
+    }
+    apply();
+    dark.addEventListener("change", apply);
+})();

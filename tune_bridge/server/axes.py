@@ -1,0 +1,162 @@
+"""Axes of the parallel coordinates: where a value stands on its axis, and which ticks it has."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tune_bridge.server.values import is_number, number, text
+from tune_bridge.server.views import Dimension
+
+__all__ = ["Axis", "make_axis", "ticks"]
+
+_LABEL = 18
+_CATEGORIES = 25
+
+
+class Axis(msgspec.Struct, frozen=True):
+    """One axis, ready to be drawn.
+
+    Attributes:
+        label: Its name.
+        positions: Where each run stands.
+        low: Lower end of the axis.
+        high: Upper end.
+        tick_positions: Where the ticks are.
+        tick_texts: What stands at them.
+        log: Positions are decimal logarithms.
+    """
+
+    label: str
+    positions: list[float]
+    low: float
+    high: float
+    tick_positions: list[float]
+    tick_texts: list[str]
+    log: bool = False
+
+    def plotly(self) -> dict[str, Any]:
+        """The axis as a dimension of ``parcoords``; texts are escaped, since Plotly reads tags."""
+        return {
+            "label": html.escape(self.label, quote=False),
+            "values": self.positions,
+            "range": [self.low, self.high],
+            "tickvals": self.tick_positions,
+            "ticktext": [html.escape(item, quote=False) for item in self.tick_texts],
+        }
+
+
+def ticks(low: float, high: float, log: bool, count: int = 6) -> list[float]:
+    """Round values from `low` to `high`: decades on a log scale, steps of 1, 2 or 5 otherwise."""
+    if not low < high:
+        return [low]
+    if not math.isfinite(high - low):
+        return [low, high]
+    if log:
+        return _log_ticks(low, high, count)
+    step = 10.0 ** math.floor(math.log10((high - low) / count))
+    for factor in (1, 2, 5, 10):
+        if (high - low) / (step * factor) <= count:
+            step *= factor
+            break
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)] or [low, high]
+
+
+def _log_ticks(low: float, high: float, count: int) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = max(1, math.ceil((last - first) / count))
+    for factors in ((1,), (1, 3), (1, 2, 5)):
+        found = [
+            factor * 10.0**power
+            for power in range(first, last + 1)
+            if len(factors) > 1 or power % every == 0
+            for factor in factors
+            if low * (1 - 1e-9) <= factor * 10.0**power <= high * (1 + 1e-9)
+        ]
+        if len(found) >= 3:
+            return found
+    return found or [low, high]
+
+
+def make_axis(dimension: Dimension, values: Sequence[Any], label: str | None = None) -> Axis:
+    """An axis for the values of all runs; None stands for a parameter that a run does not have."""
+    label = text(label or dimension.path, _LABEL)
+    present = [value for value in values if value is not None]
+    numeric = bool(present) and all(
+        is_number(value) and math.isfinite(_as_float(value)) for value in present
+    )
+    if dimension.options is not None or not numeric:
+        return _categorical(label, dimension, values)
+    return _numeric(label, dimension, values, [_as_float(value) for value in present])
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _numeric(
+    label: str, dimension: Dimension, values: Sequence[Any], present: list[float]
+) -> Axis:
+    low = min([*present, *([dimension.low] if dimension.low is not None else [])])
+    high = max([*present, *([dimension.high] if dimension.high is not None else [])])
+    log = dimension.log and low > 0
+    marks = ticks(low, high, log)
+    texts = [number(int(mark) if mark == int(mark) and abs(mark) < 1e5 else mark) for mark in marks]
+
+    def place(value: float) -> float:
+        return math.log10(value) if log else value
+
+    start, end = place(low), place(high)
+    if start == end:
+        half = abs(start) * 0.05 or 0.5
+        start, end = start - half, end + half
+    positions = [place(mark) for mark in marks]
+    if len(present) < len(values):
+        missing = start - 0.1 * (end - start)
+        positions, texts, start = [missing, *positions], ["n/a", *texts], missing
+    else:
+        missing = start
+    return Axis(
+        label,
+        [missing if value is None else place(float(value)) for value in values],
+        start,
+        end,
+        positions,
+        texts,
+        log,
+    )
+
+
+def _key(value: Any) -> str:
+    return f"{type(value).__name__}:{text(value)}"
+
+
+def _categorical(label: str, dimension: Dimension, values: Sequence[Any]) -> Axis:
+    known = {_key(value): value for value in dimension.options or ()}
+    extra = {_key(value): value for value in values if value is not None}
+    kinds = {**known, **dict(sorted(extra.items()))}
+    if kinds and all(is_number(value) for value in kinds.values()):
+        kinds = dict(sorted(kinds.items(), key=lambda item: (item[1] != item[1], item[1])))
+    places = {key: float(index) for index, key in enumerate(kinds)}
+    texts = [text(value, _LABEL) or '""' for value in kinds.values()]
+    positions = [places[_key(value)] if value is not None else -1.0 for value in values]
+    low = 0.0
+    if -1.0 in positions:
+        texts, low = ["n/a", *texts], -1.0
+    marks = [low + index for index in range(len(texts))]
+    if len(marks) > _CATEGORIES:
+        every = math.ceil(len(marks) / _CATEGORIES)
+        marks, texts = marks[::every], texts[::every]
+    high = max(float(len(kinds) - 1), low)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return Axis(label, positions, low, high, marks, texts)

@@ -1,0 +1,256 @@
+"""What happens on the pages: they are made, they poll, their panels follow the reader's choices."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from dash import ClientsideFunction, Dash, Input, Output, State, no_update
+
+from tune_bridge.errors import NotFoundError, TuneBridgeError
+from tune_bridge.server import pages
+from tune_bridge.server.state import Choices, top_of
+from tune_bridge.server.sweep_page import (
+    curve_figure,
+    metric_options,
+    parallel_figure,
+    sweep_page,
+    table_columns,
+)
+from tune_bridge.server.table import rows
+from tune_bridge.server.views import KINDS, Reader, select
+
+__all__ = ["SWEEP_PATH", "add_callbacks"]
+
+SWEEP_PATH = re.compile(r"/sweeps/([^/]+)/?")
+
+
+def sweep_id_of(path: str) -> str | None:
+    """The sweep whose page stands at a path, or None."""
+    found = SWEEP_PATH.fullmatch(path)
+    return unquote(found[1]) if found else None
+
+
+def _threaded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs a callback in a thread, so that the backend's work does not hold up other requests."""
+
+    @functools.wraps(function)
+    async def run(*args: Any) -> Any:
+        return await asyncio.to_thread(function, *args)
+
+    return run
+
+
+def _choices(metric: Any, log: Any, show: Any, top: Any, scheme: Any = None) -> Choices:
+    return Choices(
+        metric=metric if isinstance(metric, str) else None,
+        log=bool(log),
+        show=tuple(kind for kind in show or () if kind in KINDS),
+        top=top_of(top),
+        scheme="dark" if scheme == "dark" else "light",
+    )
+
+
+def make_page(reader: Reader, path: str, search: str, scheme: str | None) -> tuple[Any, str, str]:
+    """The content, the version and the title of the page at an address."""
+    sweep_id = sweep_id_of(path)
+    if path == "/":
+        version = reader.backend.version()
+        given = parse_qs(search.lstrip("?")).get("offset", ["0"])[-1]
+        offset = int(given) if given.isascii() and given.isdigit() and len(given) < 9 else 0
+        content = pages.sweeps_page(reader.overviews(pages.PAGE_SIZE, offset), offset)
+        return content, version, "Sweeps · tune-bridge"
+    if sweep_id is None:
+        return pages.missing_page("There is no page at this address."), "", "Nothing here"
+    try:
+        snapshot = reader.snapshot(sweep_id)
+    except NotFoundError:
+        message = f"There is no sweep {sweep_id!r}. It may have been deleted."
+        return pages.missing_page(message), "", "No such sweep"
+    content = sweep_page(reader, snapshot, Choices.of(search, scheme))
+    title = f"{snapshot.sweep.name or snapshot.sweep.id} · tune-bridge"
+    return content, snapshot.version, title
+
+
+def add_callbacks(app: Dash, reader: Reader) -> None:
+    """Wires the pages up."""
+    _add_page(app, reader)
+    _add_panels(app, reader)
+    _add_clientside(app)
+
+
+def _add_page(app: Dash, reader: Reader) -> None:
+    @app.callback(
+        Output("page", "children"),
+        Output("tick", "data"),
+        Output("title", "data"),
+        Input("where", "data"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def render(where: dict[str, Any]) -> Any:
+        path, search = str(where["path"]), str(where.get("search") or "")
+        content, version, title = make_page(reader, path, search, where.get("scheme"))
+        return content, {"path": path, "version": version, "runs": _has_runs(reader, path)}, title
+
+    @app.callback(
+        Output("tick", "data", allow_duplicate=True),
+        Output("where", "data", allow_duplicate=True),
+        Input("beat", "data"),
+        State("tick", "data"),
+        State("where", "data"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def poll(_: Any, tick: dict[str, Any] | None, where: dict[str, Any]) -> Any:
+        if tick is None or tick["path"] != where["path"] or not tick["version"]:
+            return no_update, no_update
+        path = tick["path"]
+        sweep_id = sweep_id_of(path)
+        try:
+            version = reader.backend.version(sweep_id)
+        except TuneBridgeError:  # deleted, or the backend is away for a moment
+            version = ""
+        if version == tick["version"]:
+            return no_update, no_update
+        runs = _has_runs(reader, path)
+        if sweep_id is None or not version or runs != tick["runs"] or not runs:
+            return no_update, {**where, "again": version}
+        return {"path": path, "version": version, "runs": runs}, no_update
+
+
+def _has_runs(reader: Reader, path: str) -> bool:
+    sweep_id = sweep_id_of(path)
+    return sweep_id is not None and bool(reader.backend.counts([sweep_id]).get(sweep_id))
+
+
+def _add_panels(app: Dash, reader: Reader) -> None:
+    follow = [
+        Input("metric", "value"),
+        Input("log", "checked"),
+        Input("show", "value"),
+        Input("top", "value"),
+    ]
+
+    @app.callback(
+        Output("head", "children"),
+        Output("show", "children"),
+        Output("metric", "data"),
+        Input("version", "data"),
+        State("sweep", "data"),
+        State("show", "value"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def head(_: Any, sweep_id: str, show: Any) -> Any:
+        snapshot = reader.snapshot(sweep_id)
+        choices = _choices(None, False, show, None)
+        return (
+            pages.sweep_head(snapshot),
+            pages.chips(snapshot, choices),
+            metric_options(snapshot),
+        )
+
+    @app.callback(
+        Output("runs", "rowData"),
+        Output("runs", "columnDefs"),
+        Input("version", "data"),
+        Input("show", "value"),
+        Input("top", "value"),
+        State("sweep", "data"),
+        State("runs", "columnDefs"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def table(_: Any, show: Any, top: Any, sweep_id: str, known: list[dict[str, Any]]) -> Any:
+        snapshot = reader.snapshot(sweep_id)
+        choices = _choices(None, False, show, top)
+        made = table_columns(snapshot, choices)
+        same = [(one["field"], one["filter"]) for one in made] == [
+            (one.get("field"), one.get("filter")) for one in known or ()
+        ]
+        return (
+            rows(snapshot, select(snapshot, choices.show, choices.top)),
+            no_update if same else made,
+        )
+
+    @app.callback(
+        Output("parallel", "figure"),
+        Input("version", "data"),
+        *follow,
+        Input("scheme", "data"),
+        State("sweep", "data"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def parallel(_: Any, *values: Any) -> Any:
+        *chosen, sweep_id = values
+        return parallel_figure(reader.snapshot(sweep_id), _choices(*chosen))
+
+    @app.callback(
+        Output("curves", "figure"),
+        Input("version", "data"),
+        *follow,
+        Input("scheme", "data"),
+        State("sweep", "data"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def lines(_: Any, *values: Any) -> Any:
+        *chosen, sweep_id = values
+        return curve_figure(reader, reader.snapshot(sweep_id), _choices(*chosen))
+
+    @app.callback(
+        Output("details", "opened"),
+        Output("details", "title"),
+        Output("details", "children"),
+        Input("runs", "selectedRows"),
+        Input("version", "data"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def details(selected: Any, _: Any) -> Any:
+        if not isinstance(selected, list) or not selected:
+            return False, no_update, no_update
+        try:
+            run = reader.backend.run(selected[0]["id"])
+        except NotFoundError:
+            return False, no_update, no_update
+        return True, run.name or run.id, pages.run_details(run)
+
+
+def _add_clientside(app: Dash) -> None:
+    def client(name: str, *parts: Any, **more: Any) -> None:
+        app.clientside_callback(ClientsideFunction("tune_bridge", name), *parts, **more)
+
+    client("where", Output("where", "data"), Input("address", "pathname"))
+    client(
+        "beat",
+        Output("beat", "data"),
+        Input("clock", "n_intervals"),
+        prevent_initial_call=True,
+    )
+    client("scheme", Output("scheme", "data"), Input("address", "pathname"))
+    client("title", Input("title", "data"), prevent_initial_call=True)
+    client(
+        "version",
+        Output("version", "data"),
+        Input("tick", "data"),
+        State("version", "data"),
+        prevent_initial_call=True,
+    )
+    client(
+        "remember",
+        Input("metric", "value"),
+        Input("log", "checked"),
+        Input("show", "value"),
+        Input("top", "value"),
+        Input("runs", "filterModel"),
+        Input("runs", "selectedRows"),
+        State("metric", "data"),
+    )
+    client("closed", Input("details", "opened"), prevent_initial_call=True)

@@ -1,0 +1,307 @@
+"""The two drawings of a sweep: parallel coordinates and metric curves, as plain Plotly figures."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tune_bridge.server.axes import Axis, make_axis
+from tune_bridge.server.values import is_number, text
+from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of, metric_value
+
+__all__ = ["curves", "parallel_coordinates"]
+
+_POINTS = 30_000
+_AXES = 24
+_FEW = 8
+_FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
+_INK = {"light": "#495057", "dark": "#b8bcc4"}
+_RULE = {"light": "#e9ecef", "dark": "#34373d"}
+_BEST = {"light": "#1a1b1e", "dark": "#ffffff"}
+_COLOURS = ("#228be6", "#e8940c", "#12a37c", "#e03131", "#7950f2", "#d6336c", "#15aabf", "#74b816")
+_RAMP = {
+    "light": ("#3b0f70", "#7b2382", "#b63679", "#e65164", "#fb8861", "#fec287"),
+    "dark": ("#fcfdbf", "#feb078", "#f1605d", "#b5367a", "#722a80", "#3c2f6b"),
+}
+"""Best to worst: strong against the background to faint."""
+
+
+def _layout(scheme: str, **more: Any) -> dict[str, Any]:
+    return {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": _FONT, "size": 12, "color": _INK[scheme]},
+        **more,
+    }
+
+
+def _message(scheme: str, message: str) -> dict[str, Any]:
+    return {
+        "data": [],
+        "layout": _layout(
+            scheme,
+            xaxis={"visible": False},
+            yaxis={"visible": False},
+            annotations=[
+                {
+                    "text": html.escape(message, quote=False),
+                    "x": 0.5,
+                    "y": 0.5,
+                    "xref": "paper",
+                    "yref": "paper",
+                    "showarrow": False,
+                    "font": {"size": 14},
+                }
+            ],
+        ),
+    }
+
+
+def _searched(snapshot: Snapshot) -> list[Dimension]:
+    """The axes: the searched parameters, a condition as its parts; without any, what varies."""
+    keys: dict[str, None] = {}
+    for config in snapshot.configs:
+        keys.update(dict.fromkeys(config))
+    found: list[Dimension] = []
+    for dimension in snapshot.plan.dimensions:
+        if dimension.path in keys:
+            found.append(dimension)
+            continue
+        parts = [key for key in keys if key.startswith(f"{dimension.path}.")]
+        found += [Dimension(key) for key in parts if _varies(snapshot, key)]
+    if not snapshot.plan.dimensions:
+        found = [Dimension(key) for key in keys if _varies(snapshot, key)]
+        found = found or [Dimension(key) for key in keys]
+    return found[:_AXES]
+
+
+def _varies(snapshot: Snapshot, key: str) -> bool:
+    return len({repr(config.get(key)) for config in snapshot.configs}) > 1
+
+
+def _labels(dimensions: Sequence[Dimension]) -> list[str]:
+    """The last part of each path where that is enough to tell them apart."""
+    last = [dimension.path.rpartition(".")[2] for dimension in dimensions]
+    return [
+        short if last.count(short) == 1 else dimension.path
+        for short, dimension in zip(last, dimensions, strict=True)
+    ]
+
+
+def parallel_coordinates(
+    snapshot: Snapshot, indices: Sequence[int], metric: str | None, *, log: bool, scheme: str
+) -> dict[str, Any]:
+    """Parallel coordinates: an axis for each searched parameter, the metric last and as the colour.
+
+    Args:
+        snapshot: The sweep.
+        indices: The runs to draw; those without a finite value of the metric are left out.
+        metric: The metric.
+        log: Draw the metric on a log scale, when all its values are positive.
+        scheme: "light" or "dark".
+    """
+    drawn = {
+        index: value
+        for index in indices
+        if (value := metric_value(snapshot.summaries[index], metric)) is not None
+    }
+    dimensions = _searched(snapshot)
+    if metric is None or not drawn:
+        return _message(scheme, "No run has a value yet" if indices else "No run fits the filter")
+    axes = [
+        make_axis(dimension, [snapshot.configs[index].get(dimension.path) for index in drawn], name)
+        for dimension, name in zip(dimensions, _labels(dimensions), strict=True)
+    ]
+    last = make_axis(Dimension(metric, log=log), list(drawn.values()))
+    line = _colour(last, scheme, maximize=snapshot.plan.goal == "maximize")
+    return {
+        "data": [
+            {
+                "type": "parcoords",
+                "dimensions": [axis.plotly() for axis in (*axes, last)],
+                "line": line,
+                "labelfont": {"size": 13, "color": _INK[scheme]},
+                "tickfont": {"size": 11, "color": _INK[scheme], "shadow": "none"},
+                "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
+                "unselected": {"line": {"opacity": 0.08}},
+                "uid": "runs",
+            }
+        ],
+        "layout": _layout(
+            scheme,
+            margin={"l": 64, "r": 90, "t": 56, "b": 24},
+            uirevision=f"{metric}|{last.log}|{len(axes)}",
+            meta={"axes": [{"label": axis.label, "log": axis.log} for axis in (*axes, last)]},
+        ),
+    }
+
+
+def _colour(axis: Axis, scheme: str, *, maximize: bool) -> dict[str, Any]:
+    """Colours by the metric; the worst twentieth shares one colour, so that outliers take no room."""
+    values = sorted(axis.positions)
+    cut = len(values) // 20
+    low, high = values[cut if maximize else 0], values[-1 if maximize else -1 - cut]
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    ramp = _RAMP[scheme][::-1] if maximize else _RAMP[scheme]
+    steps = [[index / (len(ramp) - 1), colour] for index, colour in enumerate(ramp)]
+    inside = [
+        (mark, name)
+        for mark, name in zip(axis.tick_positions, axis.tick_texts, strict=True)
+        if low <= mark <= high
+    ]
+    return {
+        "color": axis.positions,
+        "colorscale": steps,
+        "cmin": low,
+        "cmax": high,
+        "showscale": True,
+        "colorbar": {
+            "thickness": 10,
+            "outlinewidth": 0,
+            "len": 1,
+            "tickvals": [mark for mark, _ in inside],
+            "ticktext": [html.escape(name, quote=False) for _, name in inside],
+            "tickfont": {"size": 11},
+            "x": 1.03,
+        },
+    }
+
+
+def points_for(runs: int) -> int:
+    """How many points a curve may have when that many runs are drawn."""
+    return max(10, min(500, _POINTS // max(runs, 1)))
+
+
+def curves(
+    snapshot: Snapshot,
+    indices: Sequence[int],
+    metric: str | None,
+    histories: Mapping[str, Sequence[tuple[int, float]]],
+    *,
+    log: bool,
+    scheme: str,
+) -> dict[str, Any]:
+    """Metric curves: a line for each run, the best one in front.
+
+    A few runs have a colour each; many share the colour of their state, one trace for each state, so
+    that a thousand lines stay quick.
+
+    Args:
+        snapshot: The sweep.
+        indices: The runs to draw.
+        metric: The metric.
+        histories: Points by run id.
+        log: Log scale; values that are not positive have no place on it.
+        scheme: "light" or "dark".
+    """
+    drawn = [index for index in indices if histories.get(snapshot.runs[index].id)]
+    if metric is None or not drawn:
+        return _message(scheme, "Nothing logged yet" if indices else "No run fits the filter")
+    ranked = set(indices)
+    best = next((index for index in snapshot.ranked(metric) if index in ranked), None)
+    few = len(drawn) <= _FEW
+    groups: dict[str, list[int]] = {}
+    for index in drawn:
+        if few or index != best:
+            run = snapshot.runs[index]
+            groups.setdefault(run.id if few else kind_of(run), []).append(index)
+    single = max(len(histories[snapshot.runs[index].id]) for index in drawn) == 1
+    opacity = 1.0 if few else max(0.25, min(0.8, 25 / len(drawn)))
+    traces = []
+    order = list(groups) if few else [kind for kind in KINDS if kind in groups]
+    for place, key in enumerate(order):
+        run = snapshot.runs[groups[key][0]]
+        traces.append(
+            _trace(
+                snapshot,
+                groups[key],
+                histories,
+                name=(run.name or run.id) if few else KINDS[key][0],
+                colour=_COLOURS[place % len(_COLOURS)] if few else KINDS[key][1],
+                width=1.8 if few else 1.1,
+                opacity=opacity,
+                dots=single,
+            )
+        )
+    if not few and best is not None and best in drawn:
+        traces.append(
+            _trace(
+                snapshot,
+                [best],
+                histories,
+                name="best",
+                colour=_BEST[scheme],
+                width=2.4,
+                opacity=1.0,
+                dots=single,
+            )
+        )
+    return {"data": traces, "layout": _curve_layout(metric, log=log, scheme=scheme)}
+
+
+def _curve_layout(metric: str, *, log: bool, scheme: str) -> dict[str, Any]:
+    rule = {"gridcolor": _RULE[scheme], "zeroline": False, "linecolor": _RULE[scheme]}
+    return _layout(
+        scheme,
+        margin={"l": 64, "r": 16, "t": 8, "b": 40},
+        xaxis={**rule, "title": {"text": "step", "standoff": 8}, "tickformat": "~s"},
+        yaxis={
+            **rule,
+            "title": {"text": html.escape(text(metric, 40), quote=False), "standoff": 8},
+            "type": "log" if log else "linear",
+            "exponentformat": "e",
+            "nticks": 8,
+        },
+        hovermode="closest",
+        hoverlabel={"namelength": 40},
+        legend={"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"},
+        showlegend=True,
+        uirevision=f"{metric}|{log}",
+    )
+
+
+def _trace(
+    snapshot: Snapshot,
+    indices: Sequence[int],
+    histories: Mapping[str, Sequence[tuple[int, float]]],
+    *,
+    name: str,
+    colour: str,
+    width: float,
+    opacity: float,
+    dots: bool,
+) -> dict[str, Any]:
+    xs: list[int | None] = []
+    ys: list[float | None] = []
+    texts: list[str | None] = []
+    for index in indices:
+        run = snapshot.runs[index]
+        label = html.escape(text(run.name or run.id, 40), quote=False)
+        for step, value in histories[run.id]:
+            xs.append(step)
+            ys.append(_rounded(value))
+            texts.append(label)
+        xs.append(None)
+        ys.append(None)
+        texts.append(None)
+    return {
+        "type": "scatter",
+        "mode": "markers" if dots else "lines",
+        "x": xs[:-1],
+        "y": ys[:-1],
+        "text": texts[:-1],
+        "name": html.escape(text(name, 28), quote=False),
+        "line": {"color": colour, "width": width},
+        "marker": {"color": colour, "size": 6},
+        "opacity": opacity,
+        "hovertemplate": "<b>%{text}</b><br>step %{x}<br>%{y:.6g}<extra></extra>",
+        "connectgaps": False,
+    }
+
+
+def _rounded(value: float) -> float | None:
+    """Seven significant digits are more than a screen has; what is not finite is a gap."""
+    return float(f"{value:.7g}") if is_number(value) and math.isfinite(value) else None

@@ -1,0 +1,315 @@
+"""The pages, as Dash components: the list of sweeps, one sweep, and what stands where nothing is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+from tune_bridge.backends.base import Run
+from tune_bridge.server.state import Choices
+from tune_bridge.server.values import absolute_time, duration, number, text, to_yaml
+from tune_bridge.server.views import KINDS, Overview, Plan, Snapshot, kind_of
+from tune_bridge.server.widgets import (
+    card,
+    counts_bar,
+    counts_legend,
+    empty,
+    moment,
+    state_badge,
+    sweep_link,
+)
+
+__all__ = ["PAGE_SIZE", "missing_page", "run_details", "shell", "sweep_head", "sweeps_page"]
+
+PAGE_SIZE = 100
+_CHIPS = 12
+
+
+def shell(poll: float) -> Any:
+    """The frame of every page: the bar at the top, the stores, the clock that polls."""
+    return dmc.MantineProvider(
+        [
+            dcc.Location(id="address", refresh=False),
+            dcc.Store(id="where"),
+            dcc.Store(id="scheme", data="light"),
+            dcc.Store(id="tick"),
+            dcc.Store(id="title"),
+            dcc.Store(id="beat"),
+            dcc.Interval(id="clock", interval=round(poll * 1000)),
+            html.A("Skip to content", href="#page", className="tb-skip"),
+            html.Header(
+                [
+                    dcc.Link("tune-bridge", href="/", className="tb-brand"),
+                    html.Nav(dcc.Link("Sweeps", href="/"), **{"aria-label": "Main"}),
+                ],
+                className="tb-top",
+            ),
+            html.Main(id="page", className="tb-page", tabIndex=-1),
+        ],
+        defaultColorScheme="auto",
+        theme={
+            "primaryColor": "blue",
+            "defaultRadius": "md",
+            "fontFamily": 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif',
+        },
+    )
+
+
+def missing_page(what: str) -> Any:
+    """Nothing stands at this address."""
+    return empty(
+        "Nothing here",
+        html.P(what),
+        dcc.Link("Back to all sweeps", href="/", className="tb-link"),
+    )
+
+
+def _search(plan: Plan) -> str:
+    return " + ".join(
+        part for part in (plan.searcher or plan.method or "custom", plan.scheduler) if part
+    )
+
+
+def sweeps_page(lines: Sequence[Overview], offset: int) -> Any:
+    """The list of sweeps."""
+    if not lines and not offset:
+        return empty(
+            "No sweeps yet",
+            html.P("Run a sweep here, or let a Tune experiment report to this place:"),
+            dmc.Code("tune-bridge run sweep.yaml", block=True),
+            dmc.Code("tune.run(train, callbacks=[tune_bridge.SweepCallback()])", block=True),
+            html.P("It appears on this page by itself.", className="tb-dim"),
+        )
+    heads = ["Sweep", "State", "Project", "Search", "Runs", "Best", "Created"]
+    body = [html.Tr(_sweep_cells(line)) for line in lines]
+    return html.Div(
+        [
+            html.H1("Sweeps"),
+            dmc.Paper(
+                html.Div(
+                    html.Table(
+                        [
+                            html.Thead(html.Tr([html.Th(head, scope="col") for head in heads])),
+                            html.Tbody(body),
+                        ],
+                        className="tb-table",
+                        id="sweeps",
+                    ),
+                    className="tb-scroll",
+                ),
+                withBorder=True,
+                radius="md",
+            ),
+            _pager(len(lines), offset),
+        ]
+    )
+
+
+def _pager(count: int, offset: int) -> Any:
+    links = []
+    if offset:
+        links.append(dcc.Link("Newer", href=f"/?offset={max(offset - PAGE_SIZE, 0)}"))
+    if count == PAGE_SIZE:
+        links.append(dcc.Link("Older", href=f"/?offset={offset + PAGE_SIZE}"))
+    return html.Nav(links, className="tb-pager", **{"aria-label": "Pages"})
+
+
+def _sweep_cells(line: Overview) -> list[Any]:
+    sweep, total = line.sweep, sum(line.counts.values())
+    best: Any = "–"
+    if line.best is not None:
+        best = html.Span(
+            [
+                html.Span(number(line.best.value), className="tb-value"),
+                html.Span(text(line.plan.objective, 24), className="tb-dim"),
+            ],
+            className="tb-best-cell",
+        )
+    return [
+        html.Td(
+            [
+                sweep_link(sweep.id, text(sweep.name or sweep.id, 60)),
+                html.Div(sweep.id, className="tb-id"),
+            ]
+        ),
+        html.Td(state_badge(sweep.state)),
+        html.Td(text(sweep.project, 30)),
+        html.Td(_search(line.plan)),
+        html.Td(
+            html.Div(
+                [html.Span(str(total), className="tb-value"), counts_bar(line.counts)],
+                className="tb-runs-cell",
+            )
+        ),
+        html.Td(best),
+        html.Td(moment(sweep.created_at)),
+    ]
+
+
+def no_runs(snapshot: Snapshot) -> Any:
+    """What a sweep without runs shows."""
+    return empty(
+        "No runs yet",
+        html.P("The sweep exists; nobody has started a run of it. Start it on this machine with"),
+        dmc.Code("tune-bridge run sweep.yaml", block=True),
+        html.P("This page fills by itself as soon as the first run starts.", className="tb-dim"),
+    )
+
+
+def sweep_head(snapshot: Snapshot) -> list[Any]:
+    """Name, state, counts and the best run."""
+    sweep, plan = snapshot.sweep, snapshot.plan
+    facts: list[Any] = [
+        text(sweep.project, 40),
+        _search(plan),
+        moment(sweep.created_at, "created "),
+        html.Span(sweep.id, className="tb-id"),
+    ]
+    head: list[Any] = [
+        html.Div(
+            [html.H1(text(sweep.name or sweep.id, 80)), state_badge(sweep.state)],
+            className="tb-title",
+        ),
+        html.Div([html.Span(fact) for fact in facts], className="tb-facts"),
+    ]
+    if sweep.message:
+        head.append(
+            dmc.Alert(text(sweep.message, 600), color=_alert(sweep.state), className="tb-alert")
+        )
+    if plan.problem:
+        head.append(
+            dmc.Alert(
+                f"The config could not be read in full: {text(plan.problem, 400)}",
+                color="yellow",
+                className="tb-alert",
+            )
+        )
+    tiles = [_runs_tile(snapshot), _best_tile(snapshot)]
+    return [*head, html.Div(tiles, className="tb-tiles")]
+
+
+def _alert(state: str) -> str:
+    return "red" if state in ("failed", "crashed") else "blue"
+
+
+def _runs_tile(snapshot: Snapshot) -> Any:
+    counts, sweep = snapshot.counts, snapshot.sweep
+    end = sweep.ended_at if sweep.ended_at is not None else time.time()
+    ran = duration(end - sweep.created_at)
+    return dmc.Paper(
+        [
+            html.Div("Runs", className="tb-tile-label"),
+            html.Div(
+                [
+                    html.Span(str(len(snapshot.runs)), className="tb-big"),
+                    html.Span(
+                        f"{'took' if sweep.ended_at is not None else 'for'} {ran}",
+                        className="tb-dim",
+                    ),
+                ],
+                className="tb-big-line",
+            ),
+            counts_bar(counts),
+            counts_legend(counts),
+        ],
+        withBorder=True,
+        radius="md",
+        className="tb-tile",
+    )
+
+
+def _best_tile(snapshot: Snapshot) -> Any:
+    plan, best = snapshot.plan, snapshot.best
+    label = "Best run"
+    if plan.objective:
+        way = "highest" if plan.goal == "maximize" else "lowest"
+        label = f"Best run: {way} {text(plan.objective, 40)}"
+    if best is None:
+        reason = "no run has a value yet" if plan.objective else "the sweep names no metric"
+        body: list[Any] = [html.Div("–", className="tb-big"), html.Div(reason, className="tb-dim")]
+    else:
+        searched = [dimension.path for dimension in plan.dimensions if dimension.path in best.config]
+        keys = [*searched, *(key for key in best.config if key not in searched)]
+        chips = [
+            html.Span(
+                [html.Span(text(key, 30), className="tb-dim"), text(best.config[key], 30)],
+                className="tb-chip",
+                title=f"{key} = {text(best.config[key], 300)}",
+            )
+            for key in keys[:_CHIPS]
+        ]
+        if len(keys) > _CHIPS:
+            chips.append(html.Span(f"+{len(keys) - _CHIPS} more", className="tb-chip tb-dim"))
+        body = [
+            html.Div(
+                [
+                    html.Span(number(best.value), className="tb-big"),
+                    html.Span(text(best.name, 50), className="tb-dim"),
+                ],
+                className="tb-big-line",
+            ),
+            html.Div(chips, className="tb-chips"),
+        ]
+    return dmc.Paper(
+        [html.Div(label, className="tb-tile-label"), *body],
+        withBorder=True,
+        radius="md",
+        className="tb-tile",
+        id="best",
+    )
+
+
+def config_panel(snapshot: Snapshot) -> Any:
+    """The sweep's config as YAML, with a button to copy it."""
+    shown = to_yaml(snapshot.sweep.config)
+    return card(
+        "Config",
+        html.Div(
+            [
+                dcc.Clipboard(content=shown, className="tb-copy", title="Copy the config"),
+                html.Pre(html.Code(shown), className="tb-code", id="config", tabIndex=0),
+            ],
+            className="tb-code-box",
+        ),
+    )
+
+
+def chips(snapshot: Snapshot, choices: Choices) -> list[Any]:
+    """The state filter: a chip for each kind that there is or that is chosen."""
+    counts = snapshot.counts
+    kinds = [kind for kind in KINDS if kind in counts or kind in choices.show]
+    return [
+        dmc.Chip(f"{KINDS[kind][0]} {counts.get(kind, 0)}", value=kind, size="xs", variant="outline")
+        for kind in kinds
+    ]
+
+
+def run_details(run: Run) -> list[Any]:
+    """Everything about one run."""
+    kind = kind_of(run)
+    facts: list[tuple[str, Any]] = [
+        ("Id", html.Span(run.id, className="tb-id")),
+        ("Created", absolute_time(run.created_at)),
+    ]
+    if run.started_at is not None:
+        end = run.ended_at if run.ended_at is not None else time.time()
+        facts.append(("Runtime", duration(end - run.started_at)))
+    facts.append(("Rows", str(run.rows)))
+    if run.exit_code is not None:
+        facts.append(("Exit code", str(run.exit_code)))
+    parts: list[Any] = [
+        html.Span(KINDS[kind][0], className=f"tb-pill tb-{kind}"),
+        html.Dl([part for name, value in facts for part in (html.Dt(name), html.Dd(value))]),
+    ]
+    if run.message.strip():
+        parts += [html.H3("Message"), html.Pre(text(run.message, 20_000), className="tb-code")]
+    for title, data in (("Config", run.config), ("Summary", run.summary), ("Meta", run.meta)):
+        if data:
+            parts += [html.H3(title), html.Pre(to_yaml(data), className="tb-code")]
+    url = f"/api/runs/{run.id}"
+    parts.append(html.A("JSON", href=url, className="tb-link", target="_blank", rel="noopener"))
+    return parts

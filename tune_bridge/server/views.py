@@ -1,0 +1,344 @@
+"""What a page shows of a sweep, computed once for each version of it.
+
+A `Snapshot` is read from the backend, never changed, and kept until `Backend.version` says that the
+sweep has moved on, so that the panels of a page share one read and a poll without news costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from tune_bridge.backends.base import Backend, Run, Sweep
+from tune_bridge.errors import TuneBridgeError
+from tune_bridge.experiment import Experiment, Objective
+from tune_bridge.server.values import flatten, is_number
+from tune_bridge.space import Choice, Integers, Parameter, Uniform
+
+__all__ = [
+    "KINDS",
+    "Best",
+    "Dimension",
+    "Overview",
+    "Plan",
+    "Reader",
+    "Snapshot",
+    "kind_of",
+    "metric_value",
+    "select",
+]
+
+KINDS: dict[str, tuple[str, str]] = {
+    "running": ("running", "#228be6"),
+    "finished": ("finished", "#12a37c"),
+    "stopped_early": ("stopped early", "#e8940c"),
+    "pending": ("pending", "#868e96"),
+    "failed": ("failed", "#e03131"),
+    "crashed": ("crashed", "#ae3ec9"),
+    "killed": ("killed", "#5c677d"),
+}
+"""What a run is to a reader -> its word and its colour; the key is W&B's state where there is one."""
+
+_INTERNAL = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})
+_NO_RESULT = frozenset({"failed", "crashed"})
+
+
+class Best(msgspec.Struct, frozen=True):
+    """The best run of a sweep and its value."""
+
+    run_id: str
+    name: str
+    value: float
+    config: dict[str, Any]
+
+
+class Dimension(msgspec.Struct, frozen=True):
+    """How a searched parameter is drawn: an axis.
+
+    Attributes:
+        path: Dotted path in the config.
+        log: It is searched on a log scale.
+        low: Lower bound, or None when the law has none.
+        high: Upper bound, or None.
+        options: The options of a plain choice, in order; None for numbers.
+    """
+
+    path: str
+    log: bool = False
+    low: float | None = None
+    high: float | None = None
+    options: tuple[Any, ...] | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a sweep's config says about how to show it.
+
+    Attributes:
+        method: W&B's method.
+        searcher: Tune's searcher by its class name, when it is not the method itself.
+        scheduler: Who stops runs, or None.
+        objective: Name of the metric, or None.
+        goal: Its goal.
+        dimensions: The searched parameters, in order.
+        problem: Why the config could not be read in full, or "".
+    """
+
+    method: str = ""
+    searcher: str | None = None
+    scheduler: str | None = None
+    objective: str | None = None
+    goal: Literal["minimize", "maximize"] = "minimize"
+    dimensions: tuple[Dimension, ...] = ()
+    problem: str = ""
+
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> Plan:
+        """Reads a sweep config; what cannot be read is left out, and `problem` says why."""
+        method = str(config.get("method") or "")
+        try:
+            from tune_bridge.sweep_config import SweepConfig
+
+            experiment: Experiment = SweepConfig(config).experiment
+        except TuneBridgeError as error:
+            return cls._native(config, method, str(error))
+        objective = experiment.objective or Objective("")
+        kind = experiment.searcher.kind
+        return cls(
+            method=method,
+            searcher=None if kind in (method, "BasicVariantGenerator") else kind,
+            scheduler=None if experiment.scheduler is None else experiment.scheduler.kind,
+            objective=objective.name or None,
+            goal=objective.goal,
+            dimensions=tuple(_dimension(*item) for item in experiment.searched.items()),
+        )
+
+    @classmethod
+    def _native(cls, config: dict[str, Any], method: str, problem: str) -> Plan:
+        metric = config.get("metric")
+        metric = metric if isinstance(metric, dict) else {}
+        name = metric.get("name")
+        return cls(
+            method=method,
+            objective=name if isinstance(name, str) else None,
+            goal="maximize" if metric.get("goal") == "maximize" else "minimize",
+            problem=problem,
+        )
+
+
+def _dimension(path: str, node: Parameter | Choice) -> Dimension:
+    if isinstance(node, Choice):
+        return Dimension(path, options=tuple(node.values()) if node.plain else None)
+    law = node.distribution
+    if isinstance(law, Uniform):
+        low, high = law.low, law.high
+        if law.exponents:
+            low, high = (math.exp(max(-700.0, min(end, 700.0))) for end in (low, high))
+            if law.scale == "reciprocal":
+                low, high = 1 / high, 1 / low
+        return Dimension(path, log=law.scale != "linear" and low > 0, low=low, high=high)
+    if isinstance(law, Integers):
+        return Dimension(path, log=law.log, low=float(law.low), high=float(law.high))
+    return Dimension(path, log=getattr(law, "scale", "linear") == "log")
+
+
+def kind_of(run: Run) -> str:
+    """The key of `KINDS` for a run."""
+    return "stopped_early" if run.state == "finished" and run.stopped_early else run.state
+
+
+def metric_value(summary: dict[str, Any], name: str | None) -> float | None:
+    """A finite number of a flat summary, or None."""
+    value = summary.get(name) if name else None
+    return float(value) if is_number(value) and _finite(value) else None
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the floats
+        return False
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A sweep with all its runs at one version.
+
+    Attributes:
+        sweep: The sweep.
+        version: What `Backend.version` said before the rest was read.
+        plan: What its config says.
+        runs: All runs, in order of creation.
+        configs: Their flat configs.
+        summaries: Their flat summaries.
+        read_at: When this was read.
+    """
+
+    sweep: Sweep
+    version: str
+    plan: Plan
+    runs: list[Run]
+    configs: list[dict[str, Any]]
+    summaries: list[dict[str, Any]]
+    read_at: float
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of runs by kind, in the order of `KINDS`, without zeros."""
+        kinds = [kind_of(run) for run in self.runs]
+        return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
+
+    @property
+    def metrics(self) -> list[str]:
+        """Logged keys that hold numbers, the objective first."""
+        keys: dict[str, None] = {}
+        for summary in self.summaries:
+            for key, value in summary.items():
+                if key not in keys and key not in _INTERNAL and is_number(value):
+                    keys[key] = None
+        names = sorted(keys)
+        objective = self.plan.objective
+        if objective in keys:
+            names.remove(objective)
+            names.insert(0, objective)
+        return names
+
+    @property
+    def ranking(self) -> str | None:
+        """The metric that says which run is better: the objective, else the first one there is."""
+        return self.plan.objective or next(iter(self.metrics), None)
+
+    def ranked(self, metric: str | None = None) -> list[int]:
+        """Indices of the runs with a value, best first; failed and crashed runs have none."""
+        name = metric or self.ranking
+        sign = -1.0 if self.plan.goal == "maximize" else 1.0
+        found = [
+            (sign * value, index)
+            for index, (run, summary) in enumerate(zip(self.runs, self.summaries, strict=True))
+            if run.state not in _NO_RESULT and (value := metric_value(summary, name)) is not None
+        ]
+        return [index for _, index in sorted(found)]
+
+    @property
+    def best(self) -> Best | None:
+        """The best run by the objective, or None."""
+        ranked = self.ranked(self.plan.objective) if self.plan.objective else []
+        if not ranked:
+            return None
+        run, value = self.runs[ranked[0]], self.summaries[ranked[0]][self.plan.objective or ""]
+        return Best(run.id, run.name or run.id, value, self.configs[ranked[0]])
+
+
+def select(snapshot: Snapshot, kinds: Collection[str], top: int | None) -> list[int]:
+    """Indices of the runs to show.
+
+    Args:
+        snapshot: The sweep.
+        kinds: Keys of `KINDS`; none at all means every one.
+        top: Only that many best ones, or None.
+
+    Returns:
+        Indices in order of creation.
+    """
+    chosen: Sequence[int] = range(len(snapshot.runs))
+    if kinds:
+        chosen = [index for index in chosen if kind_of(snapshot.runs[index]) in kinds]
+    if top is not None:
+        allowed = set(chosen)
+        chosen = sorted([index for index in snapshot.ranked() if index in allowed][:top])
+    return list(chosen)
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """One line of the list of sweeps."""
+
+    sweep: Sweep
+    plan: Plan
+    counts: dict[str, int]
+    best: Best | None
+
+
+class Reader:
+    """Reads snapshots, and keeps the latest ones.
+
+    Args:
+        backend: Where the sweeps live.
+        keep: How many snapshots and lines to keep.
+    """
+
+    def __init__(self, backend: Backend, keep: int = 8) -> None:
+        self.backend = backend
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
+        self._overviews: OrderedDict[str, tuple[str, Overview]] = OrderedDict()
+
+    def snapshot(self, sweep_id: str) -> Snapshot:
+        """The sweep as it is now.
+
+        Raises:
+            NotFoundError: There is no such sweep.
+        """
+        with self._lock:
+            lock = self._locks.setdefault(sweep_id, threading.Lock())
+        with lock:
+            version = self.backend.version(sweep_id)
+            with self._lock:
+                known = self._snapshots.get(sweep_id)
+            if known is not None and known.version == version:
+                return known
+            try:
+                made = self._read(sweep_id, version)
+            except TuneBridgeError:
+                with self._lock:
+                    self._snapshots.pop(sweep_id, None)
+                    self._locks.pop(sweep_id, None)
+                raise
+            with self._lock:
+                self._snapshots[sweep_id] = made
+                self._snapshots.move_to_end(sweep_id)
+                while len(self._snapshots) > self._keep:
+                    gone, _ = self._snapshots.popitem(last=False)
+                    self._locks.pop(gone, None)
+            return made
+
+    def _read(self, sweep_id: str, version: str) -> Snapshot:
+        sweep = self.backend.sweep(sweep_id)
+        runs = self.backend.runs(sweep_id)
+        return Snapshot(
+            sweep=sweep,
+            version=version,
+            plan=Plan.of(sweep.config),
+            runs=runs,
+            configs=[flatten(run.config) for run in runs],
+            summaries=[flatten(run.summary) for run in runs],
+            read_at=time.time(),
+        )
+
+    def overviews(self, limit: int, offset: int = 0) -> list[Overview]:
+        """Lines of the list of sweeps, newest first."""
+        return [
+            self._overview(sweep) for sweep in self.backend.sweeps(limit=limit, offset=offset)
+        ]
+
+    def _overview(self, sweep: Sweep) -> Overview:
+        version = self.backend.version(sweep.id)
+        with self._lock:
+            known = self._overviews.get(sweep.id)
+        if known is not None and known[0] == version:
+            return known[1]
+        try:
+            full = self._read(sweep.id, version)
+        except TuneBridgeError:  # deleted since it was listed
+            return Overview(sweep, Plan(), {}, None)
+        made = Overview(full.sweep, full.plan, full.counts, full.best)
+        with self._lock:
+            self._overviews[sweep.id] = (version, made)
+            while len(self._overviews) > 1000:
+                self._overviews.popitem(last=False)
+        return made

@@ -1,0 +1,101 @@
+"""Small pieces that the pages share: badges, times, bars of counts, cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+from tune_bridge.server.values import absolute_time, relative_time
+from tune_bridge.server.views import KINDS
+
+__all__ = ["card", "counts_bar", "counts_legend", "empty", "moment", "state_badge", "sweep_link"]
+
+_STATES = {
+    "running": "blue",
+    "finished": "teal",
+    "pending": "gray",
+    "paused": "yellow",
+    "canceled": "gray",
+    "failed": "red",
+    "crashed": "grape",
+}
+
+
+def state_badge(state: str) -> Any:
+    """A sweep's state with its colour; the word carries the meaning, the colour only helps."""
+    return dmc.Badge(
+        state, color=_STATES.get(state, "gray"), variant="light", radius="sm", className="tb-badge"
+    )
+
+
+def moment(then: float, prefix: str = "") -> Any:
+    """A relative time that a script keeps fresh, with the absolute one as its tooltip."""
+    return html.Time(
+        f"{prefix}{relative_time(then)}",
+        title=absolute_time(then),
+        **{"data-at": f"{then:.3f}", "data-prefix": prefix},
+    )
+
+
+def counts_bar(counts: Mapping[str, int]) -> Any:
+    """A stacked bar of the runs by kind."""
+    total = sum(counts.values()) or 1
+    label = ", ".join(f"{count} {KINDS[kind][0]}" for kind, count in counts.items()) or "no runs"
+    parts = [
+        html.Div(
+            className="tb-bar-part",
+            style={"width": f"{100 * count / total:.3f}%", "background": KINDS[kind][1]},
+        )
+        for kind, count in counts.items()
+    ]
+    return html.Div(parts, className="tb-bar", title=label, role="img", **{"aria-label": label})
+
+
+def counts_legend(counts: Mapping[str, int]) -> Any:
+    """The counts in words, each with the dot of its colour."""
+    return html.Div(
+        [
+            html.Span(
+                [
+                    html.Span(className="tb-dot", style={"background": KINDS[kind][1]}),
+                    f"{count} {KINDS[kind][0]}",
+                ],
+                className="tb-legend-item",
+            )
+            for kind, count in counts.items()
+        ],
+        className="tb-legend",
+    )
+
+
+def sweep_link(sweep_id: str, text: str, **more: Any) -> Any:
+    """A link to a sweep's page."""
+    return dcc.Link(text, href=f"/sweeps/{quote(sweep_id, safe='')}", className="tb-link", **more)
+
+
+def card(title: str, children: Any, *, note: Any = None, **more: Any) -> Any:
+    """A panel with a heading."""
+    head = [html.H2(title, className="tb-card-title")]
+    if note is not None:
+        head.append(html.Div(note, className="tb-card-note"))
+    return dmc.Paper(
+        [html.Div(head, className="tb-card-head"), children],
+        withBorder=True,
+        radius="md",
+        className="tb-card",
+        **more,
+    )
+
+
+def empty(title: str, *children: Any) -> Any:
+    """What stands where there is nothing yet, and what to do about it."""
+    return dmc.Paper(
+        [html.H2(title, className="tb-empty-title"), *children],
+        withBorder=True,
+        radius="md",
+        className="tb-empty",
+    )
