@@ -1,5 +1,4 @@
-"""The child process of `source`: executes a Python file and writes down the experiment it
-builds."""
+"""The child process of `source`: executes a Python file and writes down its experiment."""
 
 from __future__ import annotations
 
@@ -58,7 +57,7 @@ def _capture(source: str, name: str | None) -> SweepConfig:
         raise InputError(
             f"called sys.exit({error.code!r}) before it built an experiment", source=source
         ) from None
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - it is the user's program
         # The user's own program failed; whatever it raised, the answer is one line about it.
         raise InputError(
             f"{type(error).__name__}: {error}",
@@ -85,7 +84,7 @@ def _intercept(text: str) -> None:
         raise _Captured(SweepConfig.from_tuner(self))
 
     tune.run = run
-    tune.Tuner.fit = fit
+    tune.Tuner.fit = fit  # type: ignore[method-assign]
 
 
 def _choose(variables: dict[str, Any], source: str, name: str | None) -> SweepConfig:

@@ -41,7 +41,7 @@ def convert(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Translates SRC: a sweep file (YAML), or a Python file that builds an experiment.
+    r"""Translates SRC: a sweep file (YAML), or a Python file that builds an experiment.
 
     The translation says on standard error what it carried or approximated. A Python file is
     executed in a child process; nothing is trained.

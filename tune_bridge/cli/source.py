@@ -9,11 +9,8 @@ there: a `SweepConfig`, a ``Tuner`` (Ray's own or the recording one). A call of 
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +59,10 @@ def load_source(
 
 
 def _execute(source: Path, name: str | None, timeout: float) -> SweepConfig:
+    import json
+    import subprocess
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="tune-bridge-") as folder:
         answer = Path(folder) / "answer.json"
         command = [sys.executable, "-m", "tune_bridge.cli.capture", str(source), str(answer)]
@@ -70,7 +71,11 @@ def _execute(source: Path, name: str | None, timeout: float) -> SweepConfig:
         try:
             # What the file prints belongs to the user, but not among our output.
             subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), timeout=timeout
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno(),
+                timeout=timeout,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise InputError(

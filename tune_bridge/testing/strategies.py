@@ -1,0 +1,232 @@
+"""Hypothesis strategies for spaces and experiments, for the property tests of every dialect.
+
+Needs the ``hypothesis`` package, which tests bring.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
+from tune_bridge.space import (
+    Beta,
+    Choice,
+    Constant,
+    Distribution,
+    Group,
+    Integers,
+    Node,
+    Normal,
+    Parameter,
+    Uniform,
+)
+from tune_bridge.values import Frozen
+
+__all__ = [
+    "betas",
+    "constants",
+    "distributions",
+    "experiments",
+    "integers",
+    "names",
+    "normals",
+    "spaces",
+    "uniforms",
+    "values",
+]
+
+names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(
+    lambda name: name not in ("eval", "grid_search", "parameters")
+)
+"""Names that every notation accepts."""
+
+_finite = st.floats(-1e6, 1e6).map(lambda x: round(x, 6))
+_positive = st.floats(1e-6, 1e6).map(lambda x: float(f"{x:.6g}"))
+_quanta = st.sampled_from([0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 10.0])
+_whole_quanta = st.sampled_from([1.0, 2.0, 3.0, 10.0])
+
+
+def values(max_leaves: int = 4) -> st.SearchStrategy[Any]:
+    """Plain JSON values, lists and dicts included."""
+    scalars = (
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**40), 2**40)
+        | _finite
+        | st.text(max_size=8)
+        | st.sampled_from(["1e-5", "yes", "null", "012", "2020-01-01", "a: b", "#x", "${args}", ""])
+    )
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+        max_leaves=max_leaves,
+    )
+
+
+def constants() -> st.SearchStrategy[Constant]:
+    """Constants of plain JSON values."""
+    return values().map(Constant.of)
+
+
+def _quantum(draw: st.DrawFn) -> tuple[float | None, bool]:
+    kind = draw(st.sampled_from(["none", "float", "int"]))
+    if kind == "none":
+        return None, False
+    return (draw(_whole_quanta), True) if kind == "int" else (draw(_quanta), False)
+
+
+@st.composite
+def uniforms(draw: st.DrawFn) -> Uniform:
+    """Uniform distributions of every scale, quantised and not."""
+    scale: Any = draw(st.sampled_from(["linear", "log", "reciprocal"]))
+    exponents = scale != "linear" and draw(st.booleans())
+    bounds = _positive if scale != "linear" and not exponents else _finite
+    if exponents:
+        bounds = st.floats(-20, 20).map(lambda x: round(x, 6))
+    low, high = sorted((draw(bounds), draw(bounds)))
+    if not low < high:
+        high = low + max(abs(low), 1.0)
+    q, integer = _quantum(draw)
+    if scale == "reciprocal":
+        q, integer = None, False
+    return Uniform(low, high, scale=scale, q=q, integer=integer, exponents=exponents)
+
+
+@st.composite
+def integers(draw: st.DrawFn) -> Integers:
+    """Integers, stepped and logarithmic."""
+    step = draw(st.sampled_from([1, 1, 2, 5]))
+    log = draw(st.booleans())
+    first = draw(st.integers(1 if log else -1000, 1000))
+    count = draw(st.integers(2, 400))
+    return Integers(first * step, (first + count - 1) * step, step, log)
+
+
+@st.composite
+def normals(draw: st.DrawFn) -> Normal:
+    """Normal and log-normal distributions, quantised and not."""
+    q, integer = _quantum(draw)
+    scale: Any = draw(st.sampled_from(["linear", "log"]))
+    mu = draw(st.floats(-5, 5).map(lambda x: round(x, 6)))
+    return Normal(mu, draw(st.floats(0.01, 3).map(lambda x: round(x, 6))), scale, q, integer)
+
+
+@st.composite
+def betas(draw: st.DrawFn) -> Beta:
+    """Beta distributions."""
+    shape = st.floats(0.1, 10).map(lambda x: round(x, 4))
+    return Beta(draw(shape), draw(shape), draw(st.sampled_from([None, 0.1, 0.25])))
+
+
+def distributions() -> st.SearchStrategy[Distribution]:
+    """Every distribution of the space."""
+    return uniforms() | integers() | normals() | betas()
+
+
+@st.composite
+def _weighted(draw: st.DrawFn) -> Choice:
+    options = draw(st.lists(constants(), min_size=2, max_size=4))
+    raw = draw(st.lists(st.integers(1, 9), min_size=len(options), max_size=len(options)))
+    return Choice(tuple(options), tuple(weight / sum(raw) for weight in raw))
+
+
+def _choices(grid: bool) -> st.SearchStrategy[Choice]:
+    plain = st.lists(constants(), min_size=1, max_size=4).map(
+        lambda options: Choice(tuple(options), grid=grid)
+    )
+    return plain if grid else plain | _weighted()
+
+
+def spaces(
+    laws: st.SearchStrategy[Distribution] | None = None, *, grid: bool = False
+) -> st.SearchStrategy[Group]:
+    """Search spaces with constants, nested groups, choices and parameters.
+
+    Args:
+        laws: Distributions to use; all by default.
+        grid: Only what is enumerated, and constants.
+    """
+    if grid:
+        searched: st.SearchStrategy[Node] = _choices(True) | st.integers(1, 5).map(
+            lambda n: Parameter(Integers(0, n), grid=True)
+        )
+    else:
+        searched = (laws or distributions()).map(Parameter) | _choices(False)
+    leaf: st.SearchStrategy[Node] = searched | constants()
+
+    def group(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Group]:
+        return st.dictionaries(names, children, min_size=1, max_size=3).map(
+            lambda items: Group(tuple(items.items()))
+        )
+
+    tree = group(leaf | group(leaf | group(leaf)))
+    return tree.flatmap(
+        lambda space: searched.map(lambda node: Group((*_without(space, "x0"), ("x0", node))))
+    )
+
+
+def _without(space: Group, name: str) -> tuple[tuple[str, Node], ...]:
+    return tuple(item for item in space.items if item[0] != name)
+
+
+_ASHA = st.fixed_dictionaries(
+    {},
+    optional={
+        "grace_period": st.integers(2, 5),
+        "max_t": st.integers(20, 80),
+        "reduction_factor": st.sampled_from([2, 3, 3.5]),
+    },
+).map(lambda args: Algorithm("AsyncHyperBandScheduler", Frozen(args)))
+
+_HYPEROPT = st.fixed_dictionaries(
+    {},
+    optional={"n_initial_points": st.integers(1, 9), "gamma": st.sampled_from([0.15, 0.5])},
+).map(lambda args: Algorithm("HyperOptSearch", Frozen(args)))
+
+
+@st.composite
+def experiments(
+    draw: st.DrawFn,
+    space: Callable[[], st.SearchStrategy[Group]] = spaces,
+    searchers: st.SearchStrategy[Algorithm] | None = None,
+) -> Experiment:
+    """Experiments as `tune.run` describes them.
+
+    Args:
+        draw: Hypothesis's.
+        space: Makes the strategy for sampled spaces.
+        searchers: Algorithms for sampled spaces; random and HyperOpt by default.
+    """
+    grid = draw(st.integers(0, 4)) == 0
+    searcher = RANDOM if grid else draw(searchers or (st.just(RANDOM) | _HYPEROPT))
+    has_searcher = searcher != RANDOM
+    optional = st.none() | st.text("abcXYZ -_", min_size=1, max_size=12)
+    return Experiment(
+        space=draw(spaces(grid=True) if grid else space()),
+        program=draw(st.sampled_from(["train.py", "src/my train.py"])),
+        objective=Objective(
+            draw(st.sampled_from(["loss", "val/acc"])),
+            draw(st.sampled_from(["minimize", "maximize"])),
+        ),
+        searcher=searcher,
+        scheduler=draw(st.none() | _ASHA),
+        num_samples=draw(st.none() | st.integers(1, 500)),
+        stop=Frozen(draw(st.just({}) | st.just({"training_iteration": 10}))),
+        points=tuple(
+            draw(st.lists(st.integers(0, 5).map(lambda n: Frozen({"x0": n})), max_size=2))
+        ),
+        seed=draw(st.none() | st.integers(0, 2**31)),
+        max_concurrent=draw(st.none() | st.integers(1, 16)),
+        resources=Frozen(draw(st.just({}) | st.just({"cpu": 2, "gpu": 0.5}))),
+        space_in=draw(st.sampled_from(["config", "searcher"])) if has_searcher else "config",
+        name=draw(optional),
+    )
+
+
+def same_number(one: float, other: float) -> bool:
+    """Whether two bounds are equal up to rounding in a logarithm and back."""
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
