@@ -134,6 +134,8 @@ class Call:
 def build(value: Any) -> Any:
     """Turns calls into live objects, inside lists, tuples, dicts and arguments; the rest stays.
 
+    A bare `Signature` stands for the callable itself, such as a trainable.
+
     A `Call` object that occurs twice is built once, so that a shared node stays shared.
 
     Raises:
@@ -146,6 +148,8 @@ def build(value: Any) -> Any:
             if id(item) not in made:
                 made[id(item)] = _invoke(item, make)
             return made[id(item)]
+        if isinstance(item, Signature):
+            return item.resolve()
         if isinstance(item, dict):
             return {key: make(entry) for key, entry in item.items()}
         if isinstance(item, list):

@@ -1,0 +1,101 @@
+"""The HyperOpt dialect: spaces of ``hp`` parameters, and calls of ``fmin``.
+
+HyperOpt minimises what its objective returns, which it calls "loss"; a space alone is therefore
+read as a search by TPE for the smallest ``loss``, without a limit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tune_bridge.dialects.base import Dialect, Translation
+from tune_bridge.dialects.calls import Call
+from tune_bridge.dialects.hyperopt.program import write_program
+from tune_bridge.dialects.hyperopt.reader import LEAVES
+from tune_bridge.dialects.hyperopt.writer import write_space
+from tune_bridge.dialects.python_space import TreeReader
+from tune_bridge.errors import UnsupportedError
+from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
+from tune_bridge.notes import Notes
+from tune_bridge.space import check_executable
+
+__all__ = ["HyperOptDialect"]
+
+_ALGORITHMS = {"tpe.suggest": Algorithm("HyperOptSearch"), "rand.suggest": RANDOM}
+"""What ``fmin(algo=...)`` may be here."""
+
+_READ = ("space", "algo", "max_evals", "fn")
+
+
+class HyperOptDialect(Dialect):
+    """Spaces of ``hp`` parameters: recorded calls, live graphs and constants in any mix."""
+
+    name = "hyperopt"
+    suffixes = (".py",)
+
+    def read(self, source: Any, notes: Notes | None = None) -> Translation[Experiment]:
+        """Reads a space, or a recorded call of ``fmin``.
+
+        Args:
+            source: A dict of parameters and constants, possibly nested, or a `Call` of ``fmin``.
+            notes: Where remarks go; a new list by default.
+
+        Raises:
+            SpecError: A parameter is malformed; the message names its place.
+            UnsupportedError: A condition, an operation on a parameter, or an object in the space.
+        """
+        notes = Notes() if notes is None else notes
+        searcher, samples = _ALGORITHMS["tpe.suggest"], None
+        if isinstance(source, Call) and source.name == "fmin":
+            searcher, samples = _algorithm(source), source.get("max_evals")
+            source = source.get("space")
+        space = TreeReader(LEAVES, notes).root(source)
+        check_executable(space)
+        experiment = Experiment(
+            space=space,
+            objective=Objective("loss"),
+            searcher=searcher,
+            num_samples=samples,
+            space_in="config" if searcher == RANDOM else "searcher",
+        )
+        return Translation(experiment, notes)
+
+    def write(self, experiment: Experiment) -> Translation[dict[str, Any]]:
+        """Writes the space as a dict of ``hp`` calls and constants.
+
+        Raises:
+            UnsupportedError: The space has a condition.
+            SpecError: A mapping that Ray would execute, or two parameters of one label.
+        """
+        check_executable(experiment.space)
+        notes = Notes()
+        return Translation(write_space(experiment.space, notes), notes)
+
+    def source(self, experiment: Experiment) -> Translation[str]:
+        """Writes a program with the space and a call of ``fmin``.
+
+        Raises:
+            UnsupportedError: The space has a condition.
+            SpecError: A mapping that Ray would execute, or two parameters of one label.
+        """
+        written = self.write(experiment)
+        program = write_program(experiment, written.value, written.notes)
+        return Translation(str(program), written.notes)
+
+
+def _algorithm(call: Call) -> Algorithm:
+    for name, value in call.arguments.items():
+        if name not in _READ and value != call.signature.signature.parameters[name].default:
+            raise UnsupportedError(
+                f"fmin's {name} is not supported yet", path=name, found=repr(value)
+            )
+    algorithm = call.get("algo")
+    known = _ALGORITHMS.get("tpe.suggest" if algorithm is None else getattr(algorithm, "name", ""))
+    if known is None:
+        raise UnsupportedError(
+            "this algorithm of fmin is not supported yet",
+            path="algo",
+            found=repr(algorithm),
+            expected="tpe.suggest or rand.suggest",
+        )
+    return known

@@ -1,0 +1,240 @@
+"""From ``hp`` calls to nodes of the space."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from tune_bridge.dialects.calls import Call
+from tune_bridge.dialects.hyperopt.signatures import LAWS, Law
+from tune_bridge.dialects.python_space import LeafReader, TreeReader, short
+from tune_bridge.errors import SpecError, UnsupportedError
+from tune_bridge.space import (
+    Choice,
+    Constant,
+    Distribution,
+    Integers,
+    Node,
+    Normal,
+    Parameter,
+    Uniform,
+)
+
+__all__ = ["LEAVES"]
+
+
+def _label(call: Call, path: str, reader: TreeReader) -> str | None:
+    """The label as the node keeps it; each label belongs to one call in one place."""
+    label = reader.argument(call, "label", path)
+    if isinstance(label, bytes):
+        label = label.decode()
+    if not isinstance(label, str):
+        names = ", ".join(list(call.signature.signature.parameters)[1:])
+        raise SpecError(
+            f"{call.name} without a label",
+            path=path,
+            found=short(label),
+            expected=f'{call.name}("name", {names})',
+        )
+    if label in reader.labels:
+        other, first = reader.labels[label]
+        if other is call:
+            raise UnsupportedError(
+                f"one parameter in two places ({first} and {path}) is not supported yet",
+                path=path,
+                found=f"the label {label!r} twice",
+                hint="make two parameters of it, with a label each",
+            )
+        raise SpecError(
+            f"the label {label!r} belongs to two parameters, {first} and {path}",
+            path=path,
+            found=short(call),
+            expected="a label of its own",
+        )
+    reader.labels[label] = (call, path)
+    return None if label == path else label
+
+
+def _law(law: Law) -> LeafReader:
+    def read(call: Call, path: str, reader: TreeReader) -> Node:
+        label = _label(call, path, reader)
+        arguments = {name: reader.argument(call, name, path) for name in law.arguments}
+        return Parameter(law.kind(**arguments, **law.fixed), label)
+
+    return read
+
+
+def _randint(call: Call, path: str, reader: TreeReader) -> Node:
+    label = _label(call, path, reader)
+    low, high = (reader.argument(call, name, path) for name in ("low", "high"))
+    if high is None:
+        low, high = 0, low
+    first, last = _bound(low, "low"), _bound(high, "high")
+    if first >= last:
+        raise SpecError(
+            "the lower bound is not below the upper bound",
+            path=path,
+            found=f"{first} and {last}",
+            expected="low < high, which itself is never drawn",
+        )
+    return Parameter(Integers(first, last - 1), label)
+
+
+def _bound(value: Any, name: str) -> int:
+    try:
+        if isinstance(value, bool | str | bytes) or value != int(value):
+            raise TypeError
+    except (TypeError, ValueError, OverflowError):
+        raise SpecError(
+            f"{name} is not a whole number", path=name, found=short(value), expected="an integer"
+        ) from None
+    return int(value)
+
+
+def _choice(call: Call, path: str, reader: TreeReader) -> Node:
+    label = _label(call, path, reader)
+    return Choice(options(reader.argument(call, "options", path), path, reader), None, label)
+
+
+def _pchoice(call: Call, path: str, reader: TreeReader) -> Node:
+    label = _label(call, path, reader)
+    pairs = reader.argument(call, "p_options", path)
+    try:
+        rows = [tuple(reader.recall(pair)) for pair in pairs]
+        weights = [reader.recall(weight) for weight, _ in rows]
+    except (TypeError, ValueError):
+        raise SpecError(
+            "hp.pchoice takes pairs",
+            path=path,
+            found=short(pairs),
+            expected='hp.pchoice("name", [(probability, option), ...])',
+        ) from None
+    return Choice(options([option for _, option in rows], path, reader), tuple(weights), label)
+
+
+def options(values: Any, path: str, reader: TreeReader) -> tuple[Constant, ...]:
+    """Reads the options of a choice, which may hold no parameter.
+
+    Raises:
+        SpecError: Not a sequence.
+        UnsupportedError: A condition (an option with a parameter in it), or an object.
+    """
+    values = reader.recall(values)
+    if isinstance(values, dict | str | bytes) or not hasattr(values, "__iter__"):
+        raise SpecError(
+            "the options of a choice are a list", path=path, found=short(values), expected="a list"
+        )
+    return tuple(_option(value, f"{path}[{index}]", reader) for index, value in enumerate(values))
+
+
+def _option(value: Any, path: str, reader: TreeReader) -> Constant:
+    found = find_call(value, path, reader)
+    if found is not None:
+        place, call = found
+        raise UnsupportedError(
+            f"a condition: the option holds a parameter ({call.name}), which is not supported yet",
+            path=place,
+            found=short(call),
+            hint="lift the parameter out of the choice and let the program use it where it counts",
+        )
+    return reader.constant(value, path)
+
+
+def find_call(value: Any, path: str, reader: TreeReader) -> tuple[str, Call] | None:
+    """The first call inside a value, with its path."""
+    value = reader.recall(value)
+    if isinstance(value, Call):
+        return path, value
+    children: list[tuple[str, Any]] = []
+    if isinstance(value, dict):
+        children = [(f"{path}.{key}", item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        children = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    for place, item in children:
+        found = find_call(item, place, reader)
+        if found is not None:
+            return found
+    return None
+
+
+def _int(call: Call, path: str, reader: TreeReader) -> Node:
+    inner = reader.recall(call.get("obj"))
+    if not isinstance(inner, Call):
+        raise _operation(call, path)
+    node = reader.node(inner, path)
+    distribution = node.distribution if isinstance(node, Parameter) else None
+    whole = None if distribution is None else _as_integers(distribution)
+    if whole is None:
+        raise UnsupportedError(
+            f"scope.int cuts off the fraction of {inner.name}, which is not supported yet",
+            path=path,
+            found=short(call),
+            hint="write scope.int(hp.quniform(label, low, high, 1)), or hp.randint",
+        )
+    assert isinstance(node, Parameter)
+    return Parameter(whole, node.label)
+
+
+def _as_integers(distribution: Distribution) -> Distribution | None:
+    """The law of ``int(x)``, where the tree has one."""
+    if isinstance(distribution, Integers) or distribution.integer:
+        return distribution
+    if distribution.q is not None:
+        if distribution.q != int(distribution.q):
+            return None
+        return _equal_cells(distribution) or msgspec.structs.replace(distribution, integer=True)
+    if isinstance(distribution, Uniform) and distribution.scale == "linear":
+        # The fraction of a uniform draw between whole positive bounds is cut off: all equal.
+        low, high = distribution.low, distribution.high
+        if 0 <= low == math.floor(low) and high == math.floor(high):
+            return Integers(int(low), int(high) - 1)
+    return None
+
+
+def _equal_cells(distribution: Distribution) -> Integers | None:
+    """Integers, where rounding gives each of them the same weight: bounds halfway between them."""
+    if not isinstance(distribution, Uniform) or distribution.scale != "linear":
+        return None
+    assert distribution.q is not None
+    step = int(distribution.q)
+    first, last = distribution.low / step + 0.5, distribution.high / step - 0.5
+    if first != math.floor(first) or last != math.floor(last) or first > last:
+        return None
+    return Integers(int(first) * step, int(last) * step, step)
+
+
+def _float(call: Call, path: str, reader: TreeReader) -> Node:
+    inner = reader.recall(call.get("obj"))
+    node = reader.node(inner, path) if isinstance(inner, Call) else None
+    distribution = node.distribution if isinstance(node, Parameter) else None
+    if isinstance(distribution, Uniform | Normal) and not distribution.integer:
+        assert node is not None
+        return node
+    raise _operation(call, path)
+
+
+def _other(call: Call, path: str, reader: TreeReader) -> Node:
+    raise _operation(call, path)
+
+
+def _operation(call: Call, path: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{call.name}: operations on parameters are not supported yet",
+        path=path,
+        found=short(call),
+        hint="do the arithmetic in the program",
+    )
+
+
+LEAVES: dict[str, LeafReader] = {
+    **{f"hp.{law.name}": _law(law) for law in LAWS},
+    "hp.randint": _randint,
+    "hp.choice": _choice,
+    "hp.pchoice": _pchoice,
+    "scope.int": _int,
+    "scope.float": _float,
+    "scope.*": _other,
+}
+"""Reader of a call by its name; ``scope.*`` stands for every further operation."""

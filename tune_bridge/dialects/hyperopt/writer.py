@@ -1,0 +1,195 @@
+"""From nodes of the space to ``hp`` calls."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tune_bridge.dialects.calls import Call
+from tune_bridge.dialects.hyperopt.signatures import LAWS, SIGNATURES
+from tune_bridge.dialects.python_space import join
+from tune_bridge.errors import SpecError, UnsupportedError
+from tune_bridge.laws import (
+    cell_probabilities,
+    log_integer_weights,
+    total_variation,
+    transformed_bounds,
+)
+from tune_bridge.notes import Notes
+from tune_bridge.space import (
+    Beta,
+    Choice,
+    Constant,
+    Distribution,
+    Group,
+    Integers,
+    Node,
+    Normal,
+    Uniform,
+)
+
+__all__ = ["MOST_OPTIONS", "number", "write_space"]
+
+MOST_OPTIONS = 256
+"""The longest list of values with probabilities that is written for a law that ``hp`` lacks."""
+
+_ROW = {
+    (law.kind, law.fixed.get("scale", "linear"), "q" in law.arguments): law
+    for law in LAWS
+    if not law.fixed.get("integer")
+}
+
+
+def number(value: float) -> int | float:
+    """A bound as a person writes it: ``20`` for ``20.0``."""
+    return int(value) if value == int(value) and abs(value) < 1e15 else value
+
+
+def write_space(space: Group, notes: Notes) -> dict[str, Any]:
+    """Writes a tree as a dict of calls and constants.
+
+    Args:
+        space: The tree; conditions are refused.
+        notes: Where remarks go.
+
+    Raises:
+        UnsupportedError: A choice has options with parameters.
+        SpecError: Two parameters have one label.
+    """
+    return _Writer(notes).group(space, "")
+
+
+class _Writer:
+    def __init__(self, notes: Notes) -> None:
+        self.notes = notes
+        self.labels: dict[str, str] = {}
+
+    def group(self, group: Group, path: str) -> dict[str, Any]:
+        return {name: self.node(node, join(path, name)) for name, node in group.items}
+
+    def node(self, node: Node, path: str) -> Any:
+        if isinstance(node, Group):
+            return self.group(node, path)
+        if isinstance(node, Constant):
+            return node.value
+        label = node.label or path
+        if label in self.labels:
+            raise SpecError(
+                f"the label {label!r} belongs to two parameters, {self.labels[label]} and {path}",
+                path=path,
+                hint="rename one of them",
+            )
+        self.labels[label] = path
+        if node.grid:
+            self.notes.approximated(
+                path, "sampled instead of enumerated", "HyperOpt has no grid search"
+            )
+        if isinstance(node, Choice):
+            return _choice(node, label, path)
+        return self.parameter(node.distribution, label, path)
+
+    def parameter(self, distribution: Distribution, label: str, path: str) -> Call:
+        if isinstance(distribution, Integers):
+            return self.integers(distribution, label, path)
+        if isinstance(distribution, Beta):
+            return self.beta(distribution, label, path)
+        if isinstance(distribution, Uniform):
+            if distribution.integer and distribution.scale == "linear" and distribution.q == 1:
+                bounds = number(distribution.low), number(distribution.high)
+                return _hp("uniformint", label, *bounds)
+            if distribution.scale != "linear" and not distribution.exponents:
+                self.notes.exact(path, "the bounds are written as natural logarithms")
+        call = _law(distribution, label)
+        return _int(call) if distribution.integer else call
+
+    def integers(self, distribution: Integers, label: str, path: str) -> Call:
+        low, high, step = distribution.low, distribution.high, distribution.step
+        if not distribution.log:
+            if step == 1:
+                return _hp("randint", label, low, high + 1)
+            self.notes.exact(
+                path,
+                "multiples as quniform half a step wider",
+                "the ends weigh as much as the rest",
+            )
+            return _int(
+                _hp("quniform", label, number(low - step / 2), number(high + step / 2), step)
+            )
+        if distribution.count <= MOST_OPTIONS:
+            self.notes.exact(
+                path, "log integers as hp.pchoice", "hp has no floored log-uniform integers"
+            )
+            values = range(low, high + 1, step)
+            weights = log_integer_weights(distribution)
+            return _hp("pchoice", label, list(zip(weights, values, strict=True)))
+        near = Uniform(low - step / 2, high + step / 2, "log", step, integer=True)
+        self.notes.approximated(
+            path,
+            "log integers as qloguniform",
+            f"total variation distance {_distance(distribution, near):.2g}",
+        )
+        return _int(_law(near, label))
+
+    def beta(self, distribution: Beta, label: str, path: str) -> Call:
+        cells = {} if distribution.q is None else cell_probabilities(distribution)
+        if 0 < len(cells) <= MOST_OPTIONS:
+            self.notes.exact(path, "a rounded beta as hp.pchoice", "hp has no beta distribution")
+            cast = int if distribution.integer else float
+            total = math.fsum(cells.values())
+            pairs = [(weight / total, cast(value)) for value, weight in cells.items()]
+            return _hp("pchoice", label, pairs)
+        self.notes.lost(
+            path,
+            "a beta distribution as a uniform one",
+            "HyperOpt has no beta distribution",
+            "search over a lognormal, or drive the sweep with another searcher",
+        )
+        return _hp("uniform", label, 0, 1)
+
+
+def _hp(name: str, label: str, *args: Any) -> Call:
+    return SIGNATURES[f"hp.{name}"].call(label, *args)
+
+
+def _int(call: Call) -> Call:
+    return SIGNATURES["scope.int"].call(call)
+
+
+def _law(distribution: Uniform | Normal | Beta, label: str) -> Call:
+    """The function with this law; the reciprocal scale has that of the log scale."""
+    scale = getattr(distribution, "scale", "linear")
+    values = {name: getattr(distribution, name) for name in distribution.__struct_fields__}
+    if isinstance(distribution, Uniform) and scale != "linear":
+        low, high = transformed_bounds(distribution)
+        values["low"], values["high"] = (-high, -low) if scale == "reciprocal" else (low, high)
+        scale = "log"
+    law = _ROW[(type(distribution), scale, distribution.q is not None)]  # type: ignore[index]
+    return _hp(law.name, label, *(number(values[name]) for name in law.arguments))
+
+
+def _choice(choice: Choice, label: str, path: str) -> Call:
+    if not choice.plain:
+        raise UnsupportedError(
+            "a condition: an option holds a parameter, which is not supported yet",
+            path=path,
+            hint="lift the parameter out of the choice",
+        )
+    values = choice.values()
+    if choice.weights is None or choice.grid:
+        return _hp("choice", label, values)
+    return _hp("pchoice", label, list(zip(choice.weights, values, strict=True)))
+
+
+def _distance(law: Integers, near: Uniform, most: int = 20_000) -> float:
+    """Total variation distance; the far tail of a long range adds nothing that shows."""
+    high = min(law.high, law.low + (most - 1) * law.step)
+    kept = Integers(law.low, high, law.step, law.log)
+    span = math.log((law.high + law.step) / law.low)
+    share = math.log((high + law.step) / law.low) / span
+    one = {value: weight * share for value, weight in cell_probabilities(kept).items()}
+    low, top = transformed_bounds(near)
+    other = {
+        value: (math.log(value + law.step / 2) - math.log(value - law.step / 2)) / (top - low)
+        for value in one
+    }
+    return total_variation(one, other)

@@ -1,0 +1,233 @@
+"""Reading spaces that are Python objects: recorded calls, live objects and plain values in any mix.
+
+`TreeReader` walks dicts and hands every call to the leaf reader of its name; a live object is first
+*recalled*, that is turned into the call that would make it. Which library an object belongs to is
+asked of its type's module, so that nothing is imported when no live object is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tune_bridge.dialects.calls import Call
+from tune_bridge.errors import InputError, SpecError, UnsupportedError
+from tune_bridge.notes import Notes
+from tune_bridge.space import Constant, Group, Node
+
+__all__ = ["LeafReader", "TreeReader", "at_path", "join", "merge", "recall", "short", "type_name"]
+
+_RECALL = {
+    "hyperopt": "tune_bridge.dialects.hyperopt.live",
+    "ray": "tune_bridge.dialects.ray_tune.live",
+    "tune_bridge": "tune_bridge.dialects.ray_tune.live",
+}
+"""Top-level package of a live object's type -> module whose ``recall(value, memo)`` knows it."""
+
+_PLAIN = (type(None), bool, int, float, str, bytes, list, tuple, dict, Call)
+
+
+def recall(value: Any, memo: dict[int, Any]) -> Any:
+    """Turns a live object into the call, or the plain value, that it stands for.
+
+    Args:
+        value: Anything.
+        memo: What objects were turned into, by id, so that one object stays one call.
+
+    Returns:
+        A `Call`, a plain value that may hold further live objects, or `value` itself.
+    """
+    if type(value) in _PLAIN:
+        return value
+    module = _RECALL.get(type(value).__module__.partition(".")[0])
+    if module is None:
+        return value
+    if id(value) not in memo:
+        memo[id(value)] = importlib.import_module(module).recall(value, memo)
+    return memo[id(value)]
+
+
+def join(path: str, name: object) -> str:
+    """A dotted path with one more name."""
+    return f"{path}.{name}" if path else str(name)
+
+
+def short(value: object, width: int = 60) -> str:
+    """The text of a value for a message."""
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def type_name(value: object) -> str:
+    """The name of a value's type, with the library it is from."""
+    kind = type(value)
+    root = kind.__module__.partition(".")[0]
+    return kind.__qualname__ if root == "builtins" else f"{root}'s {kind.__qualname__}"
+
+
+@contextlib.contextmanager
+def at_path(path: str) -> Iterator[None]:
+    """Puts `path` before the path of an input error that is raised inside."""
+    try:
+        yield
+    except InputError as error:
+        if error.path != path and not error.path.startswith((f"{path}.", f"{path}[")):
+            error.path = join(path, error.path) if error.path else path
+        raise
+
+
+LeafReader = Callable[[Call, str, "TreeReader"], Node]
+
+
+class TreeReader:
+    """Reads a nested dict of parameters and constants.
+
+    Args:
+        leaves: Reader of a call by the call's name.
+        notes: Where remarks go.
+        grid: Reader of the list in Tune's ``{"grid_search": [...]}``; None where it means nothing.
+    """
+
+    def __init__(
+        self,
+        leaves: Mapping[str, LeafReader],
+        notes: Notes,
+        *,
+        grid: Callable[[Any, str, TreeReader], Node] | None = None,
+    ) -> None:
+        self.leaves = leaves
+        self.notes = notes
+        self.grid = grid
+        self.labels: dict[str, tuple[Call, str]] = {}
+        self._memo: dict[int, Any] = {}
+
+    def root(self, value: Any) -> Group:
+        """Reads a whole space.
+
+        Raises:
+            UnsupportedError: It is not a dict, or holds something that cannot be translated.
+            SpecError: Something in it is malformed.
+        """
+        value = self.recall(value)
+        if not isinstance(value, dict):
+            raise UnsupportedError(
+                "a space that is not a dict of parameters",
+                found=short(value),
+                expected='a dict such as {"lr": hp.uniform("lr", 0, 1)}',
+            )
+        return self.group(value, "")
+
+    def group(self, value: dict[Any, Any], path: str) -> Group:
+        """Reads a dict with names as keys."""
+        for key in value:
+            if not isinstance(key, str):
+                raise UnsupportedError(
+                    "a parameter's name is not a string", path=path, found=short(key)
+                )
+        return Group(
+            tuple((str(key), self.node(item, join(path, key))) for key, item in value.items())
+        )
+
+    def node(self, value: Any, path: str) -> Node:
+        """Reads whatever stands at `path`."""
+        value = self.recall(value)
+        if isinstance(value, Call):
+            reader = self.leaves.get(value.name) or self.leaves.get(
+                value.name.partition(".")[0] + ".*"
+            )
+            if reader is None:
+                raise UnsupportedError(
+                    f"{value.name} has no place inside this space", path=path, found=short(value)
+                )
+            with at_path(path):
+                return reader(value, path, self)
+        if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
+            if self.grid is not None and set(value) == {"grid_search"}:
+                return self.grid(value["grid_search"], path, self)
+            return self.group(value, path)
+        return self.constant(value, path)
+
+    def constant(self, value: Any, path: str) -> Constant:
+        """Reads a value that holds no parameter.
+
+        Raises:
+            UnsupportedError: It holds a parameter, a function or an object of the author's program.
+        """
+        plain = self.plain(value, path)
+        try:
+            return Constant.of(plain, path)
+        except SpecError as error:
+            raise UnsupportedError(
+                error.message,
+                path=error.path or path,
+                found=error.found,
+                expected=error.expected,
+                hint=error.hint,
+            ) from None
+
+    def plain(self, value: Any, path: str) -> Any:
+        """Resolves live literals inside a value and refuses parameters and functions in it."""
+        value = self.recall(value)
+        if isinstance(value, Call):
+            raise UnsupportedError(
+                "a parameter inside a list or a choice is not supported yet",
+                path=path,
+                found=short(value),
+                hint="give it a place of its own in the space",
+            )
+        if isinstance(value, dict):
+            return {key: self.plain(item, join(path, key)) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            items = [self.plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
+            return tuple(items) if isinstance(value, tuple) else items
+        if callable(value):
+            raise UnsupportedError(
+                "a function or a class cannot be written to a sweep",
+                path=path,
+                found=getattr(value, "__qualname__", None) or short(value),
+                hint="search over its name and look it up in the program",
+            )
+        return value
+
+    def argument(self, call: Call, name: str, path: str) -> Any:
+        """An argument of a leaf call as a plain value.
+
+        Raises:
+            SpecError: It was not given and has no default.
+            UnsupportedError: It is an expression of other parameters.
+        """
+        value = self.recall(call.get(name, _MISSING))
+        if value is _MISSING:
+            raise SpecError(
+                f"{call.name} without {name}", path=path, expected=f"{call.name}({_usage(call)})"
+            )
+        if isinstance(value, Call):
+            raise UnsupportedError(
+                f"{name} of {call.name} is an expression of other parameters",
+                path=path,
+                found=short(value),
+            )
+        return value
+
+    def recall(self, value: Any) -> Any:
+        """`recall` with this reader's memo."""
+        return recall(value, self._memo)
+
+
+_MISSING = object()
+
+
+def _usage(call: Call) -> str:
+    return ", ".join(call.signature.signature.parameters)
+
+
+def merge(below: Group, above: Group) -> Group:
+    """Two trees as one; where both name a leaf, that of `above` holds."""
+    items = dict(below.items)
+    for name, node in above.items:
+        old = items.get(name)
+        both = isinstance(old, Group) and isinstance(node, Group)
+        items[name] = merge(old, node) if both else node  # type: ignore[arg-type]
+    return Group(tuple(items.items()))
