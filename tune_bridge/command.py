@@ -27,8 +27,8 @@ class Start(NamedTuple):
     """What macros are expanded from.
 
     Attributes:
-        config: Parameters by name, in the order in which they become arguments. A nested group stays
-            one argument, as W&B passes it.
+        config: Parameters by name, in the order in which they become arguments. A nested group
+            stays one argument, as W&B passes it.
         program: The program, or None.
         interpreter: What ``${interpreter}`` stands for.
         config_file: Where the JSON of ``${args_json_file}`` stands, or None.

@@ -1,0 +1,475 @@
+"""What a program calls: `init`, `Run.config`, `Run.log`, `Run.finish`.
+
+    import tune_bridge
+
+    run = tune_bridge.init(config={"lr": 0.1})
+    for epoch in range(10):
+        run.log({"loss": train(run.config.lr)})
+
+Inside of a sweep the trial that started the program listens at a local address, and a row counts as
+logged when it has confirmed it: nothing is lost when the program ends right afterwards, and a
+program cannot run ahead of the scheduler that judges it. Outside of any sweep `init` makes a
+sweep with exactly one configuration in the backend, so that the same program run by hand can be
+looked at as well.
+
+Only the standard library is loaded; numpy scalars and tensors of one element are taken as numbers
+without importing their libraries.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import math
+import os
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tune_bridge.errors import BackendError, InputError
+from tune_bridge.values import decode
+
+__all__ = ["ADDRESS_ENV", "TOKEN_ENV", "Config", "Run", "init"]
+
+ADDRESS_ENV = "TUNE_BRIDGE_REPORT"
+"""``host:port`` where the trial listens; set for every program that a sweep starts."""
+
+TOKEN_ENV = "TUNE_BRIDGE_TOKEN"  # noqa: S105 - the name, not the secret
+"""The secret that the first line has to hold."""
+
+LINE_LIMIT = 8 * 1024 * 1024
+"""Bytes that one message may have."""
+
+_current: Run | None = None
+
+
+def init(
+    project: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    *,
+    name: str | None = None,
+    backend: str | None = None,
+) -> Run:
+    """Begins the run of this program, or returns the one that has begun.
+
+    Args:
+        project: Project of a run outside of a sweep; a sweep has its own.
+        config: Defaults. Inside of a sweep the sweep's values win, name by name.
+        name: Display name of a run outside of a sweep.
+        backend: URL of the backend of a run outside of a sweep; the default one without.
+
+    Returns:
+        The run. It is finished when the program ends, at the latest.
+
+    Raises:
+        InputError: `config` holds something that cannot be stored.
+        BackendError: The trial or the backend does not answer.
+    """
+    global _current  # noqa: PLW0603 - one run per process, as with wandb.run
+    if _current is not None and _current.active:
+        return _current
+    defaults = _plain(dict(config or {}), "init(config=...)")
+    address = os.environ.get(ADDRESS_ENV)
+    link: _Link
+    if address:
+        link = _Trial(address, os.environ.get(TOKEN_ENV, ""))
+    else:
+        link = _Alone(project, name, backend, defaults)
+    _current = Run(link, defaults)
+    return _current
+
+
+class Config(dict[str, Any]):
+    """A run's parameters: a dict whose items are attributes too, nested dicts included.
+
+    Setting an item records it with the run. A name that is also a method of dict (``items``,
+    ``keys``) is reached as an item only.
+    """
+
+    def __init__(self, values: Mapping[str, Any], run: Run | None = None) -> None:
+        super().__init__({key: _wrap(value) for key, value in values.items()})
+        object.__setattr__(self, "_run", run)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(
+                f"no parameter {name!r}; there are {', '.join(map(str, self)) or 'none'}"
+            ) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Sets several parameters at once and records them."""
+        values = _plain(dict(*args, **kwargs), "config")
+        for key, value in values.items():
+            super().__setitem__(key, _wrap(value))
+        run = self.__dict__.get("_run")
+        if run is not None and values:
+            run._configured(values)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(key for key in self if str(key).isidentifier())]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Config, (dict(self),))
+
+
+class Run:
+    """One run, as its program sees it.
+
+    Use it as a context manager, or let the end of the program finish it.
+
+    Attributes:
+        id: The run's id.
+        name: Its display name.
+        sweep_id: Its sweep.
+        project: Its project.
+        config: Its parameters.
+        summary: Last value of every logged key; what is set here is kept with the run.
+        checkpoint_dir: A folder that survives a pause, and that a run which goes on from another
+            one's state (population based training) finds filled; None outside of a sweep.
+    """
+
+    def __init__(self, link: _Link, defaults: Mapping[str, Any]) -> None:
+        self._link = link
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._step = -1
+        self._logged: dict[str, Any] = {}
+        self.active = True
+        self.stopping = False
+        about = link.about
+        self.id: str = about.get("id", "")
+        self.name: str = about.get("name", "")
+        self.sweep_id: str = about.get("sweep_id", "")
+        self.project: str = about.get("project", "")
+        folder = about.get("checkpoint_dir")
+        self.checkpoint_dir: Path | None = Path(folder) if folder else None
+        given: dict[str, Any] = decode(about.get("config") or {})
+        extra = {key: value for key, value in defaults.items() if key not in given}
+        self.config = Config({**extra, **given}, self)
+        self.summary: dict[str, Any] = {}
+        if extra:
+            self._configured(extra)
+        atexit.register(self._at_exit)
+
+    def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        """Logs one row; returns when it is safe.
+
+        Args:
+            values: Numbers, strings, bools, or lists and dicts of them; nested dicts become names
+                with ``/``. NaN and infinities are kept.
+            step: Counts up by itself. The same step again adds to its row; an earlier one is
+                refused with a warning, as W&B does.
+
+        Raises:
+            InputError: A value cannot be stored; the message names its key.
+        """
+        row = _plain(dict(values), "log()")
+        with self._lock:
+            if not self.active:
+                raise InputError("log() after finish()", hint="call tune_bridge.init() first")
+            number = self._step + 1 if step is None else int(step)
+            if number < self._step:
+                warnings.warn(
+                    f"log(step={number}) comes after step {self._step} and is left out",
+                    stacklevel=2,
+                )
+                return
+            self._step = number
+            self.summary.update(row)
+            self._logged.update(row)
+            self._send({"log": row, "step": number, "time": time.time()})
+
+    def finish(self, exit_code: int = 0) -> None:
+        """Ends the run. Idempotent.
+
+        Args:
+            exit_code: Other than 0 for a failure; of a program in a sweep its own exit code counts.
+        """
+        with self._lock:
+            if not self.active:
+                return
+            missing = object()
+            own = {
+                key: value
+                for key, value in self.summary.items()
+                if self._logged.get(key, missing) is not value
+            }
+            try:
+                if own:
+                    self._send({"summary": _plain(own, "summary")})
+            finally:
+                self.active = False
+                self._link.close(exit_code)
+                atexit.unregister(self._at_exit)
+
+    def __enter__(self) -> Run:  # noqa: PYI034 - Self is newer than the oldest Python
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.finish(0 if kind is None else 1)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} of sweep {self.sweep_id}, project {self.project}>"
+
+    def _configured(self, values: dict[str, Any]) -> None:
+        with self._lock:
+            if self.active:
+                self._send({"config": values})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if os.getpid() != self._pid:
+            return  # a fork of the program, say a data loader's worker
+        if self._link.send(message):
+            self.stopping = True
+
+    def _at_exit(self) -> None:
+        if os.getpid() != self._pid:
+            return
+        # The interpreter leaves the exception that ended the program here.
+        failed = getattr(sys, "last_type", None) is not None
+        with contextlib.suppress(Exception):
+            self.finish(1 if failed else 0)
+
+
+class _Link:
+    """Where messages go: to the trial, or to a backend."""
+
+    about: dict[str, Any]
+
+    def send(self, message: dict[str, Any]) -> bool:
+        """Delivers a message; returns whether the run is to stop."""
+        raise NotImplementedError
+
+    def close(self, exit_code: int) -> None:
+        """Says that the run has ended."""
+        raise NotImplementedError
+
+
+class _Trial(_Link):
+    """The connection to the trial: one JSON line each way per message.
+
+    Args:
+        address: ``host:port``.
+        token: The secret.
+
+    Raises:
+        BackendError: Nobody answers there.
+    """
+
+    def __init__(self, address: str, token: str) -> None:
+        host, _, port = address.rpartition(":")
+        try:
+            self._socket: socket.socket | None = socket.create_connection((host, int(port)), 30)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.settimeout(None)  # a row may have to wait for the scheduler
+            self._lines = self._socket.makefile("rb")
+            self.about = self._exchange({"token": token})
+        except (OSError, ValueError) as error:
+            raise BackendError(
+                f"the trial that started this program does not answer at {address} ({error}); "
+                f"unset {ADDRESS_ENV} to run it outside of a sweep"
+            ) from None
+
+    def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+        assert self._socket is not None
+        data = json.dumps(message).encode() + b"\n"
+        if len(data) > LINE_LIMIT:
+            raise InputError(
+                "too much for one row",
+                found=f"{len(data)} bytes",
+                expected=f"at most {LINE_LIMIT}",
+                hint="write large things to a file and log its name",
+            )
+        self._socket.sendall(data)
+        line = self._lines.readline()
+        if not line:
+            raise ConnectionError("the connection was closed")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def send(self, message: dict[str, Any]) -> bool:
+        """Sends one message and waits for the answer.
+
+        Raises:
+            InputError: The trial refused it.
+        """
+        if self._socket is None:
+            return True
+        try:
+            answer = self._exchange(message)
+        except OSError as error:
+            # The trial is gone, and this program is about to be ended: that is no error of its own.
+            warnings.warn(f"the sweep does not listen any more ({error})", stacklevel=4)
+            self.close(0)
+            return True
+        if "error" in answer:
+            raise InputError(str(answer["error"]))
+        return bool(answer.get("stop"))
+
+    def close(self, exit_code: int) -> None:
+        """Closes the connection; the trial takes the exit code from the process itself."""
+        del exit_code
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._lines.close()
+                self._socket.close()
+            self._socket = None
+
+
+class _Alone(_Link):
+    """A run outside of any sweep: a sweep with one configuration, written to a backend.
+
+    Args:
+        project: W&B's project.
+        name: Display name; the program's file name by default.
+        backend: URL of the backend.
+        config: The parameters.
+    """
+
+    def __init__(
+        self,
+        project: str | None,
+        name: str | None,
+        backend: str | None,
+        config: dict[str, Any],
+    ) -> None:
+        from tune_bridge.backends.base import PutRun, PutSweep, Sweep, new_id
+        from tune_bridge.backends.base import Run as Record
+        from tune_bridge.backends.writer import Writer
+
+        program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "program"
+        name = name or program
+        now, sweep_id, self._id = time.time(), new_id(), new_id()
+        project = project or os.environ.get("WANDB_PROJECT") or "uncategorized"
+        sweep_config = {
+            "name": name,
+            "project": project,
+            "program": program,
+            "method": "grid",
+            "run_cap": 1,
+            "parameters": {key: {"value": value} for key, value in config.items()},
+        }
+        self._sweep_id = sweep_id
+        self._writer = Writer(backend)
+        self._writer.put(
+            PutSweep(
+                Sweep(
+                    id=sweep_id,
+                    project=project,
+                    name=name,
+                    config=sweep_config,
+                    created_at=now,
+                    updated_at=now,
+                    meta={"made_by": "tune_bridge.init"},
+                )
+            )
+        )
+        self._writer.put(
+            PutRun(Record(id=self._id, sweep_id=sweep_id, name=name, created_at=now, config=config))
+        )
+        self._patch(state="running")
+        self._row: dict[str, Any] = {}
+        self._step = -1
+        self.about = {"id": self._id, "name": name, "sweep_id": sweep_id, "project": project}
+
+    def _patch(self, **changes: Any) -> None:
+        from tune_bridge.backends.base import PatchRun
+
+        self._writer.put(PatchRun(self._id, changes, time.time()))
+
+    def send(self, message: dict[str, Any]) -> bool:
+        """Hands the message to the writer; it never asks to stop."""
+        from tune_bridge.backends.base import LogRows, Row
+
+        if "log" in message:
+            row = flatten(message["log"])
+            self._row = {**self._row, **row} if message["step"] == self._step else row
+            self._step = message["step"]
+            self._writer.put(LogRows(self._id, [Row(self._step, message["time"], dict(self._row))]))
+        if "config" in message:
+            self._patch(config=message["config"])
+        if "summary" in message:
+            self._patch(summary=flatten(message["summary"]))
+        return False
+
+    def close(self, exit_code: int) -> None:
+        """Ends the run and its sweep and waits for the writer."""
+        from tune_bridge.backends.base import PatchSweep
+
+        failed = exit_code != 0
+        message = f"exit code {exit_code}" if failed else ""
+        self._patch(state="failed" if failed else "finished", exit_code=exit_code, message=message)
+        state = "failed" if failed else "finished"
+        self._writer.put(PatchSweep(self._sweep_id, {"state": state}, time.time()))
+        left = self._writer.close(timeout=10)
+        if left:
+            warnings.warn(f"{left} changes of this run wait for the backend", stacklevel=2)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with names joined by ``/``, as Ray Tune names nested results."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{name}/"))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _wrap(value: Any) -> Any:
+    return Config(value) if isinstance(value, dict) and not isinstance(value, Config) else value
+
+
+def _plain(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The values as JSON holds them, floats that JSON does not know included.
+
+    Raises:
+        InputError: Naming the first key whose value cannot be stored.
+    """
+    plain = {}
+    for key, value in values.items():
+        kind = type(value)
+        if kind is float or kind is int or kind is bool or kind is str or value is None:
+            plain[str(key)] = value
+            continue
+        try:
+            plain[str(key)] = json.loads(json.dumps(value, default=_number))
+        except (TypeError, ValueError, RecursionError):
+            raise InputError(
+                f"{where}: the value of {str(key)!r} cannot be stored",
+                path=str(key),
+                found=f"{kind.__module__}.{kind.__qualname__}",
+                expected="a number, a string, a bool, None, or lists and dicts of them",
+            ) from None
+    return plain
+
+
+def _number(value: Any) -> Any:
+    """Scalars and arrays of numpy, tensors and alike by what they offer, without importing them."""
+    for method in ("item", "tolist"):
+        convert = getattr(value, method, None)
+        if callable(convert):
+            with contextlib.suppress(ValueError, RuntimeError, TypeError):
+                return convert()
+    raise TypeError
+
+
+def finite(value: Any) -> bool:
+    """Whether a value is a number that a searcher can use."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
