@@ -122,7 +122,7 @@ def test_failure_names_code_and_last_lines(launch: Callable[..., Program]) -> No
 
 def test_death_by_signal(launch: Callable[..., Program]) -> None:
     program = launch("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
-    with pytest.raises(ProgramError, match="SIGKILL.*memory"):
+    with pytest.raises(ProgramError, match=r"SIGKILL.*memory"):
         results(program)
 
 

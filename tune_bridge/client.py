@@ -416,8 +416,8 @@ class _Alone(_Link):
         state = "failed" if failed else "finished"
         self._writer.put(PatchSweep(self._sweep_id, {"state": state}, time.time()))
         left = self._writer.close(timeout=10)
-        if left:
-            warnings.warn(f"{left} changes of this run wait for the backend", stacklevel=2)
+        if left.count:
+            warnings.warn(f"{left.count} changes of this run wait in {left.spool}", stacklevel=2)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""A program as a Tune trainable: one `step` is one report of the metric.
+
+A class trainable rather than a function: Tune leaves the thread of a stopped function behind
+until its next report, while a class is told of its end (`cleanup`) and of its next trial
+(`reset_config`), so that a program can be ended at once and its worker reused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback
+
+from tune_bridge.trial import Program, ProgramError, ProgramSettings
+
+__all__ = ["Halt", "ProgramTrainable", "program_trainable", "request_stop"]
+
+_LOOK = 0.5  # seconds between two looks at the stop sign
+
+
+def request_stop(key: str, *, kill: bool = False) -> None:
+    """Puts up the sign on which every program of a sweep ends, wherever in the cluster it runs.
+
+    Tune ends a trial between two steps only: a program that has not reported for an hour would
+    not hear of a Ctrl-C. Should the store fail, the programs end with their workers, which Tune
+    kills in the end.
+    """
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    with contextlib.suppress(Exception):
+        _internal_kv_put(key, b"kill" if kill else b"stop", overwrite=True)
+
+
+def _stop_sign(key: str) -> bytes:
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    with contextlib.suppress(Exception):
+        return _internal_kv_get(key) or b""
+    return b""
+
+
+class ProgramTrainable(tune.Trainable):  # type: ignore[misc]
+    """Runs a program for each trial; a subclass with `settings` is made by `program_trainable`."""
+
+    settings: ProgramSettings
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Takes the parameters; the program starts with the first step, after a checkpoint was
+        put back."""
+        self._program: Program | None = None
+        self._values = config
+
+    def step(self) -> dict[str, Any]:
+        """Waits for the program's next report of the metric.
+
+        Raises:
+            ProgramError: The program failed, or ended without anything that a searcher could use.
+        """
+        if self._program is None:
+            self._program = self._make()
+            self._program.start()
+        program = self._program
+        while True:
+            try:
+                return program.next(_LOOK)
+            except queue.Empty:
+                sign = _stop_sign(self.settings.stop_key) if self.settings.stop_key else b""
+            if sign:
+                program.stop(kill=sign == b"kill")
+                raise ProgramError("the sweep was stopped", exit_code=program.exit_code)
+
+    def halt(self) -> None:
+        """Ends the program of a trial that is over, while its worker waits for another trial."""
+        if self._program is not None:
+            self._program.stop()
+            self._program = None
+
+    def cleanup(self) -> None:
+        """Ends the program."""
+        self.halt()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Makes this worker ready for another trial."""
+        self.halt()
+        self._values = new_config
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> str:
+        """Copies what the program has put into its checkpoint folder. It waits in `log`
+        meanwhile."""
+        program = self._program or self._make()
+        folder = program.checkpoint_dir
+        self._program.checkpoint_dir if folder.is_dir():
+            shutil.copytree(folder, checkpoint_dir, dirs_exist_ok=True)
+        return checkpoint_dir
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Puts a checkpoint where the program, when it is started, finds it."""
+        self.halt()
+        folder = self._make().checkpoint_dir
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(str(checkpoint), folder)
+
+    def _make(self) -> Program:
+        about = {"id": self.trial_id, "name": self.trial_name}
+        return Program(self.settings, self._values, Path(self.logdir), about)
+
+
+class Halt(Callback):  # type: ignore[misc]
+    """Ends the program of a trial as soon as Tune is done with it.
+
+    With reused workers Tune tells a stopped trial nothing until its worker gets the next one: the
+    program would wait in its last report, and keep its memory, for as long as there is none.
+    """
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Tells the worker; nothing waits for it here."""
+        actor = trial.temporary_state.ray_actor
+        if actor is not None:
+            with contextlib.suppress(Exception):
+                actor.halt.remote()
+
+
+def program_trainable(settings: ProgramSettings) -> type[ProgramTrainable]:
+    """The trainable class for the programs of one sweep, named after the program."""
+    stem = Path(settings.program).stem if settings.program else "program"
+    return type(stem, (ProgramTrainable,), {"settings": settings, "__module__": __name__})
