@@ -127,8 +127,10 @@ class Program:
             shown.append(value)
             return ""
 
-        names = list(call.argument_list(show))
-        yield from zip(names, shown, strict=True)
+        pairs = list(zip(call.argument_list(show), shown, strict=True))
+        # Keywords stand in the order in which they were given, not in that of the signature.
+        order = [f"{name}=" for name in call.arguments]
+        yield from sorted(pairs, key=lambda pair: order.index(pair[0]) if pair[0] in order else -1)
 
     def _callable(self, signature: Signature) -> str:
         if signature.module in _STANDARD | {"numpy"}:

@@ -1,0 +1,118 @@
+"""The Ray Tune dialect: ``tune.run`` and ``Tuner``, their searchers, schedulers and domains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tune_bridge.dialects.base import Dialect, Translation
+from tune_bridge.dialects.calls import Call, Signature, build
+from tune_bridge.dialects.python_source import Program
+from tune_bridge.dialects.ray_tune.reader import read_experiment
+from tune_bridge.dialects.ray_tune.writer import write_run
+from tune_bridge.errors import MissingExtraError, SpecError
+from tune_bridge.experiment import Experiment
+from tune_bridge.notes import Notes
+
+__all__ = ["TuneDialect", "live_arguments"]
+
+_TWINS = {"ray": "tune_bridge", "hyperopt": "tune_bridge.hyperopt"}
+
+_STUB = '''
+def objective(config):
+    """Trains with a configuration and reports to Tune."""
+    raise NotImplementedError("train with the configuration and report the metric")
+'''
+
+
+class TuneDialect(Dialect):
+    """What people give to Ray Tune, recorded or live."""
+
+    name = "tune"
+    suffixes = (".py",)
+
+    def read(self, source: Any, notes: Notes | None = None) -> Translation[Experiment]:
+        """Reads a call of ``tune.run``, its arguments as a dict, or a ``Tuner``.
+
+        Args:
+            source: Recorded or live; the objects in it as well.
+            notes: Where remarks go; a new list by default.
+
+        Raises:
+            SpecError: An argument is malformed, unknown or contradicts another.
+            UnsupportedError: An argument says something that cannot be written down.
+        """
+        notes = Notes() if notes is None else notes
+        return Translation(read_experiment(source, notes), notes)
+
+    def write(self, experiment: Experiment) -> Translation[Call]:
+        """Writes a call of ``tune.run``; `calls.build` of its arguments makes them live.
+
+        Raises:
+            SpecError: A mapping in the space that Ray would execute.
+            UnsupportedError: A condition, or a searcher or scheduler that is not supported yet.
+        """
+        notes = Notes()
+        return Translation(write_run(experiment, notes), notes)
+
+    def source(self, experiment: Experiment) -> Translation[str]:
+        """Writes a program that calls ``tune.run``.
+
+        A trainable is run by Ray itself. A program's path is no trainable of Ray's, so that such a
+        search is recorded by `tune_bridge.tune`, whose ``run`` returns the sweep.
+
+        Raises:
+            SpecError: A mapping in the space that Ray would execute.
+            UnsupportedError: A condition, or a searcher or scheduler that is not supported yet.
+        """
+        written = self.write(experiment)
+        call, what = written.value, experiment.program or experiment.trainable
+        recorded = experiment.program is not None
+        program = Program(
+            f"Searches with Ray Tune{f' for {what}' if what else ''}.",
+            rename=_twin if recorded else lambda module: module,
+        )
+        if "run_or_experiment" not in call.arguments:
+            program.add("\n" + _STUB.strip() + "\n\n")
+            stub = Signature("objective", "__main__", "config")
+            call = Call(call.signature, {"run_or_experiment": stub, **call.arguments})
+        program.assign("config" if recorded else "analysis", call)
+        return Translation(str(program), written.notes)
+
+
+def _twin(module: str) -> str:
+    """The recording module in place of a module of Ray or HyperOpt."""
+    root, dot, rest = module.partition(".")
+    return f"tune_bridge.{rest}" if root == "ray" and dot else _TWINS.get(root, root) + dot + rest
+
+
+def live_arguments(experiment: Experiment) -> dict[str, Any]:
+    """The arguments of ``tune.run`` as live objects of Ray and HyperOpt.
+
+    A program stays the string that names it: who runs it has to put a trainable in its place.
+
+    Args:
+        experiment: What to search.
+
+    Raises:
+        SpecError: A mapping in the space that Ray would execute, or a trainable that cannot be
+            imported.
+        UnsupportedError: A condition, or a searcher or scheduler that is not supported yet.
+        MissingExtraError: Ray or HyperOpt is not installed.
+    """
+    arguments = TuneDialect().write(experiment).value.arguments
+    runnable = arguments.pop("run_or_experiment", None)
+    try:
+        live: dict[str, Any] = build(arguments)
+    except ImportError:
+        raise MissingExtraError("ray[tune]", "ray", "Ray Tune's own objects") from None
+    if isinstance(runnable, Signature):
+        try:
+            runnable = runnable.resolve()
+        except (ImportError, AttributeError):
+            raise SpecError(
+                "the trainable cannot be imported",
+                path="trainable",
+                found=str(experiment.trainable),
+                expected="module:name, importable from here",
+            ) from None
+    return live if runnable is None else {"run_or_experiment": runnable, **live}

@@ -1,0 +1,336 @@
+"""Between nodes of the space and Tune's domains: one reader and one writer for all functions."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+from tune_bridge.dialects.calls import Call
+from tune_bridge.dialects.hyperopt.reader import LEAVES as HYPEROPT_LEAVES
+from tune_bridge.dialects.hyperopt.reader import find_call
+from tune_bridge.dialects.hyperopt.writer import number
+from tune_bridge.dialects.python_space import LeafReader, TreeReader, join, short
+from tune_bridge.dialects.ray_tune.signatures import DOMAINS, OWN, SIGNATURES, DomainRow
+from tune_bridge.errors import SpecError, UnsupportedError
+from tune_bridge.laws import transformed_bounds
+from tune_bridge.notes import Notes
+from tune_bridge.space import (
+    Beta,
+    Choice,
+    Constant,
+    Distribution,
+    Group,
+    Integers,
+    Node,
+    Normal,
+    Parameter,
+    Uniform,
+)
+
+__all__ = ["LEAVES", "SEARCHER_LEAVES", "grid", "has_partner", "own_call", "write_config"]
+
+_MOST_REPEATS = 100
+"""Weights with a common denominator up to this are written by repeating options."""
+
+_OWN_KINDS: dict[str, type[Uniform | Normal | Beta | Integers]] = {
+    "domains.uniform": Uniform,
+    "domains.normal": Normal,
+    "domains.beta": Beta,
+    "domains.integers": Integers,
+}
+
+
+# Reading
+
+
+def _domain(row: DomainRow) -> LeafReader:
+    def read(call: Call, path: str, reader: TreeReader) -> Node:
+        values = {ours: reader.argument(call, name, path) for name, ours in row.names.items()}
+        if row.kind is Integers:
+            return Parameter(_integers(row, values, call))
+        if row.kind is Normal:
+            return Parameter(Normal(**values))
+        law = Uniform(**values, scale=row.scale)  # type: ignore[arg-type]
+        if row.quantized and not _divisible(law):
+            raise SpecError(
+                "Ray Tune takes only bounds that are multiples of q",
+                path=path,
+                found=f"{law.low:g} and {law.high:g} with q={law.q:g}",
+                expected="lower and upper divisible by q",
+                hint="hp.quniform has no such rule",
+            )
+        return Parameter(law)
+
+    return read
+
+
+def _integers(row: DomainRow, values: dict[str, Any], call: Call) -> Integers:
+    """The integers of a domain: ``lower`` is drawn, ``upper`` only with a q above 1.
+
+    With a q, Ray draws the index of a multiple (``tune.search.sample.Quantized``): all multiples
+    between the bounds are equally likely, or have the log law on the index.
+    """
+    low, high, step = (_whole(values.get(name, 1), name) for name in ("low", "high", "q"))
+    if step < 1:
+        raise SpecError("q is not positive", path="q", found=str(step), expected="q >= 1")
+    first, last = -(-low // step), high // step - (1 if step == 1 else 0)
+    if first > last:
+        raise SpecError(
+            f"{call.name} has nothing to draw",
+            found=f"lower {low}, upper {high}" + (f", q {step}" if row.quantized else ""),
+            expected="lower < upper; the upper bound itself is drawn only with a q above 1",
+        )
+    return Integers(first * step, last * step, step, log=row.scale == "log")
+
+
+def _whole(value: Any, name: str) -> int:
+    try:
+        if isinstance(value, bool | str | bytes) or value != int(value):
+            raise TypeError
+    except (TypeError, ValueError, OverflowError):
+        raise SpecError(
+            f"{name} is not a whole number", path=name, found=short(value), expected="an integer"
+        ) from None
+    return int(value)
+
+
+def _divisible(law: Uniform) -> bool:
+    """Ray's rule for bounds and q (``tune.search.sample.Float.quantized``)."""
+    assert law.q is not None
+    low, high = _value_bounds(law)
+    return all(math.isclose(bound / law.q, round(bound / law.q)) for bound in (low, high))
+
+
+def _choice(call: Call, path: str, reader: TreeReader) -> Node:
+    return Choice(_options(reader.argument(call, "categories", path), path, reader))
+
+
+def grid(values: Any, path: str, reader: TreeReader) -> Node:
+    """Reads the list of a grid search.
+
+    Raises:
+        SpecError: Not a list; Ray takes nothing else.
+        UnsupportedError: An option holds a parameter or an object.
+    """
+    values = reader.recall(values)
+    if not isinstance(values, list):
+        raise SpecError(
+            "a grid search over something that is not a list",
+            path=path,
+            found=short(values),
+            expected="tune.grid_search([...])",
+        )
+    return Choice(_options(values, path, reader), grid=True)
+
+
+def _grid_call(call: Call, path: str, reader: TreeReader) -> Node:
+    return grid(call.get("values"), path, reader)
+
+
+def _options(values: Any, path: str, reader: TreeReader) -> tuple[Constant, ...]:
+    values = reader.recall(values)
+    if isinstance(values, dict | str | bytes) or not hasattr(values, "__iter__"):
+        raise SpecError(
+            "the options of a choice are a list", path=path, found=short(values), expected="a list"
+        )
+    options = []
+    for index, value in enumerate(values):
+        place = f"{path}[{index}]"
+        found = find_call(value, place, reader)
+        if found is not None:
+            raise UnsupportedError(
+                f"a condition: the option holds a domain ({found[1].name}), "
+                "which is not supported yet",
+                path=found[0],
+                found=short(found[1]),
+                hint="lift the domain out of the choice and let the program use it where it counts",
+            )
+        options.append(reader.constant(value, place))
+    return tuple(options)
+
+
+def _function(call: Call, path: str, reader: TreeReader) -> Node:
+    raise UnsupportedError(
+        "tune.sample_from draws with a function, which cannot be written down",
+        path=path,
+        hint="use a domain such as tune.uniform, or compute the value in the program",
+    )
+
+
+def _own(call: Call, path: str, reader: TreeReader) -> Node:
+    if call.name == "domains.choice":
+        options = _options(reader.argument(call, "options", path), path, reader)
+        weights = reader.argument(call, "weights", path)
+        return Choice(options, None if weights is None else tuple(weights))
+    return Parameter(_OWN_KINDS[call.name](**call.arguments))
+
+
+def _hyperopt(read: LeafReader) -> LeafReader:
+    def note_and_read(call: Call, path: str, reader: TreeReader) -> Node:
+        reader.notes.exact(path, f"{call.name} inside a Tune config, taken as a parameter")
+        return read(call, path, reader)
+
+    return note_and_read
+
+
+SEARCHER_LEAVES: dict[str, LeafReader] = {
+    **HYPEROPT_LEAVES,
+    **{f"tune.{row.name}": _domain(row) for row in DOMAINS},
+    "tune.choice": _choice,
+    "tune.grid_search": _grid_call,
+    "tune.sample_from": _function,
+    "domains.*": _own,
+}
+"""Reader of a call inside a searcher's space, by its name."""
+
+LEAVES: dict[str, LeafReader] = {
+    name: _hyperopt(read) if name.startswith("hp.") else read
+    for name, read in SEARCHER_LEAVES.items()
+}
+"""Reader of a call inside a Tune config, by its name: HyperOpt's own are remarked on."""
+
+
+# Writing
+
+
+def write_config(space: Group, notes: Notes) -> dict[str, Any]:
+    """Writes a tree as a Tune config of domain calls and constants.
+
+    Args:
+        space: The tree; conditions are refused.
+        notes: Where remarks go.
+
+    Raises:
+        UnsupportedError: A condition, or a grid over a distribution that has no list of values.
+    """
+
+    def group(tree: Group, path: str) -> dict[str, Any]:
+        return {name: write(node, join(path, name)) for name, node in tree.items}
+
+    def write(node: Node, path: str) -> Any:
+        if isinstance(node, Group):
+            return group(node, path)
+        if isinstance(node, Constant):
+            return node.value
+        if node.grid:
+            return SIGNATURES["tune.grid_search"].call(_grid_values(node, path))
+        call = _native(node, path)
+        if call is None:
+            call = own_call(node)
+            notes.exact(path, "drawn by tune_bridge's own domain", "ray.tune has no such function")
+        return call
+
+    return group(space, "")
+
+
+def has_partner(node: Parameter | Choice) -> bool:
+    """Whether ``ray.tune`` has a function of this very law."""
+    return node.grid or _native(node, "") is not None
+
+
+def _native(node: Parameter | Choice, path: str) -> Call | None:
+    """The call of ``ray.tune`` with this law, or None."""
+    if isinstance(node, Choice):
+        if not node.plain:
+            raise UnsupportedError(
+                "a condition: an option holds a parameter, which is not supported yet",
+                path=path,
+                hint="lift the parameter out of the choice",
+            )
+        values = _repeated(node)
+        return None if values is None else SIGNATURES["tune.choice"].call(values)
+    law = node.distribution
+    if isinstance(law, Integers):
+        return _integer_call(law)
+    if isinstance(law, Beta) or law.integer:
+        return None
+    if isinstance(law, Normal):
+        return _call("linear", law, law.mu, law.sigma) if law.scale == "linear" else None
+    if law.q is not None and not _divisible(law):
+        return None
+    # The reciprocal scale has the law of the log scale.
+    scale = "linear" if law.scale == "linear" else "log"
+    return _call(scale, law, *_value_bounds(law))
+
+
+def _call(scale: str, law: Uniform | Normal, *bounds: float) -> Call:
+    quantum = () if law.q is None else (law.q,)
+    row = next(
+        row
+        for row in DOMAINS
+        if (row.kind, row.scale, row.quantized) == (type(law), scale, law.q is not None)
+    )
+    values = map(number, (*bounds, *quantum))
+    return SIGNATURES[f"tune.{row.name}"].call(*values)
+
+
+def _integer_call(law: Integers) -> Call:
+    log = "log" if law.log else ""
+    if law.step == 1:
+        return SIGNATURES[f"tune.{log}randint"].call(law.low, law.high + 1)
+    return SIGNATURES[f"tune.q{log}randint"].call(law.low, law.high, law.step)
+
+
+def _value_bounds(law: Uniform) -> tuple[float, float]:
+    """The bounds of the value itself."""
+    if not law.exponents:
+        return law.low, law.high
+    low, high = transformed_bounds(law)
+    if law.scale == "reciprocal":
+        low, high = -high, -low
+    return math.exp(low), math.exp(high)
+
+
+def _repeated(choice: Choice) -> list[Any] | None:
+    """The options as often as their weights say, or None where that takes too many."""
+    values = choice.values()
+    if choice.weights is None:
+        return values
+    shares = [Fraction(weight).limit_denominator(_MOST_REPEATS) for weight in choice.weights]
+    near = all(abs(share - w) < 1e-12 for share, w in zip(shares, choice.weights, strict=True))
+    if not near or sum(shares) != 1:
+        return None
+    whole = math.lcm(*(share.denominator for share in shares))
+    if whole > _MOST_REPEATS:
+        return None
+    counts = [int(share * whole) for share in shares]
+    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
+
+
+def own_call(node: Parameter | Choice) -> Call:
+    """The call of `tune_bridge.tune.domains` with this law."""
+    if isinstance(node, Choice):
+        weights = None if node.weights is None else list(node.weights)
+        return OWN["domains.choice"].call(node.values(), weights)
+    law: Distribution = node.distribution
+    name = next(name for name, kind in _OWN_KINDS.items() if isinstance(law, kind))
+    signature = OWN[name]
+    given = {}
+    for parameter in signature.signature.parameters.values():
+        value = getattr(law, parameter.name)
+        if value != parameter.default:
+            given[parameter.name] = number(value) if isinstance(value, float) else value
+    return Call(signature, given)
+
+
+def _grid_values(node: Parameter | Choice, path: str) -> list[Any]:
+    """The values of a grid; W&B leaves out the upper bound of a quantised one (numpy's arange)."""
+    if isinstance(node, Choice):
+        if node.plain:
+            return node.values()
+    elif isinstance(node.distribution, Integers):
+        law = node.distribution
+        return list(range(law.low, law.high + 1, law.step))
+    elif isinstance(node.distribution, Uniform) and node.distribution.scale == "linear":
+        uniform = node.distribution
+        if uniform.q is not None:
+            count = max(math.ceil((uniform.high - uniform.low) / uniform.q), 1)
+            values = [uniform.low + index * uniform.q for index in range(count)]
+            return [int(value) for value in values] if uniform.integer else values
+    raise UnsupportedError(
+        "a grid over a distribution without a list of values",
+        path=path,
+        found=short(node),
+        hint="give the values, or search at random",
+    )

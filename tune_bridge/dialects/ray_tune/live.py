@@ -1,0 +1,254 @@
+"""Live objects of Ray Tune as the calls that would make them.
+
+Read are the attributes that Ray 2.60 keeps. What an object does not keep is derived: the grace
+period of ASHA from its lowest rung, a seed from the state that it makes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tune_bridge.dialects.calls import Call, Signature
+from tune_bridge.dialects.python_space import short
+from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.errors import UnsupportedError
+
+__all__ = ["bundle_resources", "recall"]
+
+
+def recall(value: Any, memo: dict[int, Any]) -> Any:
+    """Turns a live object into the call that would make it.
+
+    Args:
+        value: An object of a class of Ray, or a domain of our own.
+        memo: Not needed here: no object of Ray is a node of a graph.
+
+    Returns:
+        A `Call`, or `value` itself when the object is of no class that is known here.
+
+    Raises:
+        UnsupportedError: It is known, and in a state that no call makes.
+    """
+    kind = type(value)
+    if kind.__name__ in _DOMAIN_CLASSES and kind.__module__ == "ray.tune.search.sample":
+        return _domain(value)
+    reader = _CLASSES.get(kind.__name__)
+    return value if reader is None else reader(value)
+
+
+# Domains
+
+_DOMAIN_CLASSES = ("Float", "Integer", "Categorical", "Function")
+
+_FUNCTIONS = {
+    ("Float", "Uniform"): "uniform",
+    ("Float", "LogUniform"): "loguniform",
+    ("Float", "Normal"): "randn",
+    ("Integer", "Uniform"): "randint",
+    ("Integer", "LogUniform"): "lograndint",
+}
+"""Domain class and base class of its sampler -> function, with a ``q`` before it when quantised."""
+
+
+def _domain(domain: Any) -> Call:
+    kind, sampler = type(domain).__name__, domain.get_sampler()
+    if kind == "Function":
+        return SIGNATURES["tune.sample_from"].call(domain.func)
+    if kind == "Categorical":
+        if type(sampler).__name__ == "Grid":
+            return SIGNATURES["tune.grid_search"].call(list(domain.categories))
+        return SIGNATURES["tune.choice"].call(list(domain.categories))
+    quantum: tuple[Any, ...] = ()
+    if type(sampler).__name__ == "Quantized":
+        quantum, sampler = (sampler.q,), sampler.sampler
+    bases = {base.__name__ for base in type(sampler).__mro__}
+    name = next((f for (k, base), f in _FUNCTIONS.items() if k == kind and base in bases), None)
+    if name is None:
+        raise UnsupportedError(f"a sampler of Ray that is not known: {short(sampler)}")
+    bounds = (sampler.mean, sampler.sd) if name == "randn" else (domain.lower, domain.upper)
+    return SIGNATURES[f"tune.{'q' if quantum else ''}{name}"].call(*bounds, *quantum)
+
+
+def _law_domain(domain: Any) -> Call:
+    from tune_bridge.dialects.ray_tune.domains import own_call
+
+    return own_call(domain.node)
+
+
+# Searchers and schedulers
+
+
+def _given(signature: Signature, **arguments: Any) -> Call:
+    """A call with the arguments that are not at their defaults."""
+    defaults = signature.signature.parameters
+    return Call(
+        signature,
+        {name: value for name, value in arguments.items() if value != defaults[name].default},
+    )
+
+
+def _hyperopt_search(searcher: Any) -> Call:
+    keywords = getattr(searcher.algo, "keywords", {})
+    points = searcher._points_to_evaluate
+    if isinstance(points, int):
+        # Set up already: the points are trials now, last first, and choices are indices.
+        documents = searcher._hpopt_trials.trials[:points][::-1]
+        points = [
+            {label: values[0] for label, values in document["misc"]["vals"].items()}
+            for document in documents
+        ]
+        points = [{"$labels": point} for point in points]
+    call = Call(
+        SIGNATURES["HyperOptSearch"],
+        {
+            "n_initial_points": keywords.get("n_startup_jobs"),
+            "gamma": keywords.get("gamma"),
+            "points_to_evaluate": points or None,
+            "random_state_seed": _legacy_seed(searcher.rstate),
+            "metric": searcher._metric,
+            "mode": searcher._mode,
+        },
+    )
+    space = getattr(searcher, "_space", None)
+    if space is not None:
+        call.arguments["space"] = space
+    return call
+
+
+def _legacy_seed(state: Any) -> int | None:
+    """The seed of a fresh `RandomState`, or None where the system chose it.
+
+    The first word of MT19937's state is the seed when it is an integer (Matsumoto and Nishimura,
+    init_genrand); that the other 623 words follow from it tells it from one that was chosen.
+    """
+    from numpy.random import RandomState
+
+    _, key, position, *_ = state.get_state()
+    seed = int(key[0])
+    _, fresh, start, *_ = RandomState(seed).get_state()
+    same = position == start and bool((fresh == key).all())
+    return seed if same else None
+
+
+def _basic_variant_generator(searcher: Any) -> Call:
+    points = list(searcher._points_to_evaluate)
+    return _given(
+        SIGNATURES["BasicVariantGenerator"],
+        points_to_evaluate=points or None,
+        max_concurrent=searcher.max_concurrent,
+        constant_grid_search=searcher._constant_grid_search,
+        random_state=_generator_seed(searcher._random_state._rng),
+    )
+
+
+def _generator_seed(generator: Any) -> int | None:
+    if generator is None:
+        return None
+    from numpy.random import default_rng
+
+    bits: Any = getattr(generator, "bit_generator", None)
+    seed = getattr(getattr(bits, "seed_seq", None), "entropy", None)
+    if isinstance(seed, int) and default_rng(seed).bit_generator.state == bits.state:
+        return seed
+    raise UnsupportedError(
+        "a random generator that no integer seeds",
+        path="search_alg.random_state",
+        found=short(generator),
+        expected="an integer",
+    )
+
+
+def _concurrency_limiter(limiter: Any) -> Call:
+    return _given(
+        SIGNATURES["ConcurrencyLimiter"],
+        searcher=limiter.searcher,
+        max_concurrent=limiter.max_concurrent,
+        batch=limiter.batch,
+    )
+
+
+def _asha(scheduler: Any) -> Call:
+    grace = scheduler._brackets[0]._rungs[-1][0]
+    return _given(
+        SIGNATURES["AsyncHyperBandScheduler"],
+        time_attr=scheduler._time_attr,
+        metric=scheduler._metric,
+        mode=scheduler._mode,
+        max_t=scheduler._max_t,
+        grace_period=int(grace) if grace == int(grace) else grace,
+        reduction_factor=scheduler._reduction_factor,
+        brackets=len(scheduler._brackets),
+        stop_last_trials=scheduler._stop_last_trials,
+    )
+
+
+# The Tuner and its parts
+
+
+def _tuner(tuner: Any) -> Call:
+    inner = tuner._local_tuner
+    run_config = _dataclass(inner._run_config)
+    # A tuner without a name gives itself one: trainable and date.
+    stamped = re.fullmatch(r".+_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", run_config.get("name") or "")
+    if stamped:
+        del run_config.arguments["name"]
+    return Call(
+        SIGNATURES["tune.Tuner"],
+        {
+            "trainable": inner.trainable,
+            "param_space": inner.param_space,
+            "tune_config": inner._tune_config,
+            "run_config": run_config,
+        },
+    )
+
+
+def _dataclass(config: Any) -> Call:
+    """The fields of one of Ray's config classes that differ from those of a fresh one."""
+    signature = SIGNATURES[f"tune.{type(config).__name__}"]
+    fresh = type(config)()
+    fields = (field.name for field in dataclasses.fields(config))
+    return Call(
+        signature,
+        {
+            name: getattr(config, name)
+            for name in fields
+            if name in signature.signature.parameters
+            and getattr(config, name) != getattr(fresh, name)
+        },
+    )
+
+
+def bundle_resources(resources: Any) -> dict[str, Any] | None:
+    """Tune's resource names of a placement group with one bundle, or None for another."""
+    if isinstance(resources, dict):
+        return resources
+    bundles: list[dict[str, float]] = getattr(resources, "bundles", [])
+    if len(bundles) != 1:
+        return None
+    names = {"CPU": "cpu", "GPU": "gpu", "memory": "memory"}
+    found: dict[str, Any] = {}
+    for name, amount in bundles[0].items():
+        place = found if name in names else found.setdefault("resources", {})
+        place[names.get(name, name)] = int(amount) if amount == int(amount) else amount
+    return found
+
+
+_CLASSES: dict[str, Callable[[Any], Call]] = {
+    "AsyncHyperBandScheduler": _asha,
+    "BasicVariantGenerator": _basic_variant_generator,
+    "CheckpointConfig": _dataclass,
+    "ConcurrencyLimiter": _concurrency_limiter,
+    "FIFOScheduler": lambda _: SIGNATURES["FIFOScheduler"].call(),
+    "FailureConfig": _dataclass,
+    "HyperOptSearch": _hyperopt_search,
+    "LawDomain": _law_domain,
+    "RunConfig": _dataclass,
+    "SyncConfig": _dataclass,
+    "TuneConfig": _dataclass,
+    "Tuner": _tuner,
+}
+"""Class name -> how it is recalled. Subclasses of a user's own have another module, and stay."""

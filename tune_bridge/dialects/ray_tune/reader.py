@@ -1,0 +1,414 @@
+"""From a ``tune.run`` call, or a ``Tuner``, to an experiment."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tune_bridge.dialects.base import suggest
+from tune_bridge.dialects.calls import Call, Signature
+from tune_bridge.dialects.hyperopt.points import from_labels
+from tune_bridge.dialects.python_space import (
+    LeafReader,
+    TreeReader,
+    merge,
+    recall,
+    short,
+    type_name,
+)
+from tune_bridge.dialects.ray_tune.algorithms import (
+    ReadScheduler,
+    ReadSearcher,
+    read_scheduler,
+    read_searcher,
+)
+from tune_bridge.dialects.ray_tune.domains import LEAVES, SEARCHER_LEAVES, grid
+from tune_bridge.dialects.ray_tune.live import bundle_resources
+from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.errors import SpecError, UnsupportedError
+from tune_bridge.experiment import Experiment, Objective
+from tune_bridge.notes import Notes
+from tune_bridge.space import Group, check_executable
+from tune_bridge.values import EMPTY, Frozen
+
+__all__ = ["RECORDS", "read_experiment"]
+
+_RUN = SIGNATURES["tune.run"].signature.parameters
+
+_READ = (
+    "run_or_experiment",
+    "config",
+    "search_alg",
+    "scheduler",
+    "metric",
+    "mode",
+    "num_samples",
+    "stop",
+    "name",
+    "max_concurrent_trials",
+    "resources_per_trial",
+)
+"""Arguments of ``tune.run`` that the experiment has a place for."""
+
+_REMOVED = {
+    "local_dir": "storage_path says where results go",
+    "chdir_to_trial_dir": "the environment variable RAY_CHDIR_TO_TRIAL_DIR decides it",
+}
+"""Arguments that Ray 2.60 still names and refuses."""
+
+RECORDS = {"checkpoint_config": "tune.CheckpointConfig", "sync_config": "tune.SyncConfig"}
+"""Arguments that are a record of plain values: kept as a dict, written as the class."""
+
+_TUNER = {"trainable": "run_or_experiment", "param_space": "config"}
+_PARTS = ("tune_config", "run_config", "failure_config")
+
+
+def read_experiment(source: Any, notes: Notes) -> Experiment:
+    """Reads what people give to Tune.
+
+    Args:
+        source: A recorded call of ``tune.run`` or ``Tuner``, a live ``Tuner``, or a dict of the
+            arguments of ``tune.run``; inside it, recorded and live objects may be mixed.
+        notes: Where remarks go.
+
+    Raises:
+        SpecError: An argument is malformed, unknown or contradicts another.
+        UnsupportedError: An argument says something that cannot be written down.
+    """
+    return _Reader(_arguments(source), notes).experiment()
+
+
+def _arguments(source: Any) -> dict[str, Any]:
+    """The arguments of ``tune.run`` that say what `source` says."""
+    source = recall(source, {})
+    if isinstance(source, Call) and source.name == "tune.run":
+        return source.arguments
+    if isinstance(source, Call) and source.name == "tune.Tuner":
+        return _tuner_arguments(source)
+    if isinstance(source, dict):
+        for name in source:
+            if name not in _RUN:
+                raise SpecError(
+                    f"tune.run has no argument {name!r}",
+                    path=str(name),
+                    hint=suggest(str(name), list(_RUN)),
+                )
+        return source
+    raise SpecError(
+        "this is no experiment of Ray Tune",
+        found=type_name(source),
+        expected="a call of tune.run, its arguments as a dict, or a Tuner",
+    )
+
+
+def _tuner_arguments(tuner: Call) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    parts = [tuner]
+    while parts:
+        for name, value in parts.pop().arguments.items():
+            if name not in _PARTS:
+                found[_TUNER.get(name, name)] = value
+                continue
+            part = recall(value, {})
+            if isinstance(part, Call):
+                parts.append(part)
+            elif part is not None:
+                raise SpecError(
+                    f"{name} of a Tuner", path=name, found=short(value), expected="its own class"
+                )
+    return found
+
+
+class _Reader:
+    def __init__(self, arguments: dict[str, Any], notes: Notes) -> None:
+        self.arguments = arguments
+        self.notes = notes
+
+    def get(self, name: str) -> Any:
+        return self.arguments.get(name, _RUN[name].default if name in _RUN else None)
+
+    def experiment(self) -> Experiment:
+        program, trainable, resources = self.runnable()
+        searcher = read_searcher(self.get("search_alg"))
+        scheduler = read_scheduler(self.get("scheduler"))
+        space, in_searcher = self.space(searcher)
+        check_executable(space)
+        return Experiment(
+            space=space,
+            program=program,
+            trainable=trainable,
+            objective=self.objective(searcher, scheduler),
+            searcher=searcher.algorithm,
+            scheduler=scheduler.algorithm,
+            num_samples=self.num_samples(),
+            stop=self.stop(),
+            points=self.points(searcher, space, in_searcher),
+            seed=searcher.seed,
+            max_concurrent=self.max_concurrent(searcher),
+            resources=Frozen(resources, "resources_per_trial") if resources else EMPTY,
+            space_in="searcher" if in_searcher else "config",
+            name=self.name(),
+            extras=self.extras(),
+        )
+
+    # What is run
+
+    def runnable(self) -> tuple[str | None, str | None, dict[str, Any]]:
+        """The program, or the trainable, and the resources that came with it."""
+        value = self.arguments.get("run_or_experiment")
+        if value is _RUN["run_or_experiment"].empty:
+            value = None
+        resources = self.resources(self.get("resources_per_trial"))
+        while isinstance(value, Call):
+            if value.name != "tune.with_resources":
+                raise UnsupportedError(
+                    f"a trainable wrapped in {value.name} is not supported yet",
+                    path="run_or_experiment",
+                    hint="let the function read the objects itself",
+                )
+            resources = self.resources(value.get("resources"))
+            value = value.get("trainable")
+        wrapped = getattr(value, "_resources", None)
+        if wrapped is not None:
+            resources = self.resources(wrapped)
+        if value is None:
+            return None, None, resources
+        if hasattr(value, "__fspath__"):
+            return str(value.__fspath__()), None, resources
+        if isinstance(value, str):
+            is_trainable = _registered(value)
+            return (None, value, resources) if is_trainable else (value, None, resources)
+        return None, self.trainable(value), resources
+
+    def trainable(self, value: Any) -> str:
+        if isinstance(value, Signature):
+            return f"{value.module}:{value.name}"
+        module = getattr(value, "__module__", None)
+        name = getattr(value, "__qualname__", None)
+        problem = ""
+        if not callable(value) or not module or not name:
+            problem = "this is neither a program nor a function or class"
+        elif "<lambda>" in name:
+            problem = "a lambda has no name to import it by"
+        elif "<locals>" in name:
+            problem = "a function inside a function cannot be imported"
+        elif module in sys.modules and _look_up(module, name) is not value:
+            problem = f"{module} has another {name}, or none"
+        if problem:
+            raise UnsupportedError(
+                problem,
+                path="run_or_experiment",
+                found=short(name or value),
+                expected="a program's path, or a function or class importable by name",
+                hint="define it at the top level of a module",
+            )
+        if module == "__main__":
+            self.notes.exact(
+                "trainable",
+                f"{name} is defined in the program that was started",
+                "it can be found again only from that program",
+                "move it into a module to use it elsewhere",
+            )
+        return f"{module}:{name}"
+
+    def resources(self, value: Any) -> dict[str, Any]:
+        if value is None:
+            return {}
+        found = bundle_resources(value)
+        if found is None:
+            raise UnsupportedError(
+                "resources that are not one set of amounts are not supported yet",
+                path="resources_per_trial",
+                found=short(value),
+                expected='a dict such as {"cpu": 2, "gpu": 1}',
+            )
+        return found
+
+    # What is searched
+
+    def space(self, searcher: ReadSearcher) -> tuple[Group, bool]:
+        """The space, and whether the searcher was given it."""
+        config = self.get("config")
+        tree = self.tree(config, LEAVES) if config is not None else Group()
+        if searcher.space is None:
+            return tree, False
+        inner = self.tree(searcher.space, SEARCHER_LEAVES)
+        searched = Experiment(space=tree).searched
+        if searched:
+            raise SpecError(
+                "both the config and the searcher have parameters, which Ray refuses",
+                path=next(iter(searched)),
+                expected="all parameters in one of them",
+            )
+        return merge(tree, inner), True
+
+    def tree(self, value: Any, leaves: Mapping[str, LeafReader]) -> Group:
+        return TreeReader(leaves, self.notes, grid=grid).root(value)
+
+    def points(self, searcher: ReadSearcher, space: Group, in_searcher: bool) -> tuple[Frozen, ...]:
+        if searcher.points is None:
+            return ()
+        path = "search_alg.points_to_evaluate"
+        if not isinstance(searcher.points, list | tuple):
+            raise SpecError(
+                "points to evaluate", path=path, found=short(searcher.points), expected="a list"
+            )
+        points = []
+        for index, point in enumerate(searcher.points):
+            place = f"{path}[{index}]"
+            if not isinstance(point, dict):
+                raise SpecError("a point", path=place, found=short(point), expected="a dict")
+            recalled = set(point) == {"$labels"}
+            labels = point["$labels"] if recalled else point
+            nested = from_labels(labels, space, place, indices=recalled) if in_searcher else point
+            points.append(Frozen(nested, place))
+        return tuple(points)
+
+    # How it is searched
+
+    def objective(self, searcher: ReadSearcher, scheduler: ReadScheduler) -> Objective | None:
+        places = {
+            "search_alg": (searcher.metric, searcher.mode),
+            "scheduler": (scheduler.metric, scheduler.mode),
+            "tune.run": (self.get("metric"), self.get("mode")),
+        }
+        metric = _agreed("metric", {where: pair[0] for where, pair in places.items()})
+        mode = _agreed("mode", {where: pair[1] for where, pair in places.items()})
+        if metric is None and mode is None:
+            return None
+        if mode not in (None, "min", "max"):
+            raise SpecError("a mode", path="mode", found=short(mode), expected="'min' or 'max'")
+        if metric is None:
+            self.notes.exact("metric", "_metric", "Ray's name for a metric that is not named")
+        if mode is None:
+            if searcher.algorithm.kind == "HyperOptSearch" or scheduler.algorithm is not None:
+                raise SpecError(
+                    "a metric without a mode", path="mode", found="none", expected="'min' or 'max'"
+                )
+            self.notes.approximated(
+                "mode", "minimize", "no mode is given, and random search does not need one"
+            )
+        return Objective(metric or "_metric", "maximize" if mode == "max" else "minimize")
+
+    def num_samples(self) -> int | None:
+        value = self.get("num_samples")
+        if value == -1:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SpecError(
+                "the number of samples",
+                path="num_samples",
+                found=short(value),
+                expected="a whole number above 0, or -1 for no limit",
+            )
+        return value
+
+    def stop(self) -> Frozen:
+        value = self.get("stop")
+        if value is None:
+            return EMPTY
+        if not isinstance(value, dict):
+            raise UnsupportedError(
+                "stop criteria that are a function or a Stopper are not supported yet",
+                path="stop",
+                found=type_name(value),
+                expected='a dict such as {"training_iteration": 10}',
+            )
+        return Frozen(value, "stop")
+
+    def max_concurrent(self, searcher: ReadSearcher) -> int | None:
+        beside = self.get("max_concurrent_trials")
+        if beside is None or beside == searcher.max_concurrent:
+            return searcher.max_concurrent
+        if isinstance(beside, bool) or not isinstance(beside, int) or beside < 1:
+            raise SpecError(
+                "a limit on trials at once",
+                path="max_concurrent_trials",
+                found=short(beside),
+                expected="a whole number above 0",
+            )
+        if searcher.algorithm.kind == "BasicVariantGenerator" and not searcher.default:
+            self.notes.exact(
+                "max_concurrent_trials",
+                "left out",
+                "Ray ignores it beside a BasicVariantGenerator",
+                "give max_concurrent to the generator",
+            )
+            return searcher.max_concurrent
+        if searcher.max_concurrent is not None:
+            raise SpecError(
+                "two limits on trials at once, which Ray refuses",
+                path="max_concurrent_trials",
+                found=f"{beside}, and {searcher.max_concurrent} in the ConcurrencyLimiter",
+                expected="one of them",
+            )
+        return beside
+
+    # The rest
+
+    def name(self) -> str | None:
+        value = self.get("name")
+        return None if value is None else str(value)
+
+    def extras(self) -> Frozen:
+        kept: dict[str, Any] = {}
+        for name, value in self.arguments.items():
+            if name in _READ or value == _RUN[name].default:
+                continue
+            if name in _REMOVED:
+                raise UnsupportedError(
+                    f"Ray 2.60 has no {name}", path=name, found=short(value), hint=_REMOVED[name]
+                )
+            kept[name] = _plain(name, value)
+            self.notes.exact(name, "kept for Ray", "a sweep has no place of its own for it")
+        return Frozen({"tune": kept}, "extras") if kept else EMPTY
+
+
+def _plain(name: str, value: Any) -> Any:
+    """The value of an argument that is kept, if it can be written to a file."""
+    if name == "time_budget_s" and isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    value = recall(value, {})
+    if isinstance(value, Call) and value.name == RECORDS.get(name):
+        value = value.arguments
+    try:
+        return Frozen(value, name).value
+    except SpecError:
+        raise UnsupportedError(
+            f"{name} of tune.run cannot be written to a sweep",
+            path=name,
+            found=type_name(value),
+            hint=f"leave {name} out here and give it to Ray when the search is run",
+        ) from None
+
+
+def _agreed(what: str, found: dict[str, Any]) -> Any:
+    """The one value among the places that say something."""
+    said = {where: value for where, value in found.items() if value is not None}
+    values = list(said.values())
+    if any(value != values[0] for value in values):
+        raise SpecError(
+            f"two {what}s that contradict each other",
+            path=what,
+            found=", ".join(f"{value!r} in {where}" for where, value in said.items()),
+            expected="one of them",
+        )
+    return values[0] if values else None
+
+
+def _registered(name: str) -> bool:
+    """Whether a string names a trainable; only a process that uses Ray can have registered it."""
+    registry = sys.modules.get("ray.tune.registry")
+    if registry is None:
+        return False
+    flush = getattr(registry._global_registry, "_to_flush", {})
+    return (registry.TRAINABLE_CLASS, name) in flush
+
+
+def _look_up(module: str, name: str) -> Any:
+    found: Any = sys.modules[module]
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found

@@ -1,0 +1,207 @@
+"""From an experiment to a call of ``tune.run``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tune_bridge.dialects.calls import Call, Signature
+from tune_bridge.dialects.hyperopt.points import to_labels
+from tune_bridge.dialects.hyperopt.writer import write_space
+from tune_bridge.dialects.ray_tune.algorithms import write_scheduler, write_searcher
+from tune_bridge.dialects.ray_tune.domains import has_partner, write_config
+from tune_bridge.dialects.ray_tune.reader import RECORDS
+from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.experiment import Experiment
+from tune_bridge.notes import Notes
+from tune_bridge.space import (
+    Choice,
+    Constant,
+    Group,
+    Integers,
+    Node,
+    Parameter,
+    check_executable,
+    leaves,
+)
+
+__all__ = ["trainable_signature", "write_run"]
+
+_UNSAID = (
+    ("command", "Tune starts a trainable; tune_bridge's own runner uses the command"),
+    ("description", "Tune keeps no description"),
+    ("project", "it belongs to W&B"),
+    ("entity", "it belongs to W&B"),
+)
+
+
+def write_run(experiment: Experiment, notes: Notes) -> Call:
+    """Writes an experiment as a call of ``tune.run``.
+
+    Args:
+        experiment: What to search.
+        notes: Where remarks go.
+
+    Raises:
+        SpecError: A mapping in the space that Ray would execute.
+        UnsupportedError: A condition, or a searcher or scheduler that is not supported yet.
+    """
+    check_executable(experiment.space)
+    arguments: dict[str, Any] = {}
+    runnable = experiment.program or trainable_signature(experiment.trainable)
+    if runnable is not None:
+        arguments["run_or_experiment"] = runnable
+    arguments |= _search(experiment, notes)
+    arguments |= _samples(experiment, notes)
+    if experiment.stop:
+        arguments["stop"] = experiment.stop.value
+    if experiment.resources:
+        arguments["resources_per_trial"] = experiment.resources.value
+    if experiment.name is not None:
+        arguments["name"] = experiment.name
+    arguments |= _extras(experiment, notes)
+    for name, why in _UNSAID:
+        if getattr(experiment, name):
+            notes.approximated(name, "left out", why)
+    return Call(SIGNATURES["tune.run"], arguments)
+
+
+def trainable_signature(trainable: str | None) -> Signature | str | None:
+    """The importable thing that ``module:qualname`` names; a registered name stays a string."""
+    if trainable is None or ":" not in trainable:
+        return trainable
+    module, _, name = trainable.partition(":")
+    return Signature(name, module, "*args, **kwargs")
+
+
+def _search(experiment: Experiment, notes: Notes) -> dict[str, Any]:
+    """Config, searcher, scheduler, metric and mode."""
+    scheduler = write_scheduler(experiment.scheduler, notes)
+    goal = experiment.objective
+    target = {} if goal is None else {"metric": goal.name, "mode": goal.mode}
+    if goal is not None:
+        _unsaid_goal(experiment, notes)
+    points = [point.value for point in experiment.points]
+    found: dict[str, Any] = {}
+    held: dict[str, Any] = {}
+    if _in_searcher(experiment):
+        searched, constants = split(experiment.space)
+        if constants.items:
+            found["config"] = write_config(constants, notes)
+        held = {"space": write_space(searched, notes), **target}
+        if scheduler is not None:
+            found |= target
+        points = [to_labels(point, experiment.space, values_on_top=True) for point in points]
+        if experiment.space_in == "config":
+            notes.exact(
+                "search_alg.space",
+                "the space is given to the searcher",
+                "HyperOpt has these laws, ray.tune or the way between them has not",
+            )
+    else:
+        if experiment.space.items:
+            found["config"] = write_config(experiment.space, notes)
+        found |= target
+    if points:
+        held["points_to_evaluate"] = points
+    searcher, limit = write_searcher(experiment, notes, **held)
+    if searcher is not None:
+        found["search_alg"] = searcher
+    if scheduler is not None:
+        found["scheduler"] = scheduler
+    if limit is not None:
+        found["max_concurrent_trials"] = limit
+    return found
+
+
+def _unsaid_goal(experiment: Experiment, notes: Notes) -> None:
+    assert experiment.objective is not None
+    if experiment.objective.target is not None:
+        notes.approximated(
+            "objective.target",
+            "left out",
+            "Tune stops a trial at a value, not the whole search",
+            f'stop={{"{experiment.objective.name}": ...}} stops each trial that gets there',
+        )
+    if experiment.objective.options:
+        notes.approximated("objective.options", "left out", "they belong to W&B's metric")
+
+
+def _in_searcher(experiment: Experiment) -> bool:
+    """Whether the searcher is given the space.
+
+    HyperOptSearch converts a config in its own way: it knows Ray's domains only, and moves the ends
+    of integer ranges. A space that was not Tune's to begin with, or has other laws, is given to it
+    as ``hp`` parameters, which have the laws that are asked for.
+    """
+    if experiment.searcher.kind not in ("HyperOptSearch", "bayes"):
+        return False
+    searched = experiment.searched
+    if not searched:
+        return False
+    if experiment.space_in == "searcher":
+        return True
+    if any(node.grid or not has_partner(node) or node.label for node in searched.values()):
+        return True
+    return experiment.searcher.kind == "bayes" and any(map(_moved, searched.values()))
+
+
+def _moved(node: Node) -> bool:
+    """Whether HyperOptSearch's conversion of a config changes the law or the type of the values."""
+    if isinstance(node, Parameter):
+        return isinstance(node.distribution, Integers)
+    return isinstance(node, Choice) and any(
+        isinstance(value, list | dict | tuple) for value in node.values()
+    )
+
+
+def split(space: Group) -> tuple[Group, Group]:
+    """What is searched, and the constants, each in its place."""
+    searched: list[tuple[str, Node]] = []
+    constants: list[tuple[str, Node]] = []
+    for name, node in space.items:
+        if isinstance(node, Group):
+            inner, outer = split(node)
+            if inner.items:
+                searched.append((name, inner))
+            if outer.items:
+                constants.append((name, outer))
+        else:
+            (constants if isinstance(node, Constant) else searched).append((name, node))
+    return Group(tuple(searched)), Group(tuple(constants))
+
+
+def _samples(experiment: Experiment, notes: Notes) -> dict[str, Any]:
+    number, cap = experiment.num_samples, experiment.run_cap
+    if cap is not None:
+        cells = 1
+        for _, node in leaves(experiment.space):
+            if isinstance(node, Choice) and node.grid:
+                cells *= len(node.options)
+            elif isinstance(node, Parameter) and node.grid:
+                cells = 0
+        if cells == 1:
+            number = cap if number is None else min(number, cap)
+        elif not (cells and number is not None and number * cells <= cap):
+            notes.lost(
+                "run_cap",
+                f"no more than {cap} runs",
+                "Tune always runs the whole grid",
+                "make the grid smaller, or search at random",
+            )
+    if number == 1:
+        return {}
+    return {"num_samples": -1 if number is None else number}
+
+
+def _extras(experiment: Experiment, notes: Notes) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for notation, extras in experiment.extras.value.items():
+        if notation != "tune":
+            notes.approximated(
+                f"extras.{notation}", "left out", f"they belong to another notation, {notation}"
+            )
+            continue
+        for name, value in extras.items():
+            record = RECORDS.get(name)
+            found[name] = SIGNATURES[record].call(**value) if record else value
+    return found
