@@ -44,9 +44,8 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 for _epoch in range(config["epochs"]):
     model.partial_fit(train_x, train_y, classes=range(10))
     probabilities = model.predict_proba(test_x)
-    run.log(
-        {
-            "mean_loss": float(log_loss(test_y, probabilities)),
-            "accuracy": float((probabilities.argmax(axis=1) == test_y).mean()),
-        }
-    )
+    loss = float(log_loss(test_y, probabilities))
+    accuracy = float((probabilities.argmax(axis=1) == test_y).mean())
+    run.log({"mean_loss": loss, "accuracy": accuracy})
+
+print(f"mean_loss {loss:.4f}, accuracy {accuracy:.4f}")
