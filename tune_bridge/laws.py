@@ -33,12 +33,12 @@ __all__ = ["cdf", "cell_probabilities", "log_integer_weights", "ppf", "sample", 
 _STANDARD = NormalDist()
 
 
-def _beta(distribution: Beta) -> Any:
+def _beta() -> Any:
     try:
-        from scipy.stats import beta
+        from scipy import special
     except ImportError:
         raise MissingExtraError("scipy", "ray", "the beta distribution") from None
-    return beta(distribution.a, distribution.b)
+    return special
 
 
 def ppf(distribution: Distribution, u: float) -> int | float:
@@ -62,7 +62,7 @@ def ppf(distribution: Distribution, u: float) -> int | float:
 
 def _continuous_ppf(distribution: Uniform | Normal | Beta, u: float) -> float:
     if isinstance(distribution, Beta):
-        return float(_beta(distribution).ppf(u))
+        return float(_beta().betaincinv(distribution.a, distribution.b, u))
     if isinstance(distribution, Normal):
         x = distribution.mu + distribution.sigma * _STANDARD.inv_cdf(max(u, 2**-1022))
         return math.exp(x) if distribution.scale == "log" else x
@@ -99,7 +99,7 @@ def _integer_ppf(distribution: Integers, u: float) -> int:
 def cdf(distribution: Uniform | Normal | Beta, x: float) -> float:
     """Probability that the draw, **before rounding**, is at most `x`."""
     if isinstance(distribution, Beta):
-        return float(_beta(distribution).cdf(x))
+        return float(_beta().betainc(distribution.a, distribution.b, min(max(x, 0.0), 1.0)))
     if isinstance(distribution, Normal):
         if distribution.scale == "log":
             if x <= 0:

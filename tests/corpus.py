@@ -1,0 +1,20 @@
+"""The real sweeps and spaces in ``tests/cases``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+CASES = Path(__file__).parent / "cases"
+
+
+def sweep_files() -> list[Path]:
+    """All sweep files, in order."""
+    return sorted((CASES / "sweeps").glob("*.yaml"))
+
+
+def spaces(kind: str) -> list[dict[str, Any]]:
+    """The entries of ``hyperopt.json`` or ``tune_spaces.json``; see the README beside them."""
+    entries: list[dict[str, Any]] = json.loads((CASES / f"{kind}.json").read_text("utf-8"))
+    return entries
