@@ -46,12 +46,8 @@ def main() -> int:
             continue
         title = (module.__doc__ or name).strip().splitlines()[0]
         seconds = time.perf_counter() - started
-        table = Table(
-            title=f"{name}: {title}",
-            caption=f"took {seconds:.0f} s",
-            title_justify="left",
-            caption_justify="left",
-        )
+        console.print(f"{name}: {title} ({seconds:.0f} s)", markup=False, soft_wrap=True)
+        table = Table()
         table.add_column("what")
         table.add_column("result", justify="right")
         for what, result in rows:

@@ -32,7 +32,7 @@ train_x, test_x, train_y, test_y = train_test_split(
     images / 16.0, digits, test_size=0.25, random_state=0, stratify=digits
 )
 model = MLPClassifier(
-    hidden_layer_sizes=(config["hidden"],),
+    hidden_layer_sizes=(int(config["hidden"]),),  # W&B itself would send a whole number as 64.0
     activation=config["activation"],
     learning_rate_init=config["lr"],
     solver="sgd",
