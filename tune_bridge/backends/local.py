@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -23,11 +22,12 @@ from sqlalchemy import exc, func, select
 
 from tune_bridge.backends import codec
 from tune_bridge.backends.base import Backend, Operation, Row, Run, Sweep
+from tune_bridge.backends.places import default_place
 from tune_bridge.backends.schema import HEAD, VERSION_TABLE, clock, runs, sweeps
 from tune_bridge.backends.work import Work
 from tune_bridge.errors import BackendError, InputError, NotFoundError
 
-__all__ = ["LocalBackend", "default_place", "home"]
+__all__ = ["LocalBackend"]
 
 _BUSY_TIMEOUT = 30.0
 _POINTS = (
@@ -42,22 +42,6 @@ _ROWS_HOLDING = (
 
 _SWEEP = [sweeps.c[name] for name in Sweep.__struct_fields__]
 _RUN = [runs.c[name] for name in Run.__struct_fields__]
-
-
-def default_place() -> str:
-    """Where sweeps live when nobody says: ``TUNE_BRIDGE_BACKEND``, else ``sweeps.db`` in `home`."""
-    if place := os.environ.get("TUNE_BRIDGE_BACKEND"):
-        return place
-    return str(home() / "sweeps.db")
-
-
-def home() -> Path:
-    """The folder for what this package keeps: ``TUNE_BRIDGE_HOME``, else the user's data folder."""
-    if place := os.environ.get("TUNE_BRIDGE_HOME"):
-        return Path(place).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("tune-bridge", appauthor=False))
 
 
 class LocalBackend(Backend):
