@@ -46,12 +46,12 @@ def ppf(distribution: Distribution, u: float) -> int | float:
 
     Args:
         distribution: Any distribution.
-        u: In the open interval (0, 1); 0 and 1 are moved inside by one ulp.
+        u: In the open interval (0, 1); 0 and 1 are moved inside, to 2**-64 and 1 - 2**-53.
 
     Returns:
         An int for integer distributions, a float otherwise.
     """
-    u = min(max(u, 5e-324), 1.0 - 2**-53)
+    u = min(max(u, 2**-64), 1.0 - 2**-53)
     if isinstance(distribution, Integers):
         return _integer_ppf(distribution, u)
     x = _continuous_ppf(distribution, u)
@@ -64,7 +64,7 @@ def _continuous_ppf(distribution: Uniform | Normal | Beta, u: float) -> float:
     if isinstance(distribution, Beta):
         return float(_beta().betaincinv(distribution.a, distribution.b, u))
     if isinstance(distribution, Normal):
-        x = distribution.mu + distribution.sigma * _STANDARD.inv_cdf(max(u, 2**-1022))
+        x = distribution.mu + distribution.sigma * _STANDARD.inv_cdf(u)
         return math.exp(x) if distribution.scale == "log" else x
     low, high = transformed_bounds(distribution)
     x = low + u * (high - low)

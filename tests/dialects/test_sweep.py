@@ -11,8 +11,8 @@ import pytest
 import yaml
 from hypothesis import given
 
-from tests.dialects.schema import assert_valid
 from tests.corpus import sweep_files
+from tests.dialects.schema import assert_valid
 from tune_bridge.dialects.sweep import SweepDialect, yaml_file
 from tune_bridge.dialects.sweep.carry import decode_node, encode_node, same_data
 from tune_bridge.errors import InputError, SpecError, UnsupportedError
@@ -78,7 +78,11 @@ def test_every_node_survives_the_carry(space: Group) -> None:
 def test_the_corpus(path: Path) -> None:
     try:
         experiment = SweepConfig.load(path).experiment
-    except SpecError as error:
+    except SpecError as caught:
+        error = caught
+    else:
+        error = None
+    if error is not None:
         assert error.line is not None
         assert str(error).startswith(str(path))
         assert "\n" not in str(error)
@@ -178,7 +182,7 @@ def test_unknown_keys_settings_and_a_local_controller_are_kept() -> None:
     assert SWEEP.read(written).value == translation.value.replace(seed=3)
 
 
-# The carry and edits by hand -----------------------------------------------------------------------
+# The carry and edits by hand ----------------------------------------------------------------------
 
 
 def carried() -> dict[str, Any]:
@@ -292,7 +296,7 @@ def test_a_damaged_carry_has_one_clear_error(carry: Any, path: str) -> None:
     assert caught.value.path == path
 
 
-# Mistakes -------------------------------------------------------------------------------------------
+# Mistakes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,8 @@ def load(text: str | bytes, source: str = "<string>") -> Document:
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, text, source) from None
     except yaml.YAMLError as error:
-        raise SpecError(f"not YAML: {error}", source=source) from None
+        problem = str(error).splitlines()[0]
+        raise SpecError(f"not YAML: {problem}", source=source) from None
     except UnicodeDecodeError as error:
         raise SpecError(f"not UTF-8 text: {error.reason}", source=source) from None
 
@@ -169,6 +170,8 @@ class _Builder:
         self.places.setdefault(path, (mark.line + 1, mark.column + 1))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
+        if node.tag not in ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
+            raise self._error(node, path, f"a tag that is not plain data: {node.tag}")
         if isinstance(node, yaml.SequenceNode):
             return [self.build(n, f"{path}[{i}]", depth + 1) for i, n in enumerate(node.value)]
         return self._mapping(node, path, depth)
