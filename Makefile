@@ -63,5 +63,5 @@ lock: $(DEV_READY) ## write constraints.txt anew, with the newest versions that 
 	@$(BIN)/python tools/lock.py $(PYTHONS)
 
 clean: ## remove what the demo, the tests and the checks left (the environment stays)
-	@rm -rf demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	@rm -rf demo examples/*/sweep.yaml build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
