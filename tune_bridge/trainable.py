@@ -16,7 +16,7 @@ from typing import Any
 from ray import tune
 from ray.tune import Callback
 
-from tune_bridge.trial import Program, ProgramError, ProgramSettings
+from tune_bridge.trial import Program, ProgramError, ProgramSettings, run_id
 
 __all__ = ["Halt", "ProgramTrainable", "program_trainable", "request_stop"]
 
@@ -44,14 +44,13 @@ def _stop_sign(key: str) -> bytes:
     return b""
 
 
-class ProgramTrainable(tune.Trainable):  # type: ignore[misc]
+class ProgramTrainable(tune.Trainable):
     """Runs a program for each trial; a subclass with `settings` is made by `program_trainable`."""
 
     settings: ProgramSettings
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Takes the parameters; the program starts with the first step, after a checkpoint was
-        put back."""
+        """Takes the parameters; the program is started by the first step."""
         self._program: Program | None = None
         self._values = config
 
@@ -90,14 +89,12 @@ class ProgramTrainable(tune.Trainable):  # type: ignore[misc]
         self._values = new_config
         return True
 
-    def save_checkpoint(self, checkpoint_dir: str) -> str:
-        """Copies what the program has put into its checkpoint folder. It waits in `log`
-        meanwhile."""
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Copies what the program put into its checkpoint folder; it waits in `log` meanwhile."""
         program = self._program or self._make()
         folder = program.checkpoint_dir
-        self._program.checkpoint_dir if folder.is_dir():
+        if folder.is_dir():
             shutil.copytree(folder, checkpoint_dir, dirs_exist_ok=True)
-        return checkpoint_dir
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Puts a checkpoint where the program, when it is started, finds it."""
@@ -107,11 +104,14 @@ class ProgramTrainable(tune.Trainable):  # type: ignore[misc]
         shutil.copytree(str(checkpoint), folder)
 
     def _make(self) -> Program:
-        about = {"id": self.trial_id, "name": self.trial_name}
+        about = {
+            "id": run_id(self.settings.sweep_id, self.trial_id),
+            "name": self.trial_name,
+        }
         return Program(self.settings, self._values, Path(self.logdir), about)
 
 
-class Halt(Callback):  # type: ignore[misc]
+class Halt(Callback):
     """Ends the program of a trial as soon as Tune is done with it.
 
     With reused workers Tune tells a stopped trial nothing until its worker gets the next one: the

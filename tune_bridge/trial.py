@@ -28,7 +28,7 @@ from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD, Listener, Reports
 from tune_bridge.values import decode, encode
 
-__all__ = ["Program", "ProgramError", "ProgramSettings", "resolve_program"]
+__all__ = ["Program", "ProgramError", "ProgramSettings", "resolve_program", "run_id"]
 
 _CUT_AFTER = 5.0  # seconds for a connection that stays open when the program has ended
 _OUTPUT = "output.log"
@@ -63,6 +63,11 @@ class ProgramSettings(msgspec.Struct, frozen=True, kw_only=True):
     lines: int = 20
     stop_key: str = ""
     env: dict[str, str] = {}
+
+
+def run_id(sweep_id: str, trial_id: str) -> str:
+    """The id of a trial's run. Tune's ids are unique within an experiment only."""
+    return f"{sweep_id}-{trial_id}" if sweep_id else trial_id
 
 
 class ProgramError(TuneBridgeError):
@@ -289,7 +294,9 @@ class Program:
                 )
             raise ProgramError(complaint, "finished", 0, self.reports.take())
         if self.reports.waiting:
-            return {**self.reports.result(), "done": True}
+            result = {**self.reports.result(), "done": True}
+            result[PAYLOAD]["final"] = True
+            return result
         return {"__duplicate__": True, PAYLOAD: {}}
 
     def stop(self, *, kill: bool = False) -> None:

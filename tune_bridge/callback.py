@@ -1,0 +1,403 @@
+"""`SweepCallback`: a running Tune experiment is a sweep, and each of its trials a run.
+
+    from tune_bridge import SweepCallback
+
+    tune.run(train, config=space, callbacks=[SweepCallback("my-project")])
+
+or, without touching a script, with ``RAY_TUNE_CALLBACKS=tune_bridge.callback.SweepCallback`` in the
+environment. Everything goes through one `Writer`: a hook costs microseconds on Tune's thread, a
+backend that is away costs nothing, and no error in here reaches the experiment.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from ray.tune import Callback
+
+from tune_bridge import tune_observer
+from tune_bridge.backends.base import (
+    ENDED_RUN,
+    Backend,
+    LogRows,
+    PatchRun,
+    PatchSweep,
+    PutRun,
+    PutSweep,
+    Row,
+    Run,
+    Sweep,
+    new_id,
+)
+from tune_bridge.backends.writer import Writer
+from tune_bridge.reports import PAYLOAD
+from tune_bridge.trial import ProgramError, run_id
+from tune_bridge.tune_observer import plain_config, plain_row
+
+__all__ = ["SweepCallback"]
+
+_logger = logging.getLogger(__name__)
+_MESSAGE = 8000  # characters of an error that are kept, the last ones
+
+_Hook = TypeVar("_Hook", bound=Callable[..., None])
+
+
+def _contained(hook: _Hook) -> _Hook:
+    """Keeps an exception away from Tune, which would abort the experiment; it is logged once."""
+
+    @functools.wraps(hook)
+    def call(self: SweepCallback, *args: Any, **kwargs: Any) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as error:  # reporting must not end a search
+            place = (hook.__name__, type(error))
+            if place not in self._told:
+                self._told.add(place)
+                _logger.warning(
+                    "the sweep misses something: %s failed; it is not said again",
+                    hook.__name__,
+                    exc_info=True,
+                )
+
+    return cast("_Hook", call)
+
+
+class _Record:
+    """What the callback remembers of a trial.
+
+    Attributes:
+        run: The run's id.
+        next: The next free step.
+        offset: Added to the steps of a program that counts from 0 again after a restart.
+        tag: The experiment tag, by which an exploit is noticed.
+        config: The parameters as stored.
+        state: The run's state as stored.
+        natural: Why the trial ends at its last result, or None when the scheduler ended it.
+        stopped: The last result was marked as the last one.
+    """
+
+    __slots__ = ("config", "natural", "next", "offset", "run", "state", "stopped", "tag")
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.next = self.offset = 0
+        self.tag: str | None = None
+        self.config: dict[str, Any] = {}
+        self.state = "pending"
+        self.natural: str | None = None
+        self.stopped = False
+
+
+class SweepCallback(Callback):
+    """Makes a Tune experiment a sweep. Works in ``tune.run`` and in a ``Tuner``.
+
+    Args:
+        project: The sweep's project; by default the sweep config's, else ``WANDB_PROJECT``, else
+            "uncategorized".
+        name: The sweep's name; by default the sweep config's, else the experiment's.
+        backend: A backend, or its URL; the default one without.
+        sweep_config: What the sweep says it is. By default that is read off the experiment: its
+            space, searcher, scheduler and metric, as far as a sweep can say them.
+        sweep_id: An id for a new sweep; a fresh one by default. With an existing one the runs join
+            it.
+        exclude: Names of results that are not logged, beside those that Tune adds about the
+            machine.
+        close_timeout: Seconds that the end of the experiment may wait for the backend.
+
+    Attributes:
+        sweep_id: The sweep's id; known when the experiment has begun.
+        outcomes: Number of ended runs by state.
+    """
+
+    def __init__(
+        self,
+        project: str | None = None,
+        *,
+        name: str | None = None,
+        backend: Backend | str | None = None,
+        sweep_config: Mapping[str, Any] | None = None,
+        sweep_id: str | None = None,
+        exclude: Iterable[str] = (),
+        close_timeout: float = 30.0,
+    ) -> None:
+        self.sweep_id = sweep_id
+        self.project = project
+        self.name = name
+        self._backend = backend
+        self._sweep_config = None if sweep_config is None else dict(sweep_config)
+        self._exclude = frozenset(exclude)
+        self._close_timeout = close_timeout
+        self._given_id = sweep_id
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self._records: dict[str, _Record] = {}
+        self._told: set[Any] = set()
+        self._writer: Writer | None = None
+        self._observer = tune_observer.Observer(None, {})
+        self._restored = self._over = False
+        self._derived = False
+        self.outcomes: dict[str, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the writer and the views of Tune's objects: a ``Tuner`` pickles its callbacks."""
+        state = dict(self.__dict__)
+        for name in ("_writer", "_observer", "_records", "_told"):
+            del state[name]
+        if isinstance(self._backend, Backend):
+            state["_backend"] = getattr(self._backend, "url", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._fresh()
+        self.__dict__.update(state)
+
+    def get_state(self) -> dict[str, Any]:
+        """What a restored experiment needs to go on in the same sweep and the same runs."""
+        return {
+            "sweep_id": self.sweep_id,
+            "records": {
+                trial: {slot: getattr(record, slot) for slot in _Record.__slots__}
+                for trial, record in self._records.items()
+            },
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes what `get_state` gave; Tune calls it before `setup`."""
+        self.sweep_id = state["sweep_id"]
+        self._records = {}
+        for trial, slots in state["records"].items():
+            record = self._records[trial] = _Record(slots["run"])
+            for slot, value in slots.items():
+                setattr(record, slot, value)
+        self._restored = self.sweep_id is not None
+
+    # Hooks, in the order in which Tune calls them.
+
+    @_contained
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Creates the sweep, or opens it again after a restore."""
+        if self._over:  # the same callback in a second experiment: another sweep
+            self._fresh()
+            self.sweep_id = self._given_id
+        self._observer = tune_observer.find(sys._getframe(1))
+        self._writer = Writer(self._backend)
+        now = time.time()
+        config = self._sweep_config
+        if config is None:
+            config = self._observer.sweep_config()
+            self._derived = not config.get("parameters")
+        self.sweep_id = self.sweep_id or new_id()
+        name = self.name or config.get("name") or self._observer.experiment_name or self.sweep_id
+        self._config = config
+        self._put(
+            PutSweep(
+                Sweep(
+                    id=self.sweep_id,
+                    project=self.project
+                    or config.get("project")
+                    or os.environ.get("WANDB_PROJECT")
+                    or "uncategorized",
+                    entity=config.get("entity") or "local",
+                    name=name,
+                    config=config,
+                    created_at=now,
+                    updated_at=now,
+                    meta={"made_by": "SweepCallback", **self._observer.about()},
+                )
+            )
+        )
+        if self._restored:
+            changes = {"state": "running", "message": "restored"}
+            self._put(PatchSweep(self.sweep_id, changes, now, reopen=True))
+
+    @_contained
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Creates the trial's run, or notes that it goes on."""
+        record, now = self._record(trial), time.time()
+        if record.state in ENDED_RUN:
+            self._patch(record, now, reopen=True, state="running", message="restored")
+        elif record.state != "running":
+            self._patch(record, now, state="running")
+        record.state = "running"
+        record.offset = record.next
+        record.stopped = False
+        record.natural = None
+        self._notice_exploit(record, trial, now)
+
+    @_contained
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Logs a result as a row, or the rows that a program sent with it."""
+        payload = result.pop(PAYLOAD, None)
+        record, now = self._record(trial), time.time()
+        if payload is None:
+            row = plain_row(result, self._exclude, self._told)
+            self._log(record, [Row(record.next, now, row)])
+        else:
+            self._log_payload(record, payload, now, result)
+        if result.get("done"):
+            record.stopped = True
+            final = payload is not None and payload.get("final", False)
+            record.natural = "" if final else self._observer.natural_end(trial, result)
+
+    @_contained
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Ends a run that came to its end, or that the scheduler ended."""
+        record = self._record(trial)
+        paused = trial.status in ("PAUSED", "PENDING")
+        if paused or (record.stopped and record.natural is None):
+            last = trial.last_result or {}
+            at = last.get("training_iteration")
+            message = f"stopped early by {self._observer.scheduler_name}"
+            if at is not None:
+                message += f" at iteration {at}"
+            self._end(record, "finished", message=message, stopped_early=True)
+        else:
+            self._end(record, "finished", message=record.natural or "")
+
+    @_contained
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Notes an attempt that failed, when Tune tries again."""
+        record = self._record(trial)
+        text = tune_observer.error_text(trial)[-_MESSAGE:]
+        failures = int(getattr(trial, "num_failures", 1) or 1)
+        self._patch(
+            record,
+            time.time(),
+            message=f"attempt {failures} failed and is repeated:\n{text}",
+            meta={"failures": failures},
+        )
+
+    @_contained
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Ends a run with its error; a program without a usable metric has finished."""
+        record = self._record(trial)
+        error = tune_observer.error_of(trial)
+        if isinstance(error, ProgramError):
+            self._log_payload(record, error.payload, time.time(), {})
+            message = error.message
+            if error.outcome == "finished":
+                message += "; the searcher was told of a failure"
+            self._end(record, error.outcome, message=message, exit_code=error.exit_code)
+        else:
+            self._end(record, "failed", message=tune_observer.error_text(trial)[-_MESSAGE:])
+
+    @_contained
+    def on_experiment_end(self, trials: Any, **info: Any) -> None:
+        """Closes what is open: Tune says nothing of trials that a budget or an interrupt ended."""
+        interrupted = self._observer.interrupted()
+        reason = "interrupted" if interrupted else "the experiment ended before the run did"
+        for trial in trials:
+            record = self._records.get(trial.trial_id)
+            if record is not None and record.state not in ENDED_RUN:
+                self._end(record, "killed", message=reason)
+        if self.sweep_id is not None:
+            changes: dict[str, Any] = {"state": "canceled" if interrupted else "finished"}
+            if interrupted:
+                changes["message"] = reason
+            if self._derived:
+                observed = tune_observer.observed([r.config for r in self._records.values()])
+                changes["config"] = {**self._config, "parameters": observed}
+            self._put(PatchSweep(self.sweep_id, changes, time.time()))
+        self.close()
+
+    def close(self) -> None:
+        """Waits for the backend, at most ``close_timeout`` seconds. Idempotent."""
+        self._over = True
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        left = writer.close(self._close_timeout)
+        if left.count or left.lost or left.refused:
+            _logger.warning(
+                "sweep %s: %d changes wait in %s, %d were refused, %d are lost",
+                self.sweep_id,
+                left.count,
+                left.spool,
+                left.refused,
+                left.lost,
+            )
+
+    # What the hooks are made of.
+
+    def _put(self, operation: Any) -> None:
+        if self._writer is not None:
+            self._writer.put(operation)
+
+    def _patch(self, record: _Record, when: float, *, reopen: bool = False, **changes: Any) -> None:
+        self._put(PatchRun(record.run, changes, when, reopen))
+
+    def _record(self, trial: Any) -> _Record:
+        record = self._records.get(trial.trial_id)
+        if record is not None:
+            return record
+        assert self.sweep_id is not None
+        record = _Record(run_id(self.sweep_id, trial.trial_id))
+        self._records[trial.trial_id] = record
+        record.tag = trial.experiment_tag
+        record.config = plain_config(trial.config)
+        self._put(
+            PutRun(
+                Run(
+                    id=record.run,
+                    sweep_id=self.sweep_id,
+                    name=str(trial),
+                    config=record.config,
+                    created_at=time.time(),
+                    meta={"trial_id": trial.trial_id, "experiment_tag": trial.experiment_tag},
+                )
+            )
+        )
+        return record
+
+    def _notice_exploit(self, record: _Record, trial: Any, now: float) -> None:
+        if trial.experiment_tag == record.tag:
+            return
+        record.tag = trial.experiment_tag
+        config = plain_config(trial.config)
+        changed = {key: value for key, value in config.items() if record.config.get(key) != value}
+        if changed:
+            record.config = config
+            shown = ", ".join(f"{key}={value}" for key, value in changed.items())
+            self._patch(
+                record,
+                now,
+                config=config,
+                message=f"took over another run's state before step {record.next}: {shown}",
+            )
+
+    def _log(self, record: _Record, rows: list[Row]) -> None:
+        if rows:
+            record.next = max(record.next, rows[-1].step + 1)
+            self._put(LogRows(record.run, rows))
+
+    def _log_payload(
+        self, record: _Record, payload: Mapping[str, Any], now: float, result: Mapping[str, Any]
+    ) -> None:
+        rows = [
+            Row(record.offset + step, when, values)
+            for step, when, values in payload.get("rows", ())
+        ]
+        if rows and not payload.get("final"):
+            for key in ("training_iteration", "time_total_s"):
+                if key in result:
+                    rows[-1].values.setdefault(key, result[key])
+        self._log(record, rows)
+        if payload.get("config"):
+            record.config = {**record.config, **payload["config"]}
+            self._patch(record, now, config=record.config)
+        if payload.get("summary"):
+            self._patch(record, now, summary=payload["summary"])
+
+    def _end(self, record: _Record, state: str, **changes: Any) -> None:
+        record.state = state
+        self.outcomes[state] = self.outcomes.get(state, 0) + 1
+        self._patch(record, time.time(), state=state, **changes)

@@ -1,0 +1,306 @@
+"""What a Tune callback wants to know and is not told: the experiment around it.
+
+Tune gives its callbacks trials and results, but neither the searcher nor the scheduler nor the
+search space. They are in the frames that call the hooks, and are read from there, once; should a
+later version of Ray call differently, the sweep says less and everything else goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tune_bridge.errors import TuneBridgeError
+
+__all__ = ["Observer", "error_of", "error_text", "find", "observed", "plain_config", "plain_row"]
+
+_logger = logging.getLogger(__name__)
+
+_NOISE = frozenset(
+    {
+        "checkpoint_dir_name",
+        "config",
+        "date",
+        "done",
+        "experiment_id",
+        "experiment_tag",
+        "hostname",
+        "iterations_since_restore",
+        "node_ip",
+        "pid",
+        "should_checkpoint",
+        "time_since_restore",
+        "timestamp",
+        "timesteps_since_restore",
+        "trial_id",
+        "warmup_time",
+    }
+)
+"""What Tune adds to a result about the machine; W&B's own callback leaves it out as well."""
+
+_PLAIN = (float, int, bool, str, type(None))
+
+
+class Observer:
+    """A view of the running experiment.
+
+    Args:
+        controller: Tune's controller, or None when it was not found.
+        arguments: Variables of ``tune.run`` by name.
+    """
+
+    def __init__(self, controller: Any, arguments: Mapping[str, Any]) -> None:
+        self._controller = controller
+        self._arguments = arguments
+
+    @property
+    def scheduler(self) -> Any:
+        """The scheduler, or None."""
+        return getattr(self._controller, "_scheduler_alg", None)
+
+    @property
+    def scheduler_name(self) -> str:
+        """The scheduler's class, for people."""
+        name = "the scheduler" if self.scheduler is None else type(self.scheduler).__name__
+        stopper = getattr(self._controller, "_stopper", None)
+        if stopper is not None and type(stopper).__name__ not in ("NoopStopper", "SweepStopper"):
+            # Tune does not say which of the two it was.
+            other = type(stopper).__name__
+            name = other if name == "FIFOScheduler" else f"{name} or {other}"
+        return name
+
+    @property
+    def experiment_name(self) -> str | None:
+        """Tune's name of the experiment."""
+        storage = getattr(self._controller, "_storage", None)
+        return getattr(storage, "experiment_dir_name", None)
+
+    def interrupted(self) -> bool:
+        """Whether a Ctrl-C ended the experiment."""
+        event = find(sys._getframe(1))._arguments.get("experiment_interrupted_event")
+        stopper = getattr(self._controller, "_stopper", None)
+        return bool(
+            (event is not None and event.is_set()) or getattr(stopper, "interrupted", False)
+        )
+
+    def about(self) -> dict[str, Any]:
+        """What runs it, for the sweep's meta data."""
+        searcher = _unwrap(getattr(self._controller, "_search_alg", None))
+        found = {}
+        for name, thing in (("searcher", searcher), ("scheduler", self.scheduler)):
+            if thing is not None:
+                found[name] = type(thing).__name__
+        return found
+
+    def natural_end(self, trial: Any, result: Mapping[str, Any]) -> str | None:
+        """Why a trial ends with this result, when no scheduler cut it short.
+
+        Returns:
+            The reason, for people; None when it was the scheduler (or a stopper that does not say).
+        """
+        for source in (trial, getattr(self._controller, "_stopper", None)):
+            criteria = getattr(source, "stopping_criterion", None) or {}
+            for name, limit in criteria.items():
+                value = _lookup(result, name)
+                if isinstance(value, int | float) and value >= limit:
+                    return f"reached {name} >= {limit}"
+        scheduler = self.scheduler
+        limit, unit = getattr(scheduler, "_max_t", None), getattr(scheduler, "_time_attr", None)
+        value = _lookup(result, str(unit))
+        if isinstance(limit, int | float) and isinstance(value, int | float) and value >= limit:
+            return f"reached {unit} >= {limit}"
+        stopper = type(getattr(self._controller, "_stopper", None)).__name__
+        if type(scheduler).__name__ == "FIFOScheduler" and stopper in ("NoopStopper", "NoneType"):
+            return ""  # the trainable itself said that it is done
+        return None
+
+    def sweep_config(self) -> dict[str, Any]:
+        """The experiment as a sweep config, as much of it as a sweep can say."""
+        from tune_bridge.sweep_config import SweepConfig
+
+        arguments = self._tune_arguments()
+        for left_out in ((), ("search_alg",), ("search_alg", "scheduler")):
+            part = {key: value for key, value in arguments.items() if key not in left_out}
+            try:
+                return dict(SweepConfig.from_tune(**part))
+            except TuneBridgeError as error:
+                _logger.debug("the experiment is no sweep: %s", error)
+            except Exception:  # foreign objects; a smaller view follows
+                _logger.debug("the experiment could not be read", exc_info=True)
+        config: dict[str, Any] = {"method": "random", "parameters": {}}
+        metric, mode = arguments.get("metric"), arguments.get("mode")
+        if isinstance(metric, str):
+            goal = "maximize" if mode == "max" else "minimize"
+            config["metric"] = {"name": metric, "goal": goal}
+        runnable = arguments.get("run_or_experiment")
+        config["program"] = str(getattr(runnable, "__name__", runnable) or "trainable")
+        return config
+
+    def _tune_arguments(self) -> dict[str, Any]:
+        found = self._arguments
+        searcher = _unwrap(found.get("search_alg"))
+        scheduler = found.get("scheduler")
+        arguments: dict[str, Any] = {
+            "run_or_experiment": found.get("run_or_experiment"),
+            "config": found.get("config") or None,
+            "stop": found.get("stop") if isinstance(found.get("stop"), dict) else None,
+            "search_alg": None if _named(searcher, "BasicVariantGenerator") else searcher,
+            "scheduler": None if _named(scheduler, "FIFOScheduler") else scheduler,
+        }
+        number = found.get("num_samples")
+        if isinstance(number, int):
+            arguments["num_samples"] = -1 if number >= sys.maxsize else number
+        for name in ("metric", "mode"):
+            arguments[name] = (
+                found.get(name)
+                or getattr(searcher, f"_{name}", None)
+                or getattr(scheduler, f"_{name}", None)
+            )
+        return {key: value for key, value in arguments.items() if value is not None}
+
+
+def find(frame: FrameType | None) -> Observer:
+    """Looks for Tune among the callers of a hook."""
+    controller: Any = None
+    arguments: Mapping[str, Any] = {}
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.endswith("tune_controller.py"):
+            controller = frame.f_locals.get("self", controller)
+        elif code.co_name == "run" and code.co_filename.endswith("tune.py"):
+            arguments = dict(frame.f_locals)
+            break
+        frame = frame.f_back
+    return Observer(controller, arguments)
+
+
+def error_of(trial: Any) -> BaseException | None:
+    """The exception that ended a trial, as the worker raised it; None when it was not kept."""
+    with contextlib.suppress(Exception):
+        path = trial.pickled_error_file
+        if path and Path(path).exists():
+            import cloudpickle
+
+            # Written by Tune on this machine a moment ago.
+            error = cloudpickle.loads(Path(path).read_bytes())
+            cause = getattr(error, "cause", None)
+            return cause if isinstance(cause, BaseException) else error
+    return None
+
+
+def error_text(trial: Any) -> str:
+    """The traceback that ended a trial, or what is known of it."""
+    with contextlib.suppress(Exception):
+        path = trial.error_file
+        if path and Path(path).exists():
+            return Path(path).read_text(errors="replace").strip()
+    return str(error_of(trial) or "the trial failed")
+
+
+def observed(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Parameters of a sweep config, of the values that were seen in runs."""
+    seen: dict[str, list[Any]] = {}
+    for config in configs:
+        for name, value in config.items():
+            values = seen.setdefault(name, [])
+            if not any(type(value) is type(other) and value == other for other in values):
+                values.append(value)
+    return {
+        name: {"value": values[0]} if len(values) == 1 else {"values": values}
+        for name, values in seen.items()
+    }
+
+
+def plain_row(
+    result: Mapping[str, Any], exclude: Collection[str], told: set[Any]
+) -> dict[str, Any]:
+    """A result as a history row: flat, of plain values, without what Tune adds about the machine.
+
+    Args:
+        result: As Tune gives it, possibly nested; nested names are joined by ``/``, as Tune does.
+        exclude: Names that are left out.
+        told: Names whose values cannot be stored; each is warned of once.
+    """
+    row: dict[str, Any] = {}
+    for key, value in result.items():
+        if key not in _NOISE and key not in exclude:
+            _add(row, key, value, exclude, told)
+    return row
+
+
+def _add(
+    row: dict[str, Any], key: str, value: Any, exclude: Collection[str], told: set[Any]
+) -> None:
+    kind = type(value)
+    if kind in _PLAIN:
+        row[key] = value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            path = f"{key}/{name}"
+            if path not in exclude:
+                _add(row, path, item, exclude, told)
+    else:
+        with contextlib.suppress(Exception):
+            number = value.item() if hasattr(value, "item") else value
+            if isinstance(number, str | int | float):
+                row[key] = number if type(number) in _PLAIN else _base(number)
+                return
+        if key not in told:
+            told.add(key)
+            _logger.warning("%s is not logged: %s is no number and no text", key, kind.__name__)
+
+
+def _base(value: str | float) -> Any:
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return None
+
+
+def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as plain data; what cannot be stored becomes text."""
+    return {
+        str(key): _plain(value) for key, value in config.items() if not str(key).startswith("__")
+    }
+
+
+def _plain(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    for method in ("item", "tolist"):
+        with contextlib.suppress(Exception):
+            return _plain(getattr(value, method)())
+    if isinstance(value, str | int | float):
+        return _base(value)
+    text = getattr(value, "__qualname__", None) or repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _unwrap(searcher: Any) -> Any:
+    while getattr(searcher, "searcher", None) is not None:
+        searcher = searcher.searcher
+    return searcher
+
+
+def _named(thing: Any, name: str) -> bool:
+    return type(thing).__name__ == name
+
+
+def _lookup(result: Mapping[str, Any], name: str) -> Any:
+    if name in result:
+        return result[name]
+    value: Any = result
+    for part in name.split("/"):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(part)
+    return value
