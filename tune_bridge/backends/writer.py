@@ -199,11 +199,12 @@ class Writer:
         delay = _FIRST_DELAY
         try:
             while self._wait_for_work():
+                last = self._closing
                 try:
                     self._drain()
                 except (BackendError, OSError) as error:
                     self._go_away(error)
-                    if self._closing:
+                    if last:
                         return
                     self._sit_out(delay)
                     delay = min(2 * delay, _LONGEST_DELAY)

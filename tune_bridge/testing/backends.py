@@ -1,0 +1,554 @@
+"""The conformance suite of backends: every promise of `tune_bridge.backends.base`, as tests.
+
+A new backend is tested by a subclass that says how to make an empty one::
+
+    class TestMyBackend(BackendTestCase):
+        @pytest.fixture
+        def connect(self, tmp_path):
+            return functools.partial(MyBackend, tmp_path / "place")
+
+        @pytest.fixture
+        def backend(self, connect):
+            with connect() as backend:
+                yield backend
+
+``connect`` opens the same place again, also in another process; without it, the tests of several
+openings are skipped.
+"""
+
+# ruff: noqa: D102 - a test says what it promises by its name
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tune_bridge.backends.base import (
+    Backend,
+    LogRows,
+    Operation,
+    PatchRun,
+    PatchSweep,
+    PutRun,
+    PutSweep,
+    Row,
+    Run,
+    Sweep,
+    new_id,
+)
+from tune_bridge.errors import BackendError, InputError, NotFoundError
+from tune_bridge.testing.operations import NESTED, comparable, scripts, snapshot
+
+__all__ = ["BackendTestCase"]
+
+Connect = Callable[[], Backend]
+
+
+def _sweep(backend: Backend, **more: Any) -> str:
+    sweep_id = new_id()
+    backend.apply([PutSweep(Sweep(id=sweep_id, **more))])
+    return sweep_id
+
+
+def _run(backend: Backend, sweep_id: str | None = None, **more: Any) -> str:
+    run_id = new_id()
+    sweep_id = sweep_id or _sweep(backend)
+    backend.apply([PutRun(Run(id=run_id, sweep_id=sweep_id, **more))])
+    return run_id
+
+
+def _rows(number: int, first: int = 0, key: str = "loss") -> list[Row]:
+    return [Row(step, 100.0 + step, {key: step / 2}) for step in range(first, first + number)]
+
+
+def _write_rows(connect: Connect, run_id: str, first: int, number: int) -> None:
+    """Writes rows one by one; what another process does in these tests."""
+    with connect() as backend:
+        for row in _rows(number, first):
+            backend.apply([LogRows(run_id, [row])])
+
+
+def _in_process(target: Callable[..., None], *arguments: Any) -> multiprocessing.Process:
+    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
+    process.start()
+    return process  # type: ignore[return-value]
+
+
+class BackendTestCase:
+    """Subclass it, give it a ``backend`` (and ``connect``) fixture, and run pytest."""
+
+    @pytest.fixture
+    def backend(self) -> Any:
+        """An empty backend."""
+        raise NotImplementedError(f"{type(self).__name__} needs a fixture 'backend'")
+
+    @pytest.fixture
+    def connect(self) -> Connect | None:
+        """Opens the place of ``backend`` once more; has to be picklable."""
+        return None
+
+    @pytest.fixture
+    def again(self, connect: Connect | None) -> Connect:
+        """`connect`, or a skipped test."""
+        if connect is None:
+            pytest.skip("this backend says no way to open its place again")
+        return connect
+
+    # What is kept, and how exactly.
+
+    def test_sweep_as_it_was(self, backend: Backend) -> None:
+        sweep = Sweep(
+            id=new_id(),
+            project="p/ü",
+            entity="e",
+            name="a sweep",
+            state="paused",
+            config=NESTED,
+            created_at=1.25,
+            updated_at=2.5,
+            message="why",
+            meta=NESTED,
+        )
+        backend.apply([PutSweep(sweep)])
+        assert comparable(backend.sweep(sweep.id)) == comparable(sweep)
+
+    def test_run_as_it_was(self, backend: Backend) -> None:
+        run = Run(
+            id="any text: ü/1",
+            sweep_id=_sweep(backend),
+            name="a run",
+            state="running",
+            config=NESTED,
+            summary=NESTED,
+            created_at=1.25,
+            started_at=1.5,
+            updated_at=2.5,
+            stopped_early=True,
+            message="why",
+            exit_code=-9,
+            meta=NESTED,
+        )
+        backend.apply([PutRun(run)])
+        assert comparable(backend.run(run.id)) == comparable(run)
+        assert comparable(backend.runs(run.sweep_id)) == comparable([run])
+
+    def test_row_as_it_was(self, backend: Backend) -> None:
+        run_id = _run(backend)
+        rows = [Row(0, 1.5, NESTED), Row(3, 2.5, {}), Row(2**40, 1e10, {"a": 1})]
+        backend.apply([LogRows(run_id, rows)])
+        assert comparable(backend.history(run_id)) == comparable(rows)
+        assert comparable(backend.run(run_id).summary) == comparable({**NESTED, "a": 1})
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+    def test_what_json_cannot_say(self, backend: Backend, value: float) -> None:
+        config = {"a": value, "b": [{"c": value}, None], "d": None, "e": "NaN"}
+        run_id = _run(backend, config=config, meta=config)
+        backend.apply([LogRows(run_id, [Row(0, 1.0, config), Row(1, 2.0, {"a": 1.0})])])
+        run = backend.run(run_id)
+        for kept in (run.config, run.meta, backend.history(run_id)[0].values):
+            assert comparable(kept) == comparable(config)
+        assert comparable(run.summary) == comparable({**config, "a": 1.0})
+        found = backend.histories(run.sweep_id, "a")[run_id]
+        assert comparable(found) == comparable([(0, value), (1, 1.0)])
+
+    def test_what_cannot_be_kept_is_refused(self, backend: Backend) -> None:
+        run_id = _run(backend)
+        before = snapshot(backend, backend.run(run_id).sweep_id)
+        for operation in (
+            LogRows(run_id, [Row(0, 0.0, {"a": 1}), Row(1, 0.0, {"a": object()})]),
+            PatchRun(run_id, {"config": {"a": object()}}, 1.0),
+            PatchRun(run_id, {"no such attribute": 1}, 1.0),
+            PatchRun(run_id, {"state": "no such state"}, 1.0),
+            PatchSweep(backend.run(run_id).sweep_id, {"state": "killed"}, 1.0),
+        ):
+            with pytest.raises(InputError):
+                backend.apply([PatchRun(run_id, {"name": "x"}, 1.0), operation])
+        assert snapshot(backend, backend.run(run_id).sweep_id) == before
+
+    # Atomic, durable, isolated.
+
+    def test_all_or_nothing(self, backend: Backend) -> None:
+        sweep_id = _sweep(backend)
+        run_id = _run(backend, sweep_id)
+        before = snapshot(backend, sweep_id)
+        with pytest.raises(NotFoundError):
+            backend.apply(
+                [
+                    PatchSweep(sweep_id, {"state": "finished"}, 5.0),
+                    PutRun(Run(id=new_id(), sweep_id=sweep_id)),
+                    LogRows(run_id, _rows(5)),
+                    PatchRun(run_id, {"name": "new"}, 5.0),
+                    LogRows("no such run", _rows(1)),
+                ]
+            )
+        assert snapshot(backend, sweep_id) == before
+
+    def test_operations_see_those_before_them(self, backend: Backend) -> None:
+        sweep_id, run_id = new_id(), new_id()
+        backend.apply(
+            [
+                PutSweep(Sweep(id=sweep_id)),
+                PutRun(Run(id=run_id, sweep_id=sweep_id)),
+                LogRows(run_id, _rows(2)),
+                LogRows(run_id, [Row(1, 200.0, {"loss": 9.0})]),
+                PatchRun(run_id, {"summary": {"loss": 7.0}}, 300.0),
+                PatchSweep(sweep_id, {"name": "named"}, 300.0),
+            ]
+        )
+        run = backend.run(run_id)
+        assert (run.rows, run.summary) == (2, {"loss": 7.0})
+        assert backend.sweep(sweep_id).name == "named"
+        assert backend.sweep(sweep_id).updated_at == 300.0
+
+    def test_durable(self, backend: Backend, again: Connect) -> None:
+        run_id = _run(backend, config=NESTED)
+        backend.apply([LogRows(run_id, _rows(3))])
+        sweep_id = backend.run(run_id).sweep_id
+        before = snapshot(backend, sweep_id)
+        backend.close()
+        with again() as other:
+            assert snapshot(other, sweep_id) == before
+
+    def test_copies(self, backend: Backend) -> None:
+        config = {"a": {"b": [1]}}
+        sweep_id = _sweep(backend, config=config, meta=config)
+        run_id = _run(backend, sweep_id, config=config)
+        backend.apply([LogRows(run_id, [Row(0, 0.0, config)])])
+        before = snapshot(backend, sweep_id)
+        config["a"]["b"].append(2)
+        for value in (
+            backend.sweep(sweep_id).config,
+            backend.sweeps()[0].meta,
+            backend.run(run_id).config,
+            backend.runs(sweep_id)[0].summary,
+            backend.history(run_id)[0].values,
+        ):
+            value["a"]["b"].append(3)
+            value["new"] = 1
+        assert snapshot(backend, sweep_id) == before
+
+    # Idempotent.
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+    @given(script=scripts(), data=st.data())
+    def test_replay(self, backend: Backend, script: list[Operation], data: st.DataObject) -> None:
+        sweep_id = script[0].sweep.id  # type: ignore[union-attr]
+        for operation in script:
+            backend.apply([operation])
+        before = snapshot(backend, sweep_id)
+        # A part of what was applied comes again, in its order: a spool that was cut, or the whole.
+        kept = data.draw(st.lists(st.booleans(), min_size=len(script), max_size=len(script)))
+        backend.apply([operation for operation, keep in zip(script, kept, strict=True) if keep])
+        assert snapshot(backend, sweep_id) == before
+        backend.apply(script)
+        assert snapshot(backend, sweep_id) == before
+        backend.delete_sweep(sweep_id)
+        backend.apply(script)
+        assert snapshot(backend, sweep_id) == before, "one apply is the same as many"
+
+    def test_put_of_what_exists(self, backend: Backend) -> None:
+        run_id = _run(backend, name="first")
+        sweep_id = backend.run(run_id).sweep_id
+        before = snapshot(backend, sweep_id)
+        backend.apply([PutSweep(Sweep(id=sweep_id, name="other"))])
+        backend.apply([PutRun(Run(id=run_id, sweep_id=sweep_id, name="other", state="running"))])
+        assert snapshot(backend, sweep_id) == before
+
+    def test_rows_are_replaced_and_counted(self, backend: Backend) -> None:
+        run_id = _run(backend, rows=7)
+        assert backend.run(run_id).rows == 0
+        backend.apply([LogRows(run_id, _rows(5))])
+        backend.apply([LogRows(run_id, _rows(5, first=3))])
+        backend.apply([LogRows(run_id, [Row(20, 500.0, {}), Row(20, 501.0, {"b": 1})])])
+        backend.apply([LogRows(run_id, [Row(10, 502.0, {}), Row(2, 503.0, {"loss": 99.0})])])
+        backend.apply([LogRows(run_id, [])])
+        rows = backend.history(run_id)
+        assert [row.step for row in rows] == [*range(8), 10, 20]
+        assert rows[2].values == {"loss": 99.0}
+        run = backend.run(run_id)
+        assert run.rows == 10
+        assert run.summary == {"loss": 3.5, "b": 1}
+
+    # The lives of runs and sweeps.
+
+    def test_life_of_a_run(self, backend: Backend) -> None:
+        run_id = _run(backend)
+        for state, at in (("running", 10.0), ("pending", 11.0), ("running", 12.0)):
+            backend.apply([PatchRun(run_id, {"state": state}, at)])
+        run = backend.run(run_id)
+        assert (run.state, run.started_at, run.ended_at) == ("running", 10.0, None)
+        end = {"state": "finished", "stopped_early": True, "message": "rung 3", "exit_code": 0}
+        backend.apply([PatchRun(run_id, end, 20.0)])
+        run = backend.run(run_id)
+        assert (run.state, run.ended_at, run.stopped_early) == ("finished", 20.0, True)
+        late = {"state": "failed", "message": "killed", "exit_code": -9}
+        backend.apply([PatchRun(run_id, late, 21.0), PatchRun(run_id, {"state": "running"}, 22.0)])
+        backend.apply([LogRows(run_id, _rows(1))])
+        run = backend.run(run_id)
+        assert (run.state, run.message, run.exit_code) == ("finished", "rung 3", -9)
+        assert (run.ended_at, run.rows) == (20.0, 1)
+
+    def test_reopened_run(self, backend: Backend) -> None:
+        run_id = _run(backend)
+        end = PatchRun(run_id, {"state": "finished"}, 20.0)
+        reopen = PatchRun(run_id, {"state": "running"}, 30.0, reopen=True)
+        backend.apply([PatchRun(run_id, {"state": "running"}, 10.0), end, reopen, end])
+        run = backend.run(run_id)
+        assert (run.state, run.started_at, run.ended_at) == ("running", 10.0, None)
+        backend.apply([PatchRun(run_id, {"state": "failed"}, 40.0), reopen])
+        assert (backend.run(run_id).state, backend.run(run_id).ended_at) == ("failed", 40.0)
+
+    def test_end_counts_although_clocks_differ(self, backend: Backend) -> None:
+        run_id = _run(backend)
+        backend.apply([PatchRun(run_id, {"state": "running"}, 10.0)])
+        backend.apply([PatchRun(run_id, {"state": "killed"}, 9.0)])
+        assert backend.run(run_id).state == "killed"
+
+    def test_life_of_a_sweep(self, backend: Backend) -> None:
+        sweep_id = _sweep(backend, meta={"a": 1, "b": 1})
+        backend.apply([PatchSweep(sweep_id, {"state": "finished", "meta": {"b": 2}}, 20.0)])
+        backend.apply([PatchSweep(sweep_id, {"state": "running", "name": "n"}, 30.0)])
+        sweep = backend.sweep(sweep_id)
+        assert (sweep.state, sweep.ended_at, sweep.name) == ("finished", 20.0, "n")
+        assert sweep.meta == {"a": 1, "b": 2}
+        backend.update_sweep(sweep_id, state="running", reopen=True)
+        assert (backend.sweep(sweep_id).state, backend.sweep(sweep_id).ended_at) == (
+            "running",
+            None,
+        )
+
+    def test_patches(self, backend: Backend) -> None:
+        run_id = _run(backend, config={"a": 1}, meta={"a": 1}, summary={"a": 1})
+        new = {"b": 2}
+        backend.apply([PatchRun(run_id, {"config": new, "meta": new, "summary": new}, 10.0)])
+        run = backend.run(run_id)
+        assert (run.config, run.meta) == ({"b": 2}, {"a": 1, "b": 2})
+        assert run.summary == {"a": 1, "b": 2}
+        assert run.updated_at == backend.sweep(run.sweep_id).updated_at == 10.0
+        backend.update_run(run_id, name="new", exit_code=3)
+        assert (backend.run(run_id).name, backend.run(run_id).exit_code) == ("new", 3)
+
+    def test_create_sweep(self, backend: Backend) -> None:
+        sweep = backend.create_sweep({"project": "p", "method": "grid"}, meta={"host": "h"})
+        assert backend.sweep(sweep.id) == sweep
+        assert (sweep.project, sweep.name, sweep.state) == ("p", sweep.id, "running")
+
+    # What is asked for.
+
+    def test_what_does_not_exist(self, backend: Backend) -> None:
+        sweep_id = _sweep(backend)
+        for ask in (
+            lambda: backend.sweep("none"),
+            lambda: backend.run("none"),
+            lambda: backend.runs("none"),
+            lambda: backend.history("none"),
+            lambda: backend.histories("none", "loss"),
+            lambda: backend.apply([PutRun(Run(id="r", sweep_id="none"))]),
+            lambda: backend.apply([PatchSweep("none", {}, 0.0)]),
+            lambda: backend.apply([PatchRun("none", {}, 0.0)]),
+            lambda: backend.apply([LogRows("none", [])]),
+        ):
+            with pytest.raises(NotFoundError, match="none"):
+                ask()
+        assert backend.runs(sweep_id) == []
+        assert backend.histories(sweep_id, "loss") == {}
+        assert backend.counts([sweep_id, "none"]) == {}
+        assert backend.counts([]) == {}
+        assert isinstance(backend.version("none"), str)
+        backend.delete_sweep("none")
+
+    def test_sweeps_newest_first(self, backend: Backend) -> None:
+        ids = [_sweep(backend, project="ab"[i % 2], created_at=float(i)) for i in range(5)]
+        assert [sweep.id for sweep in backend.sweeps()] == ids[::-1]
+        assert [sweep.id for sweep in backend.sweeps(project="a")] == ids[::2][::-1]
+        assert [sweep.id for sweep in backend.sweeps(limit=2, offset=1)] == [ids[3], ids[2]]
+        assert backend.sweeps(project="none") == []
+
+    def test_runs_in_order_of_creation(self, backend: Backend) -> None:
+        sweep_id = _sweep(backend)
+        states: Sequence[Any] = ("running", "finished", "failed")
+        ids = [_run(backend, sweep_id, state=states[i % 3]) for i in range(6)]
+        _run(backend)  # of another sweep
+        assert [run.id for run in backend.runs(sweep_id)] == ids
+        assert [run.id for run in backend.runs(sweep_id, states=["failed"])] == ids[2::3]
+        assert backend.runs(sweep_id, states=[]) == []
+        assert [run.id for run in backend.runs(sweep_id, limit=2, offset=3)] == ids[3:5]
+        assert [run.id for run in backend.runs(sweep_id, offset=4)] == ids[4:]
+        assert backend.counts([sweep_id]) == {sweep_id: {"running": 2, "finished": 2, "failed": 2}}
+
+    def test_history_of_some_keys(self, backend: Backend) -> None:
+        run_id = _run(backend)
+        odd = 'a "key"\n'
+        rows = [
+            Row(0, 0.0, {"loss": 1.0, "text": '"acc":'}),
+            Row(1, 1.0, {"acc": None, "loss": math.nan}),
+            Row(2, 2.0, {odd: 1, "nested": {"acc": 1}}),
+        ]
+        backend.apply([LogRows(run_id, rows[::-1])])
+        assert [row.step for row in backend.history(run_id, min_step=1)] == [1, 2]
+        assert backend.history(run_id, keys=["acc"]) == [Row(1, 1.0, {"acc": None})]
+        assert [row.step for row in backend.history(run_id, keys=["acc", "loss"])] == [0, 1]
+        assert backend.history(run_id, keys=[odd]) == [Row(2, 2.0, {odd: 1})]
+        assert backend.history(run_id, keys=["none"]) == backend.history(run_id, keys=[]) == []
+        assert backend.history(run_id, keys=["loss"], min_step=2) == []
+
+    def test_histories_take_only_numbers(self, backend: Backend) -> None:
+        sweep_id = _sweep(backend)
+        first, second, third = (_run(backend, sweep_id) for _ in range(3))
+        values = [1, 2.5, True, "3", None, [4], {"x": 5}, math.inf]
+        rows = [Row(step, float(step), {"x": value}) for step, value in enumerate(values)]
+        backend.apply([LogRows(first, rows), LogRows(second, _rows(2)), LogRows(third, rows[:1])])
+        assert backend.histories(sweep_id, "x") == {
+            first: [(0, 1.0), (1, 2.5), (7, math.inf)],
+            third: [(0, 1.0)],
+        }
+        found = backend.histories(sweep_id, "x")[third][0][1]
+        assert type(found) is float
+
+    @pytest.mark.parametrize("every", [1, 3])
+    @pytest.mark.parametrize("gap", [1, 2])
+    def test_thinning(self, backend: Backend, every: int, gap: int) -> None:
+        sweep_id = _sweep(backend)
+        run_id, short = _run(backend, sweep_id), _run(backend, sweep_id)
+        rows = [
+            Row(step * gap, 0.0, {"x": step} if step % every == 0 else {"y": 1})
+            for step in range(1000)
+        ]
+        backend.apply([LogRows(run_id, rows), LogRows(short, rows[:9])])
+        everything = [(row.step, row.values["x"]) for row in rows if "x" in row.values]
+        assert backend.histories(sweep_id, "x", max_points=1000)[run_id] == everything
+        for points in (100, 7, 2, 1):
+            found = backend.histories(sweep_id, "x", max_points=points)
+            thinned = found[run_id]
+            assert len(thinned) == points
+            assert set(thinned) <= set(everything)
+            assert thinned[-1] == everything[-1]
+            assert thinned == sorted(thinned)
+            if points > 2:
+                gaps = [b[0] - a[0] for a, b in pairwise(thinned)]
+                assert max(gaps) - min(gaps) <= every * gap, "thinned evenly"
+            assert len(found[short]) == min(points, len(range(0, 9, every)))
+        almost = len(everything) - 1
+        assert len(backend.histories(sweep_id, "x", max_points=almost)[run_id]) == almost
+
+    def test_version(self, backend: Backend) -> None:
+        sweep_id, other = _sweep(backend), _sweep(backend)
+        run_id = _run(backend, sweep_id)
+        unchanged = backend.version(other)
+        seen, seen_all = {backend.version(sweep_id)}, {backend.version()}
+        operations: list[Operation] = [
+            PatchSweep(sweep_id, {"name": "new"}, 1.0),
+            PutRun(Run(id=new_id(), sweep_id=sweep_id)),
+            PatchRun(run_id, {"state": "running"}, 2.0),
+            LogRows(run_id, _rows(1)),
+            LogRows(run_id, [Row(0, 500.0, {"loss": 7.0})]),
+        ]
+        for number, operation in enumerate(operations, start=2):
+            backend.apply([operation])
+            seen.add(backend.version(sweep_id))
+            seen_all.add(backend.version())
+            assert len(seen) == len(seen_all) == number
+        assert backend.version(sweep_id) == backend.version(sweep_id)
+        assert backend.version(other) == unchanged
+        backend.delete_sweep(sweep_id)
+        assert backend.version(sweep_id) not in seen
+        assert backend.version() not in seen_all
+
+    def test_delete(self, backend: Backend) -> None:
+        sweep_id, other = _sweep(backend), _sweep(backend)
+        run_id, kept = _run(backend, sweep_id), _run(backend, other)
+        backend.apply([LogRows(run_id, _rows(3)), LogRows(kept, _rows(2))])
+        backend.delete_sweep(sweep_id)
+        for ask in (
+            lambda: backend.sweep(sweep_id),
+            lambda: backend.run(run_id),
+            lambda: backend.history(run_id),
+        ):
+            with pytest.raises(NotFoundError):
+                ask()
+        assert backend.counts([sweep_id]) == {}
+        assert len(backend.history(kept)) == 2
+        backend.apply([PutSweep(Sweep(id=sweep_id)), PutRun(Run(id=run_id, sweep_id=sweep_id))])
+        assert backend.history(run_id) == []
+
+    def test_close(self, backend: Backend) -> None:
+        backend.close()
+        backend.close()
+        with pytest.raises(BackendError):
+            backend.sweeps()
+
+    # Concurrent.
+
+    def test_threads(self, backend: Backend) -> None:
+        sweep_id = _sweep(backend)
+        start = threading.Barrier(4)
+
+        def work(number: int) -> str:
+            start.wait()
+            run_id = _run(backend, sweep_id)
+            for row in _rows(20):
+                backend.apply([LogRows(run_id, [row]), PatchSweep(sweep_id, {}, row.time)])
+                assert len(backend.history(run_id)) == backend.run(run_id).rows == row.step + 1
+                backend.counts([sweep_id])
+            return run_id
+
+        with ThreadPoolExecutor(4) as pool:
+            ids = set(pool.map(work, range(4)))
+        assert {run.id for run in backend.runs(sweep_id)} == ids
+        assert [run.rows for run in backend.runs(sweep_id)] == [20] * 4
+
+    def test_one_run_from_many_threads(self, backend: Backend) -> None:
+        run_id = _run(backend)
+        start = threading.Barrier(4)
+
+        def work(number: int) -> None:
+            start.wait()
+            for step in range(number, 80, 4):
+                backend.apply([LogRows(run_id, [Row(step, float(step), {f"k{step}": step})])])
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+        run = backend.run(run_id)
+        assert run.rows == len(run.summary) == len(backend.history(run_id)) == 80
+
+    def test_another_process_writes(self, backend: Backend, again: Connect) -> None:
+        run_id = _run(backend)
+        process = _in_process(_write_rows, again, run_id, 0, 40)
+        for row in _rows(40, first=40):
+            backend.apply([LogRows(run_id, [row])])
+        process.join(120)
+        assert process.exitcode == 0
+        assert backend.run(run_id).rows == 80
+        assert [row.step for row in backend.history(run_id)] == list(range(80))
+
+    def test_a_reader_sees_whole_applies(self, backend: Backend, again: Connect) -> None:
+        sweep_id = _sweep(backend)
+        first, second = _run(backend, sweep_id), _run(backend, sweep_id)
+        done = threading.Event()
+
+        def write() -> None:
+            try:
+                for row in _rows(60):
+                    backend.apply([LogRows(first, [row]), LogRows(second, [row])])
+            finally:
+                done.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        with again() as other:
+            looks = 0
+            while not done.is_set() or looks == 0:
+                rows = [run.rows for run in other.runs(sweep_id)]
+                assert rows[0] == rows[1]
+                looks += 1
+            thread.join()
+            assert [run.rows for run in other.runs(sweep_id)] == [60, 60]
