@@ -42,9 +42,7 @@ def make_sweep(backend: Backend, runs: int, *, sweep_id: str = "abcd1234", **fie
     """A sweep with `runs` runs; about 7 in 10 are stopped early, some fail, the last few run."""
     now = fields.pop("now", None) or time.time()
     defaults = {"project": "vision", "name": "resnet baseline", "config": CONFIG}
-    sweep = Sweep(
-        id=sweep_id, created_at=now - 3 * 3600, updated_at=now, **{**defaults, **fields}
-    )
+    sweep = Sweep(id=sweep_id, created_at=now - 3 * 3600, updated_at=now, **{**defaults, **fields})
     backend.apply([PutSweep(sweep)])
     rng = random.Random(7)
     operations: list[Operation] = []

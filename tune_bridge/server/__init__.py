@@ -35,9 +35,10 @@ def create_app(
 
     Args:
         backend: Where the sweeps live; the caller closes it.
-        host: The address that the server will be bound to; anything but a loopback address needs a key.
-        key: When given, every request has to carry it: as ``Authorization: Bearer``, or as the cookie
-            that ``/login`` sets.
+        host: The address that the server will be bound to; anything but a loopback address needs
+            a key.
+        key: When given, every request has to carry it: as ``Authorization: Bearer``, or as the
+            cookie that ``/login`` sets.
         poll: Seconds between two looks of an open page at the backend.
 
     Returns:

@@ -132,7 +132,8 @@ def add_api(app: FastAPI, reader: Reader) -> None:
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(NotFoundError)
     def not_found(_: Request, error: NotFoundError) -> Response:
-        return error_response(404, str(error))
+        more = {"found": error.found} if error.found else {}
+        return error_response(404, error.message, **more)
 
     @app.exception_handler(BackendError)
     def backend_error(_: Request, error: BackendError) -> Response:

@@ -1,7 +1,8 @@
 """The ASGI application: FastAPI with the JSON twins, Dash on the same server for the pages.
 
-Dash serves one document at ``/`` and draws the page for the address in the browser. `Documents` gives
-every address of a page that document, with the status that fits, so that an unknown sweep is a real 404.
+Dash serves one document at ``/`` and draws the page for the address in the browser. `Documents`
+gives every address of a page that document, with the status that fits, so that an unknown sweep is
+a real 404.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ _SERVED = ("/api/", "/assets/", "/_dash-", "/_reload-hash", "/_favicon.ico", "/l
 def content_policy(hashes: list[str]) -> str:
     """The Content-Security-Policy.
 
-    Everything comes from this server. Inline scripts are refused but for Dash's own line, named by its
-    hash. ``unsafe-eval`` is there for Plotly, whose parallel coordinates compile their drawing commands;
-    ``unsafe-inline`` for the style elements that Mantine, ag-grid and Plotly write.
+    Everything comes from this server. Inline scripts are refused but for Dash's own line, named by
+    its hash. ``unsafe-eval`` is there for Plotly, whose parallel coordinates compile their drawing
+    commands; ``unsafe-inline`` for the style elements that Mantine, ag-grid and Plotly write.
     """
     rules = {
         "default-src": "'self'",
@@ -79,6 +80,7 @@ class Documents:
         self._backend = backend
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
         path = scope.get("path", "")
         if (
             scope["type"] != "http"
@@ -116,9 +118,10 @@ def build(backend: Backend, *, host: str, key: str | None, poll: float) -> FastA
     reader = Reader(backend)
     app = FastAPI(title="tune-bridge", version=__version__, docs_url=None, redoc_url=None)
     add_api(app, reader)
+    server: Any = app  # Dash's annotation knows Flask only
     dash = Dash(
         "tune_bridge.server",
-        server=app,
+        server=server,
         assets_folder=str(Path(__file__).parent / "assets"),
         assets_ignore=r"(scheme\.js|login\.css)",
         index_string=_INDEX,
@@ -127,6 +130,8 @@ def build(backend: Backend, *, host: str, key: str | None, poll: float) -> FastA
         suppress_callback_exceptions=True,
         add_log_handler=False,
     )
+    # Without this, every page would open a web socket that nothing here uses.
+    dash.backend.websocket_capability = False
     dash.layout = shell(poll)
     add_callbacks(dash, reader)
     hashes: Any = dash.csp_hashes()

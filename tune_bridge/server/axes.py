@@ -40,13 +40,18 @@ class Axis(msgspec.Struct, frozen=True):
     log: bool = False
 
     def plotly(self) -> dict[str, Any]:
-        """The axis as a dimension of ``parcoords``; texts are escaped, since Plotly reads tags."""
+        """The axis as a dimension of ``parcoords``; texts are escaped, since Plotly reads tags.
+
+        Plotly draws an axis from its first tick to its last one: bare ticks are added at the ends.
+        """
+        ends = [end for end in (self.low, self.high) if end not in self.tick_positions]
         return {
             "label": html.escape(self.label, quote=False),
             "values": self.positions,
             "range": [self.low, self.high],
-            "tickvals": self.tick_positions,
-            "ticktext": [html.escape(item, quote=False) for item in self.tick_texts],
+            "tickvals": [*self.tick_positions, *ends],
+            "ticktext": [html.escape(item, quote=False) for item in self.tick_texts]
+            + [""] * len(ends),
         }
 
 
@@ -103,9 +108,7 @@ def _as_float(value: Any) -> float:
         return math.inf
 
 
-def _numeric(
-    label: str, dimension: Dimension, values: Sequence[Any], present: list[float]
-) -> Axis:
+def _numeric(label: str, dimension: Dimension, values: Sequence[Any], present: list[float]) -> Axis:
     low = min([*present, *([dimension.low] if dimension.low is not None else [])])
     high = max([*present, *([dimension.high] if dimension.high is not None else [])])
     log = dimension.log and low > 0

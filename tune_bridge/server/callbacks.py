@@ -223,7 +223,7 @@ def _add_panels(app: Dash, reader: Reader) -> None:
         return True, run.name or run.id, pages.run_details(run)
 
 
-def _add_clientside(app: Dash) -> None:
+def _add_clientside(app: Any) -> None:
     def client(name: str, *parts: Any, **more: Any) -> None:
         app.clientside_callback(ClientsideFunction("tune_bridge", name), *parts, **more)
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune_bridge.server.axes import Axis, make_axis
+from tune_bridge.server.axes import make_axis
 from tune_bridge.server.values import is_number, text
 from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of, metric_value
 
@@ -21,17 +21,18 @@ _INK = {"light": "#495057", "dark": "#b8bcc4"}
 _RULE = {"light": "#e9ecef", "dark": "#34373d"}
 _BEST = {"light": "#1a1b1e", "dark": "#ffffff"}
 _COLOURS = ("#228be6", "#e8940c", "#12a37c", "#e03131", "#7950f2", "#d6336c", "#15aabf", "#74b816")
+_PANEL = {"light": "#ffffff", "dark": "#1c1e21"}
 _RAMP = {
-    "light": ("#3b0f70", "#7b2382", "#b63679", "#e65164", "#fb8861", "#fec287"),
-    "dark": ("#fcfdbf", "#feb078", "#f1605d", "#b5367a", "#722a80", "#3c2f6b"),
+    "light": ("#fddbb8", "#fb9b6b", "#e65164", "#b63679", "#7b2382", "#3b0f70"),
+    "dark": ("#3c2f6b", "#722a80", "#b5367a", "#f1605d", "#feb078", "#fcfdbf"),
 }
-"""Best to worst: strong against the background to faint."""
+"""Worst to best: faint to strong against the background."""
 
 
 def _layout(scheme: str, **more: Any) -> dict[str, Any]:
     return {
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
+        "paper_bgcolor": _PANEL[scheme],
+        "plot_bgcolor": _PANEL[scheme],
         "font": {"family": _FONT, "size": 12, "color": _INK[scheme]},
         **more,
     }
@@ -115,7 +116,10 @@ def parallel_coordinates(
         for dimension, name in zip(dimensions, _labels(dimensions), strict=True)
     ]
     last = make_axis(Dimension(metric, log=log), list(drawn.values()))
-    line = _colour(last, scheme, maximize=snapshot.plan.goal == "maximize")
+    up = snapshot.plan.goal == "maximize" or metric != snapshot.plan.objective
+    line = _colour(last.positions, scheme, maximize=up)
+    first = (axes or [last])[0]
+    left = max(40, 26 + 7 * max(map(len, first.tick_texts)), 16 + 4 * len(first.label))
     return {
         "data": [
             {
@@ -131,42 +135,30 @@ def parallel_coordinates(
         ],
         "layout": _layout(
             scheme,
-            margin={"l": 64, "r": 90, "t": 56, "b": 24},
+            margin={"l": left, "r": 24 + 4 * len(last.label), "t": 56, "b": 24},
             uirevision=f"{metric}|{last.log}|{len(axes)}",
             meta={"axes": [{"label": axis.label, "log": axis.log} for axis in (*axes, last)]},
         ),
     }
 
 
-def _colour(axis: Axis, scheme: str, *, maximize: bool) -> dict[str, Any]:
-    """Colours by the metric; the worst twentieth shares one colour, so that outliers take no room."""
-    values = sorted(axis.positions)
-    cut = len(values) // 20
-    low, high = values[cut if maximize else 0], values[-1 if maximize else -1 - cut]
+def _colour(positions: Sequence[float], scheme: str, *, maximize: bool) -> dict[str, Any]:
+    """Colours by the metric, the best ones strongest and in front (Plotly draws high numbers last).
+
+    The worst twentieth shares one colour, so that outliers take no room.
+    """
+    values = list(positions) if maximize else [-position for position in positions]
+    ordered = sorted(values)
+    low, high = ordered[len(ordered) // 20], ordered[-1]
     if low == high:
-        low, high = low - 0.5, high + 0.5
-    ramp = _RAMP[scheme][::-1] if maximize else _RAMP[scheme]
-    steps = [[index / (len(ramp) - 1), colour] for index, colour in enumerate(ramp)]
-    inside = [
-        (mark, name)
-        for mark, name in zip(axis.tick_positions, axis.tick_texts, strict=True)
-        if low <= mark <= high
-    ]
+        low = high - 1
+    ramp = _RAMP[scheme]
     return {
-        "color": axis.positions,
-        "colorscale": steps,
+        "color": values,
+        "colorscale": [[index / (len(ramp) - 1), colour] for index, colour in enumerate(ramp)],
         "cmin": low,
         "cmax": high,
-        "showscale": True,
-        "colorbar": {
-            "thickness": 10,
-            "outlinewidth": 0,
-            "len": 1,
-            "tickvals": [mark for mark, _ in inside],
-            "ticktext": [html.escape(name, quote=False) for _, name in inside],
-            "tickfont": {"size": 11},
-            "x": 1.03,
-        },
+        "showscale": False,
     }
 
 
@@ -184,10 +176,10 @@ def curves(
     log: bool,
     scheme: str,
 ) -> dict[str, Any]:
-    """Metric curves: a line for each run, the best one in front.
+    """Metric curves: a line for each run, the best one (by the objective) in front.
 
-    A few runs have a colour each; many share the colour of their state, one trace for each state, so
-    that a thousand lines stay quick.
+    A few runs have a colour each; many share the colour of their state, one trace for each state,
+    so that a thousand lines stay quick.
 
     Args:
         snapshot: The sweep.
@@ -201,7 +193,7 @@ def curves(
     if metric is None or not drawn:
         return _message(scheme, "Nothing logged yet" if indices else "No run fits the filter")
     ranked = set(indices)
-    best = next((index for index in snapshot.ranked(metric) if index in ranked), None)
+    best = next((index for index in snapshot.ranked() if index in ranked), None)
     few = len(drawn) <= _FEW
     groups: dict[str, list[int]] = {}
     for index in drawn:
@@ -219,6 +211,7 @@ def curves(
                 snapshot,
                 groups[key],
                 histories,
+                key=key,
                 name=(run.name or run.id) if few else KINDS[key][0],
                 colour=_COLOURS[place % len(_COLOURS)] if few else KINDS[key][1],
                 width=1.8 if few else 1.1,
@@ -232,6 +225,7 @@ def curves(
                 snapshot,
                 [best],
                 histories,
+                key="best",
                 name="best",
                 colour=_BEST[scheme],
                 width=2.4,
@@ -239,15 +233,36 @@ def curves(
                 dots=single,
             )
         )
-    return {"data": traces, "layout": _curve_layout(metric, log=log, scheme=scheme)}
+    last_step = max(histories[snapshot.runs[index].id][-1][0] for index in drawn)
+    return {
+        "data": [part for trace in traces for part in _with_legend(trace)],
+        "layout": _curve_layout(metric, last_step, log=log, scheme=scheme),
+    }
 
 
-def _curve_layout(metric: str, *, log: bool, scheme: str) -> dict[str, Any]:
+def _with_legend(trace: dict[str, Any]) -> list[dict[str, Any]]:
+    """A trace and its line in the legend, which is never faint."""
+    nothing = [None]
+    sample = {**trace, "x": nothing, "y": nothing, "text": nothing, "opacity": 1}
+    sample["line"] = {**trace["line"], "width": 2.4}
+    group = trace["uid"]
+    return [
+        {**trace, "legendgroup": group, "showlegend": False},
+        {**sample, "legendgroup": group, "showlegend": True, "uid": f"{group}:legend"},
+    ]
+
+
+def _curve_layout(metric: str, last_step: int, *, log: bool, scheme: str) -> dict[str, Any]:
     rule = {"gridcolor": _RULE[scheme], "zeroline": False, "linecolor": _RULE[scheme]}
     return _layout(
         scheme,
         margin={"l": 64, "r": 16, "t": 8, "b": 40},
-        xaxis={**rule, "title": {"text": "step", "standoff": 8}, "tickformat": "~s"},
+        xaxis={
+            **rule,
+            "title": {"text": "step", "standoff": 8},
+            "tickformat": "~s",
+            **({"dtick": 1} if last_step <= 10 else {}),
+        },
         yaxis={
             **rule,
             "title": {"text": html.escape(text(metric, 40), quote=False), "standoff": 8},
@@ -268,6 +283,7 @@ def _trace(
     indices: Sequence[int],
     histories: Mapping[str, Sequence[tuple[int, float]]],
     *,
+    key: str,
     name: str,
     colour: str,
     width: float,
@@ -294,6 +310,7 @@ def _trace(
         "y": ys[:-1],
         "text": texts[:-1],
         "name": html.escape(text(name, 28), quote=False),
+        "uid": key,
         "line": {"color": colour, "width": width},
         "marker": {"color": colour, "size": 6},
         "opacity": opacity,

@@ -1,4 +1,4 @@
-"""The pages, as Dash components: the list of sweeps, one sweep, and what stands where nothing is."""
+"""The parts of the pages, as Dash components: the list of sweeps, a sweep's head, empty states."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tune_bridge.server.widgets import (
     card,
     counts_bar,
     counts_legend,
+    dashed,
     empty,
     moment,
     state_badge,
@@ -27,6 +28,7 @@ __all__ = ["PAGE_SIZE", "missing_page", "run_details", "shell", "sweep_head", "s
 
 PAGE_SIZE = 100
 _CHIPS = 12
+_NONE = "\N{EN DASH}"
 
 
 def shell(poll: float) -> Any:
@@ -44,7 +46,7 @@ def shell(poll: float) -> Any:
             html.Header(
                 [
                     dcc.Link("tune-bridge", href="/", className="tb-brand"),
-                    html.Nav(dcc.Link("Sweeps", href="/"), **{"aria-label": "Main"}),
+                    html.Nav(dcc.Link("Sweeps", href="/"), **dashed(aria_label="Main")),
                 ],
                 className="tb-top",
             ),
@@ -115,12 +117,12 @@ def _pager(count: int, offset: int) -> Any:
         links.append(dcc.Link("Newer", href=f"/?offset={max(offset - PAGE_SIZE, 0)}"))
     if count == PAGE_SIZE:
         links.append(dcc.Link("Older", href=f"/?offset={offset + PAGE_SIZE}"))
-    return html.Nav(links, className="tb-pager", **{"aria-label": "Pages"})
+    return html.Nav(links, className="tb-pager", **dashed(aria_label="Pages"))
 
 
 def _sweep_cells(line: Overview) -> list[Any]:
     sweep, total = line.sweep, sum(line.counts.values())
-    best: Any = "–"
+    best: Any = _NONE
     if line.best is not None:
         best = html.Span(
             [
@@ -154,7 +156,7 @@ def no_runs(snapshot: Snapshot) -> Any:
     """What a sweep without runs shows."""
     return empty(
         "No runs yet",
-        html.P("The sweep exists; nobody has started a run of it. Start it on this machine with"),
+        html.P("Nobody has started a run of this sweep. Start one on this machine:"),
         dmc.Code("tune-bridge run sweep.yaml", block=True),
         html.P("This page fills by itself as soon as the first run starts.", className="tb-dim"),
     )
@@ -230,9 +232,14 @@ def _best_tile(snapshot: Snapshot) -> Any:
         label = f"Best run: {way} {text(plan.objective, 40)}"
     if best is None:
         reason = "no run has a value yet" if plan.objective else "the sweep names no metric"
-        body: list[Any] = [html.Div("–", className="tb-big"), html.Div(reason, className="tb-dim")]
+        body: list[Any] = [
+            html.Div(_NONE, className="tb-big"),
+            html.Div(reason, className="tb-dim"),
+        ]
     else:
-        searched = [dimension.path for dimension in plan.dimensions if dimension.path in best.config]
+        searched = [
+            dimension.path for dimension in plan.dimensions if dimension.path in best.config
+        ]
         keys = [*searched, *(key for key in best.config if key not in searched)]
         chips = [
             html.Span(
@@ -283,7 +290,9 @@ def chips(snapshot: Snapshot, choices: Choices) -> list[Any]:
     counts = snapshot.counts
     kinds = [kind for kind in KINDS if kind in counts or kind in choices.show]
     return [
-        dmc.Chip(f"{KINDS[kind][0]} {counts.get(kind, 0)}", value=kind, size="xs", variant="outline")
+        dmc.Chip(
+            f"{KINDS[kind][0]} {counts.get(kind, 0)}", value=kind, size="xs", variant="outline"
+        )
         for kind in kinds
     ]
 

@@ -1,9 +1,10 @@
-"""Who may talk to the server: the address it binds to, the Host header, the key, the headers it sends.
+"""Who may talk to the server: the address it binds to, the Host header, the key, its own headers.
 
-The dashboard shows configs and messages of experiments, so that a page of another site must not read
-it. Three doors are closed: the network (loopback only, unless there is a key), DNS rebinding (a name
-that somebody else points at this machine is refused by its Host header) and cross-site requests (no
-CORS headers are ever sent, and what is not a plain read has to come from the same origin).
+The dashboard shows configs and messages of experiments, so that a page of another site must not
+read it. Three doors are closed: the network (loopback only, unless there is a key), DNS rebinding
+(a name that somebody else points at this machine is refused by its Host header) and cross-site
+requests (no CORS headers are ever sent, and what is not a plain read has to come from the same
+origin).
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class Guard:
         self._token = hmac.new(secret, b"tune-bridge dashboard", hashlib.sha256).hexdigest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
         if scope["type"] == "websocket":  # the dashboard polls: nobody has a reason to open one
             await send({"type": "websocket.close", "code": 4003})
             return

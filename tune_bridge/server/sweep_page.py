@@ -13,11 +13,18 @@ from tune_bridge.server.pages import chips, config_panel, no_runs, sweep_head
 from tune_bridge.server.state import TOPS, Choices
 from tune_bridge.server.table import columns, rows
 from tune_bridge.server.views import Reader, Snapshot, select
-from tune_bridge.server.widgets import card
+from tune_bridge.server.widgets import card, dashed
 
 __all__ = ["curve_figure", "metric_options", "parallel_figure", "sweep_page", "table_columns"]
 
-_GRAPH = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+_ROW = 34
+_THEME = (
+    "themeQuartz.withParams({backgroundColor: 'var(--tb-panel)', "
+    "foregroundColor: 'var(--tb-ink)', headerBackgroundColor: 'var(--tb-soft)', "
+    "borderColor: 'var(--tb-rule)', fontFamily: 'inherit', fontSize: 13, "
+    "headerFontWeight: 550, spacing: 6, wrapperBorderRadius: 6})"
+)
+_GRAPH: Any = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
 def metric_options(snapshot: Snapshot) -> list[str]:
@@ -139,18 +146,23 @@ def _controls(snapshot: Snapshot, choices: Choices) -> Any:
                 size="xs",
                 w=110,
             ),
-            dmc.Switch(id="log", label="Log scale", checked=choices.log, size="sm"),
             html.Div(
-                dmc.ChipGroup(
-                    chips(snapshot, choices),
-                    id="show",
-                    multiple=True,
-                    value=list(choices.show),
-                ),
-                className="tb-show",
-                role="group",
-                **{"aria-label": "States to show; none means all"},
+                [
+                    html.Div("States", className="tb-field-label"),
+                    html.Div(
+                        dmc.ChipGroup(
+                            chips(snapshot, choices),
+                            id="show",
+                            multiple=True,
+                            value=list(choices.show),
+                        ),
+                        className="tb-show",
+                        role="group",
+                        **dashed(aria_label="States to show; none means all"),
+                    ),
+                ]
             ),
+            dmc.Switch(id="log", label="Log scale", checked=choices.log, size="xs"),
         ],
         className="tb-controls",
     )
@@ -169,7 +181,7 @@ def _table(snapshot: Snapshot, choices: Choices) -> Any:
             "sortable": True,
             "resizable": True,
             "floatingFilter": True,
-            "suppressHeaderMenuButton": True,
+            "suppressFloatingFilterButton": True,
             "cellDataType": False,
             "minWidth": 70,
         },
@@ -182,14 +194,15 @@ def _table(snapshot: Snapshot, choices: Choices) -> Any:
             },
             "tooltipShowDelay": 300,
             "animateRows": False,
-            "rowHeight": 34,
-            "headerHeight": 36,
-            "floatingFiltersHeight": 36,
+            "rowHeight": _ROW,
+            "headerHeight": 38,
+            "floatingFiltersHeight": 38,
             "ensureDomOrder": True,
             "enableCellTextSelection": True,
-            "overlayNoRowsTemplate": "No run fits the filter",
+            "localeText": {"noRowsToShow": "No run fits the filter"},
             "maintainColumnOrder": True,
+            "theme": {"function": _THEME},
         },
         className="tb-grid",
-        style={"height": f"{min(max(count, 3), 18) * 34 + 96}px", "width": "100%"},
+        style={"height": f"{min(max(count, 3), 16) * _ROW + 96}px", "width": "100%"},
     )

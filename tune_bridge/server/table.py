@@ -76,14 +76,18 @@ def columns(snapshot: Snapshot) -> list[dict[str, Any]]:
     ]
     if objective in logged:
         logged.remove(objective)
-        made.append(_summary_column(snapshot, objective, cellClass="tb-objective"))
+        made.append(
+            _summary_column(snapshot, objective, cellClass="ag-right-aligned-cell tb-objective")
+        )
     for key in configs:
         number = _numeric(snapshot.configs, key)
         made.append(_column(f"c:{key}", key, numeric=number, width=_width(key)))
     made += [_summary_column(snapshot, key) for key in logged]
     made += [
-        _column("runtime", "Runtime", numeric=True, formatter="tbDuration(params.value)", width=110),
-        _column("rows", "Rows", numeric=True, width=90),
+        _column(
+            "runtime", "Runtime", numeric=True, formatter="tbDuration(params.value)", width=120
+        ),
+        _column("rows", "Rows", numeric=True, width=100),
         _column("created", "Created", numeric=True, formatter="tbTime(params.value)", width=170),
         _column("message", "Message", numeric=False, tooltipField="message", width=320),
     ]
@@ -91,7 +95,7 @@ def columns(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def _width(key: str) -> int:
-    return max(105, min(220, 52 + 8 * len(key)))
+    return max(128, min(230, 58 + 8 * len(key)))
 
 
 def _summary_column(snapshot: Snapshot, key: str, **more: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def is_number(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A value as strict JSON can hold it: NaN and infinities become "NaN", "Infinity", "-Infinity"."""
+    """A value as strict JSON holds it: not finite ones are "NaN", "Infinity", "-Infinity"."""
     if isinstance(value, float):
         if math.isfinite(value):
             return value
@@ -128,11 +128,28 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+class _Dumper(yaml.SafeDumper):
+    """Mappings as blocks, lists of plain values in one line: how people write sweep files."""
+
+
+def _represent_list(dumper: yaml.SafeDumper, data: list[Any]) -> yaml.Node:
+    flow = not any(isinstance(item, Mapping | list) for item in data)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
+
+
+_Dumper.add_representer(list, _represent_list)
+
+
 def to_yaml(config: Mapping[str, Any]) -> str:
     """A config as YAML in its own order; what YAML cannot say is shown as text."""
     try:
-        return yaml.safe_dump(
-            _builtin(config), sort_keys=False, allow_unicode=True, default_flow_style=None, width=88
+        return yaml.dump(
+            _builtin(config),
+            Dumper=_Dumper,
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=False,
+            width=88,
         )
     except yaml.YAMLError:
         return json.dumps(plain(config), indent=2, ensure_ascii=False)

@@ -1,7 +1,8 @@
 """What a page shows of a sweep, computed once for each version of it.
 
-A `Snapshot` is read from the backend, never changed, and kept until `Backend.version` says that the
-sweep has moved on, so that the panels of a page share one read and a poll without news costs nothing.
+A `Snapshot` is read from the backend, never changed, and kept until `Backend.version` says that
+the sweep has moved on, so that the panels of a page share one read and a poll without news costs
+nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "crashed": ("crashed", "#ae3ec9"),
     "killed": ("killed", "#5c677d"),
 }
-"""What a run is to a reader -> its word and its colour; the key is W&B's state where there is one."""
+"""What a run is to a reader -> its word and its colour; the key is W&B's state where it has one."""
 
 _INTERNAL = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})
 _NO_RESULT = frozenset({"failed", "crashed"})
@@ -155,7 +156,7 @@ def kind_of(run: Run) -> str:
 def metric_value(summary: dict[str, Any], name: str | None) -> float | None:
     """A finite number of a flat summary, or None."""
     value = summary.get(name) if name else None
-    return float(value) if is_number(value) and _finite(value) else None
+    return float(value) if value is not None and is_number(value) and _finite(value) else None
 
 
 def _finite(value: Any) -> bool:
@@ -212,9 +213,9 @@ class Snapshot(msgspec.Struct, frozen=True):
         """The metric that says which run is better: the objective, else the first one there is."""
         return self.plan.objective or next(iter(self.metrics), None)
 
-    def ranked(self, metric: str | None = None) -> list[int]:
+    def ranked(self) -> list[int]:
         """Indices of the runs with a value, best first; failed and crashed runs have none."""
-        name = metric or self.ranking
+        name = self.ranking
         sign = -1.0 if self.plan.goal == "maximize" else 1.0
         found = [
             (sign * value, index)
@@ -226,7 +227,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     @property
     def best(self) -> Best | None:
         """The best run by the objective, or None."""
-        ranked = self.ranked(self.plan.objective) if self.plan.objective else []
+        ranked = self.ranked() if self.plan.objective else []
         if not ranked:
             return None
         run, value = self.runs[ranked[0]], self.summaries[ranked[0]][self.plan.objective or ""]
@@ -322,9 +323,7 @@ class Reader:
 
     def overviews(self, limit: int, offset: int = 0) -> list[Overview]:
         """Lines of the list of sweeps, newest first."""
-        return [
-            self._overview(sweep) for sweep in self.backend.sweeps(limit=limit, offset=offset)
-        ]
+        return [self._overview(sweep) for sweep in self.backend.sweeps(limit=limit, offset=offset)]
 
     def _overview(self, sweep: Sweep) -> Overview:
         version = self.backend.version(sweep.id)

@@ -12,7 +12,16 @@ from dash import dcc, html
 from tune_bridge.server.values import absolute_time, relative_time
 from tune_bridge.server.views import KINDS
 
-__all__ = ["card", "counts_bar", "counts_legend", "empty", "moment", "state_badge", "sweep_link"]
+__all__ = [
+    "card",
+    "counts_bar",
+    "counts_legend",
+    "dashed",
+    "empty",
+    "moment",
+    "state_badge",
+    "sweep_link",
+]
 
 _STATES = {
     "running": "blue",
@@ -32,12 +41,17 @@ def state_badge(state: str) -> Any:
     )
 
 
+def dashed(**attributes: str) -> dict[str, Any]:
+    """Attributes with dashes: ``data_at`` is ``data-at``."""
+    return {name.replace("_", "-"): value for name, value in attributes.items()}
+
+
 def moment(then: float, prefix: str = "") -> Any:
     """A relative time that a script keeps fresh, with the absolute one as its tooltip."""
     return html.Time(
         f"{prefix}{relative_time(then)}",
         title=absolute_time(then),
-        **{"data-at": f"{then:.3f}", "data-prefix": prefix},
+        **dashed(data_at=f"{then:.3f}", data_prefix=prefix),
     )
 
 
@@ -52,7 +66,7 @@ def counts_bar(counts: Mapping[str, int]) -> Any:
         )
         for kind, count in counts.items()
     ]
-    return html.Div(parts, className="tb-bar", title=label, role="img", **{"aria-label": label})
+    return html.Div(parts, className="tb-bar", title=label, role="img", **dashed(aria_label=label))
 
 
 def counts_legend(counts: Mapping[str, int]) -> Any:
@@ -79,7 +93,7 @@ def sweep_link(sweep_id: str, text: str, **more: Any) -> Any:
 
 def card(title: str, children: Any, *, note: Any = None, **more: Any) -> Any:
     """A panel with a heading."""
-    head = [html.H2(title, className="tb-card-title")]
+    head: list[Any] = [html.H2(title, className="tb-card-title")]
     if note is not None:
         head.append(html.Div(note, className="tb-card-note"))
     return dmc.Paper(
