@@ -19,7 +19,8 @@ say_and_do tune-bridge convert experiment.py -o sweep.yaml
 say_and_do tune-bridge run sweep.yaml
 
 if [ "${OPEN:-}" = 1 ]; then
-    say_and_do exec tune-bridge dashboard --open
+    say_and_do tune-bridge dashboard --open
+    exit
 fi
 printf '\nTo look at the sweep in a browser: make demo OPEN=1 runs another one and opens it, or\n\n'
 printf '    TUNE_BRIDGE_HOME=demo/home .venv/bin/tune-bridge dashboard --open\n'
