@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -55,9 +56,12 @@ def join(path: str, name: object) -> str:
 
 
 def short(value: object, width: int = 60) -> str:
-    """The text of a value for a message."""
-    text = repr(value)
+    """The text of a value for a message, without addresses in memory."""
+    text = _ADDRESS.sub(r"<\1>", repr(value))
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+_ADDRESS = re.compile(r"<(?:[\w.<>]+\.)?([\w ]+?)(?: object)? at 0x[0-9a-f]+>")
 
 
 def type_name(value: object) -> str:
@@ -114,7 +118,7 @@ class TreeReader:
         if not isinstance(value, dict):
             raise UnsupportedError(
                 "a space that is not a dict of parameters",
-                found=short(value),
+                found=f"a call of {value.name}" if isinstance(value, Call) else type_name(value),
                 expected='a dict such as {"lr": hp.uniform("lr", 0, 1)}',
             )
         return self.group(value, "")
@@ -162,7 +166,7 @@ class TreeReader:
             raise UnsupportedError(
                 error.message,
                 path=error.path or path,
-                found=error.found,
+                found=_ADDRESS.sub(r"<\1>", error.found),
                 expected=error.expected,
                 hint=error.hint,
             ) from None

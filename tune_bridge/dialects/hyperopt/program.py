@@ -19,8 +19,8 @@ def objective(config):
     """Runs {program} and takes the last line that it prints as {metric}."""
     arguments = [f"--{{name}}={{value}}" for name, value in config.items()]
     command = [sys.executable, {literal}, *arguments]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return {sign}float(output.split()[-1])
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return {sign}float(done.stdout.split()[-1])
 '''
 
 _OWN = '''

@@ -185,12 +185,17 @@ def _as_integers(distribution: Distribution) -> Distribution | None:
         if distribution.q != int(distribution.q):
             return None
         return _equal_cells(distribution) or msgspec.structs.replace(distribution, integer=True)
-    if isinstance(distribution, Uniform) and distribution.scale == "linear":
-        # The fraction of a uniform draw between whole positive bounds is cut off: all equal.
-        low, high = distribution.low, distribution.high
-        if 0 <= low == math.floor(low) and high == math.floor(high):
-            return Integers(int(low), int(high) - 1)
-    return None
+    if not isinstance(distribution, Uniform):
+        return None
+    # Cutting off the fraction of a draw between whole bounds, neither below 0, is flooring it: all
+    # integers weigh the same, or have the log law.
+    log = distribution.scale == "log"
+    bounds = [math.exp(x) if log else x for x in (distribution.low, distribution.high)]
+    low, high = map(round, bounds)
+    whole = all(math.isclose(x, round(x), rel_tol=1e-12) for x in bounds)
+    if not whole or low < (1 if log else 0) or low >= high:
+        return None
+    return Integers(low, high - 1, log=log)
 
 
 def _equal_cells(distribution: Distribution) -> Integers | None:

@@ -115,9 +115,12 @@ class _Writer:
             return _int(
                 _hp("quniform", label, number(low - step / 2), number(high + step / 2), step)
             )
+        if step == 1:
+            # Tune's lograndint is this very thing: the floor of a log-uniform draw.
+            return _int(_hp("loguniform", label, math.log(low), math.log(high + 1)))
         if distribution.count <= MOST_OPTIONS:
             self.notes.exact(
-                path, "log integers as hp.pchoice", "hp has no floored log-uniform integers"
+                path, "log multiples as hp.pchoice", "hp has no floored log-uniform multiples"
             )
             values = range(low, high + 1, step)
             weights = log_integer_weights(distribution)
@@ -125,7 +128,7 @@ class _Writer:
         near = Uniform(low - step / 2, high + step / 2, "log", step, integer=True)
         self.notes.approximated(
             path,
-            "log integers as qloguniform",
+            "log multiples as qloguniform",
             f"total variation distance {_distance(distribution, near):.2g}",
         )
         return _int(_law(near, label))
