@@ -41,8 +41,8 @@ $(DEV_READY): pyproject.toml constraints.txt
 demo: $(DEMO_READY) ## search a digits classifier from start to end; OPEN=1 opens the dashboard
 	@OPEN="$(OPEN)" sh examples/digits/demo.sh "$(abspath $(BIN))" "$(abspath demo)"
 
-test: $(DEV_READY) ## run the tests; ARGS="-k name" picks some
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(DEV_READY) ## run the tests; ARGS="-k name" picks some, ARGS="-n 0" uses one process
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 lint: $(DEV_READY) ## check format, code and the direction of imports
 	@$(BIN)/ruff format --check .
