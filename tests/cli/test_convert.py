@@ -1,0 +1,230 @@
+"""The command line: convert and explain, with right and wrong input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tune_bridge import SweepConfig
+
+SEED = """
+from tune_bridge import tune
+from tune_bridge.tune.suggest.hyperopt import HyperOptSearch
+from tune_bridge.hyperopt import hp
+
+tune_config = tune.run(
+    "train.py",
+    search_alg=HyperOptSearch(
+        dict(
+            width=hp.uniform("width", 0, 20),
+            height=hp.uniform("height", -100, 100),
+            activation=hp.choice("activation", ["relu", "tanh"])),
+        metric="mean_loss",
+        mode="min"),
+    num_samples=10)
+tune_config.save("sweep-hyperopt.yaml")
+"""
+
+SWEEP = """\
+program: train.py
+method: random
+parameters:
+  lr: {distribution: log_uniform_values, min: 1e-5, max: 0.1}
+run_cap: 20
+"""
+
+
+TWO = """
+from tune_bridge import tune
+a = tune.run('t.py', config={'x': tune.uniform(0, 1)})
+b = tune.run('t.py', config={'y': tune.uniform(0, 1)})
+"""
+
+LAMBDA = """from tune_bridge import tune
+tune.run('t.py', config={'x': tune.sample_from(lambda spec: 1)})
+"""
+
+
+def cli(*args: Any, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from tune_bridge.cli.main import main; main()", *map(str, args)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_the_seeds_example(tmp_path: Path) -> None:
+    written(tmp_path, "seed.py", SEED)
+    done = cli("convert", "seed.py", "-o", "out.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "carried: method: bayes is the nearest" in done.stderr
+    config = SweepConfig.load(tmp_path / "out.yaml")
+    assert config == SweepConfig.load(tmp_path / "sweep-hyperopt.yaml")
+    assert config["parameters"]["activation"] == {
+        "distribution": "categorical",
+        "values": ["relu", "tanh"],
+    }
+    assert config.experiment.searcher.kind == "HyperOptSearch"
+
+
+def test_there_and_back_through_programs(tmp_path: Path) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    assert cli("convert", "s.yaml", "-o", "e.py", cwd=tmp_path).returncode == 0
+    assert cli("convert", "e.py", "-o", "again.yaml", cwd=tmp_path).returncode == 0
+    assert SweepConfig.load(tmp_path / "again.yaml") == SweepConfig.load(tmp_path / "s.yaml")
+    shown = cli("convert", "s.yaml", "--to", "hyperopt", cwd=tmp_path)
+    assert 'hp.loguniform("lr"' in shown.stdout
+
+
+@pytest.mark.slow
+def test_rays_own_run_and_fit_are_taken_not_run(tmp_path: Path) -> None:
+    live = """
+from ray import tune
+def train(config): raise SystemExit("trained")
+if __name__ == "__main__":
+    {call}
+    raise SystemExit("went on")
+"""
+    run = 'tune.run(train, config={"x": tune.uniform(0, 1)}, num_samples=4)'
+    fit = (
+        'tune.Tuner(train, param_space={"x": tune.uniform(0, 1)}, '
+        "tune_config=tune.TuneConfig(num_samples=4)).fit()"
+    )
+    for index, call in enumerate((run, fit)):
+        written(tmp_path, "live.py", live.format(call=call))
+        done = cli("convert", "live.py", "-o", f"{index}.yaml", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        config = SweepConfig.load(tmp_path / f"{index}.yaml")
+        assert config["run_cap"] == 4
+        assert config["parameters"]["x"]["distribution"] == "uniform"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code", "words"),
+    [
+        ("s.yaml", "method: [", 1, "s.yaml:2:1: not YAML"),
+        ("s.yaml", SWEEP.replace("0.1", "1e-9"), 1, "s.yaml:4:42: parameters.lr.min: min is not"),
+        ("s.txt", SWEEP, 1, "s.txt: cannot tell what this file is"),
+        ("e.py", "x = 1\n", 1, "e.py: the file builds no experiment"),
+        ("e.py", "x = 1\nx + None\n", 1, "e.py:2: TypeError: unsupported operand"),
+        ("e.py", "def f(:\n", 1, "e.py:1: SyntaxError"),
+        ("e.py", "import sys; sys.exit(3)", 1, "called sys.exit(3)"),
+        ("e.py", "import os; os._exit(3)", 1, "ended the interpreter"),
+        ("e.py", "while True: pass", 1, "still running after 2 seconds"),
+        (
+            "e.py",
+            TWO,
+            1,
+            "builds 2 experiments; found a, b",
+        ),
+        (
+            "e.py",
+            "from tune_bridge import tune\ntune.run('t.py', config={'x': tune.uniform(1, 0)})\n",
+            1,
+            "e.py:2: ",
+        ),
+        (
+            "e.py",
+            LAMBDA,
+            1,
+            "e.py:2: x: ",
+        ),
+    ],
+)
+def test_wrong_files_end_in_one_line(
+    tmp_path: Path, name: str, text: str, code: int, words: str
+) -> None:
+    written(tmp_path, name, text)
+    done = cli("convert", name, "--to", "sweep", "--timeout", "2", cwd=tmp_path)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_variable_can_be_chosen(tmp_path: Path) -> None:
+    text = "from tune_bridge import tune\n" + "".join(
+        f"{name} = tune.run('{name}.py', config={{'x': tune.uniform(0, 1)}})\n" for name in "ab"
+    )
+    written(tmp_path, "e.py", text)
+    done = cli("convert", "e.py", "--object", "b", "-q", cwd=tmp_path)
+    assert done.stdout.startswith("program: b.py")
+    assert (
+        "no experiment called 'c'" in cli("convert", "e.py", "--object", "c", cwd=tmp_path).stderr
+    )
+
+
+def test_usage_errors_end_with_2(tmp_path: Path) -> None:
+    assert cli("convert", cwd=tmp_path).returncode == 2
+    assert cli("convert", "x", "--what", cwd=tmp_path).returncode == 2
+    assert cli("nothing", cwd=tmp_path).returncode == 2
+    assert cli("convert", "missing.yaml", cwd=tmp_path).returncode == 1
+
+
+def test_unknown_notations_strictness_and_targets(tmp_path: Path) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    done = cli("convert", "s.yaml", "--to", "hyperop", cwd=tmp_path)
+    assert (done.returncode, "did you mean 'hyperopt'?" in done.stderr) == (1, True)
+    done = cli("convert", "s.yaml", "-o", "no/such/folder.py", cwd=tmp_path)
+    assert (done.returncode, "cannot write" in done.stderr) == (1, True)
+    written(tmp_path, "seed.py", SEED)
+    done = cli("convert", "seed.py", "--strict", cwd=tmp_path)
+    assert (done.returncode, "(carried)" in done.stderr) == (1, True)
+
+
+def test_json(tmp_path: Path) -> None:
+    written(tmp_path, "seed.py", SEED)
+    done = cli("convert", "seed.py", "--json", cwd=tmp_path)
+    data = json.loads(done.stdout)
+    assert data["to"] == "sweep"
+    assert data["notes"][0]["level"] == "carried"
+    assert SweepConfig.from_yaml(data["text"])["run_cap"] == 10
+
+
+def test_explain(tmp_path: Path) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    done = cli("explain", "s.yaml", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "log_uniform_values" in done.stdout
+    assert "tune.loguniform(1e-05, 0.1)" in done.stdout
+    lines = json.loads(cli("explain", "s.yaml", "--json", cwd=tmp_path).stdout)
+    assert lines[0]["path"] == "lr"
+    assert lines[0]["tune"]["level"] == "exact"
+    assert cli("explain", "missing.yaml", cwd=tmp_path).returncode == 1
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    shown = cli("--help", cwd=tmp_path).stdout
+    for command in ("convert", "explain", "run", "dashboard"):
+        assert command in shown
+        assert cli(command, "--help", cwd=tmp_path).returncode == 0
+
+
+def test_convert_of_a_yaml_loads_nothing_heavy(tmp_path: Path) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    for command in ("['convert', 's.yaml', '--to', 'tune']", "['explain', 's.yaml', '--json']"):
+        code = (
+            "import sys\nfrom tune_bridge.cli.main import main\n"
+            f"try: main({command})\nexcept SystemExit: pass\n"
+            "heavy = ('ray', 'hyperopt', 'numpy', 'sqlalchemy', 'rich', 'dash', 'wandb')\n"
+            "print([m for m in heavy if m in sys.modules], file=sys.stderr)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.stderr.strip().splitlines()[-1] == "[]"
