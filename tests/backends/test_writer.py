@@ -6,6 +6,8 @@ import json
 import math
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -159,6 +161,16 @@ class TestWriting:
         assert writer.close() == writer.close()
         with pytest.raises(BackendError, match="closed"):
             writer.put(row(1))
+
+    def test_program_that_ends_without_close(self, backend: Flaky, spool_dir: Path) -> None:
+        code = (
+            "from tests.backends.test_writer import *\n"
+            f"writer = Writer({backend.url!r}, spool_dir={str(spool_dir)!r}, flush_interval=60)\n"
+            "for step in range(5): writer.put(row(step))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert backend.run("r").rows == 5
 
 
 class TestAway:
