@@ -79,10 +79,11 @@ class _Record:
         config: The parameters as stored.
         state: The run's state as stored.
         natural: Why the trial ends at its last result, or None when the scheduler ended it.
+        program: It is a program, which reports rows of its own.
         stopped: The last result was marked as the last one.
     """
 
-    __slots__ = ("config", "natural", "next", "offset", "run", "state", "stopped", "tag")
+    __slots__ = ("config", "natural", "next", "offset", "program", "run", "state", "stopped", "tag")
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -91,7 +92,7 @@ class _Record:
         self.config: dict[str, Any] = {}
         self.state = "pending"
         self.natural: str | None = None
-        self.stopped = False
+        self.program = self.stopped = False
 
 
 class SweepCallback(Callback):
@@ -242,6 +243,7 @@ class SweepCallback(Callback):
             row = plain_row(result, self._exclude, self._told)
             self._log(record, [Row(record.next, now, row)])
         else:
+            record.program = True
             self._log_payload(record, payload, now, result)
         if result.get("done"):
             record.stopped = True
@@ -261,7 +263,9 @@ class SweepCallback(Callback):
                 message += f" at iteration {at}"
             self._end(record, "finished", message=message, stopped_early=True)
         else:
-            self._end(record, "finished", message=record.natural or "")
+            by_itself = record.program and not record.natural
+            code = {"exit_code": 0} if by_itself else {}
+            self._end(record, "finished", message=record.natural or "", **code)
 
     @_contained
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -294,20 +298,35 @@ class SweepCallback(Callback):
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         """Closes what is open: Tune says nothing of trials that a budget or an interrupt ended."""
         interrupted = self._observer.interrupted()
-        reason = "interrupted" if interrupted else "the experiment ended before the run did"
-        for trial in trials:
-            record = self._records.get(trial.trial_id)
-            if record is not None and record.state not in ENDED_RUN:
-                self._end(record, "killed", message=reason)
-        if self.sweep_id is not None:
-            changes: dict[str, Any] = {"state": "canceled" if interrupted else "finished"}
-            if interrupted:
-                changes["message"] = reason
-            if self._derived:
-                observed = tune_observer.observed([r.config for r in self._records.values()])
-                changes["config"] = {**self._config, "parameters": observed}
-            self._put(PatchSweep(self.sweep_id, changes, time.time()))
+        reached = self._observer.reached
+        if interrupted:
+            self._close_sweep("canceled", "killed", "interrupted")
+        elif reached:
+            self._close_sweep("finished", "finished", reached, stopped_early=True)
+        else:
+            self._close_sweep("finished", "killed", "the experiment ended before the run did")
         self.close()
+
+    @_contained
+    def abort(self, reason: str) -> None:
+        """Closes what is open when Tune did not come to its end; nothing happens when it did."""
+        if self._writer is not None:
+            self._close_sweep("canceled", "killed", reason)
+            self.close()
+
+    def _close_sweep(self, state: str, runs: str, reason: str, **changes: Any) -> None:
+        cut = [record for record in self._records.values() if record.state not in ENDED_RUN]
+        for record in cut:
+            self._end(record, runs, message=reason, **changes)
+        if self.sweep_id is None:
+            return
+        about: dict[str, Any] = {"state": state}
+        if state == "canceled" or changes:
+            about["message"] = reason
+        if self._derived:
+            observed = tune_observer.observed([r.config for r in self._records.values()])
+            about["config"] = {**self._config, "parameters": observed}
+        self._put(PatchSweep(self.sweep_id, about, time.time()))
 
     def close(self) -> None:
         """Waits for the backend, at most ``close_timeout`` seconds. Idempotent."""

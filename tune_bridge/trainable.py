@@ -108,7 +108,9 @@ class ProgramTrainable(tune.Trainable):
             "id": run_id(self.settings.sweep_id, self.trial_id),
             "name": self.trial_name,
         }
-        return Program(self.settings, self._values, Path(self.logdir), about)
+        results = self.settings.results_dir
+        folder = Path(results, self.trial_id) if results else Path(self.logdir)
+        return Program(self.settings, self._values, folder, about)
 
 
 class Halt(Callback):

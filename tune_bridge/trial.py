@@ -50,6 +50,8 @@ class ProgramSettings(msgspec.Struct, frozen=True, kw_only=True):
         lines: How many of the last lines an error message shows.
         stop_key: Name of the sign in Ray's key-value store that ends all programs of the sweep.
         env: Additional environment variables.
+        results_dir: Folder on this machine for the output and checkpoints of programs, one folder
+            per trial; None for the trial's own, on whatever machine it runs.
     """
 
     program: str | None = None
@@ -63,6 +65,7 @@ class ProgramSettings(msgspec.Struct, frozen=True, kw_only=True):
     lines: int = 20
     stop_key: str = ""
     env: dict[str, str] = {}
+    results_dir: str | None = None
 
 
 def run_id(sweep_id: str, trial_id: str) -> str:

@@ -17,7 +17,16 @@ from typing import Any
 
 from tune_bridge.errors import TuneBridgeError
 
-__all__ = ["Observer", "error_of", "error_text", "find", "observed", "plain_config", "plain_row"]
+__all__ = [
+    "Observer",
+    "error_of",
+    "error_text",
+    "find",
+    "lookup",
+    "observed",
+    "plain_config",
+    "plain_row",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -55,19 +64,19 @@ class Observer:
     """
 
     def __init__(self, controller: Any, arguments: Mapping[str, Any]) -> None:
-        self._controller = controller
+        self.controller = controller
         self._arguments = arguments
 
     @property
     def scheduler(self) -> Any:
         """The scheduler, or None."""
-        return getattr(self._controller, "_scheduler_alg", None)
+        return getattr(self.controller, "_scheduler_alg", None)
 
     @property
     def scheduler_name(self) -> str:
         """The scheduler's class, for people."""
         name = "the scheduler" if self.scheduler is None else type(self.scheduler).__name__
-        stopper = getattr(self._controller, "_stopper", None)
+        stopper = getattr(self.controller, "_stopper", None)
         if stopper is not None and type(stopper).__name__ not in ("NoopStopper", "SweepStopper"):
             # Tune does not say which of the two it was.
             other = type(stopper).__name__
@@ -77,20 +86,25 @@ class Observer:
     @property
     def experiment_name(self) -> str | None:
         """Tune's name of the experiment."""
-        storage = getattr(self._controller, "_storage", None)
+        storage = getattr(self.controller, "_storage", None)
         return getattr(storage, "experiment_dir_name", None)
 
     def interrupted(self) -> bool:
         """Whether a Ctrl-C ended the experiment."""
         event = find(sys._getframe(1))._arguments.get("experiment_interrupted_event")
-        stopper = getattr(self._controller, "_stopper", None)
+        stopper = getattr(self.controller, "_stopper", None)
         return bool(
             (event is not None and event.is_set()) or getattr(stopper, "interrupted", False)
         )
 
+    @property
+    def reached(self) -> str:
+        """Why a sweep ended before its last run did, when its stopper says so."""
+        return str(getattr(getattr(self.controller, "_stopper", None), "reached", ""))
+
     def about(self) -> dict[str, Any]:
         """What runs it, for the sweep's meta data."""
-        searcher = _unwrap(getattr(self._controller, "_search_alg", None))
+        searcher = _unwrap(getattr(self.controller, "_search_alg", None))
         found = {}
         for name, thing in (("searcher", searcher), ("scheduler", self.scheduler)):
             if thing is not None:
@@ -103,18 +117,18 @@ class Observer:
         Returns:
             The reason, for people; None when it was the scheduler (or a stopper that does not say).
         """
-        for source in (trial, getattr(self._controller, "_stopper", None)):
+        for source in (trial, getattr(self.controller, "_stopper", None)):
             criteria = getattr(source, "stopping_criterion", None) or {}
             for name, limit in criteria.items():
-                value = _lookup(result, name)
+                value = lookup(result, name)
                 if isinstance(value, int | float) and value >= limit:
                     return f"reached {name} >= {limit}"
         scheduler = self.scheduler
         limit, unit = getattr(scheduler, "_max_t", None), getattr(scheduler, "_time_attr", None)
-        value = _lookup(result, str(unit))
+        value = lookup(result, str(unit))
         if isinstance(limit, int | float) and isinstance(value, int | float) and value >= limit:
             return f"reached {unit} >= {limit}"
-        stopper = type(getattr(self._controller, "_stopper", None)).__name__
+        stopper = type(getattr(self.controller, "_stopper", None)).__name__
         if type(scheduler).__name__ == "FIFOScheduler" and stopper in ("NoopStopper", "NoneType"):
             return ""  # the trainable itself said that it is done
         return None
@@ -295,7 +309,8 @@ def _named(thing: Any, name: str) -> bool:
     return type(thing).__name__ == name
 
 
-def _lookup(result: Mapping[str, Any], name: str) -> Any:
+def lookup(result: Mapping[str, Any], name: str) -> Any:
+    """A result by its flat name (``val/loss``); None when there is none."""
     if name in result:
         return result[name]
     value: Any = result

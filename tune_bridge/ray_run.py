@@ -1,0 +1,351 @@
+"""One execution of a sweep inside of a Ray session: Tune's arguments, its end, its best run."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import Callback, Stopper
+from ray.tune.error import TuneError
+from ray.tune.search import BasicVariantGenerator
+
+from tune_bridge import tune_observer
+from tune_bridge.backends.base import Backend
+from tune_bridge.callback import SweepCallback
+from tune_bridge.dialects.ray_tune import live_arguments
+from tune_bridge.errors import InputError
+from tune_bridge.experiment import Experiment, Objective
+from tune_bridge.runner import Best, Progress, interrupts, is_better
+from tune_bridge.trainable import Halt, program_trainable, request_stop
+from tune_bridge.trial import ProgramError, ProgramSettings, run_id
+
+__all__ = ["Run", "SweepStopper"]
+
+_OFTEN = 0.2  # seconds between two progress reports
+_WAIT = 1.0  # seconds for workers to see that they are to kill
+
+
+class SweepStopper(Stopper):
+    """Tune's stop criteria, W&B's target, and Ctrl-C, in one.
+
+    Args:
+        criteria: A trial ends when one of these results reaches its value.
+        objective: Its target ends the sweep when a run reaches it.
+        stop_key: The sign on which programs end.
+
+    Attributes:
+        stopping_criterion: The criteria, under the name that a Tune trial has for them.
+        interrupted: Set by Ctrl-C.
+        reached: Why the sweep has ended early, for people; empty when it has not.
+    """
+
+    def __init__(
+        self, criteria: Mapping[str, Any], objective: Objective | None, stop_key: str
+    ) -> None:
+        self.stopping_criterion = dict(criteria)
+        self.interrupted = False
+        self.reached = ""
+        self._objective = objective
+        self._stop_key = stop_key
+        self._told = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a trial ends with this result."""
+        goal = self._objective
+        if goal is not None and goal.target is not None:
+            value = tune_observer.lookup(result, goal.name)
+            if isinstance(value, int | float) and (
+                value <= goal.target if goal.mode == "min" else value >= goal.target
+            ):
+                self.reached = f"{goal.name} reached the target {goal.target:g}"
+        for name, limit in self.stopping_criterion.items():
+            value = tune_observer.lookup(result, name)
+            if isinstance(value, int | float) and value >= limit:
+                return True
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether everything ends now; programs are told at once, wherever they run."""
+        stop = self.interrupted or bool(self.reached)
+        if stop and not self._told:
+            self._told = True
+            if self._stop_key:
+                request_stop(self._stop_key)
+        return stop
+
+
+class _CappedGenerator(BasicVariantGenerator):
+    """Tune's grids and random draws, ended after a number of trials (W&B's ``run_cap``)."""
+
+    _cap = sys.maxsize
+
+    @classmethod
+    def cap(cls, searcher: BasicVariantGenerator | None, number: int) -> BasicVariantGenerator:
+        """Limits a generator."""
+        capped = searcher or BasicVariantGenerator()
+        capped.__class__ = cls  # it has the same state, and no other way to be copied
+        vars(capped)["_cap"] = number
+        return capped
+
+    def next_trial(self) -> Any:
+        """The next trial, or None."""
+        if self._cap <= 0:
+            self.set_finished()  # type: ignore[no-untyped-call]
+            return None
+        trial = super().next_trial()  # type: ignore[no-untyped-call]
+        self._cap -= trial is not None
+        return trial
+
+
+class Watch(Callback):
+    """Counts trials, keeps the best, and tells whoever wants to know.
+
+    Args:
+        sweep_id: The sweep.
+        objective: What is optimised, or None.
+        tell: Called with the progress.
+        total: Number of trials where a cap is known, or None.
+        grace: Seconds that programs have to end.
+    """
+
+    def __init__(
+        self,
+        sweep_id: str,
+        objective: Objective | None,
+        tell: Callable[[Progress], None] | None,
+        total: int | None,
+        grace: float,
+    ) -> None:
+        self.best: Best | None = None
+        self.done = self.failed = 0
+        self.errors: dict[str, int] = {}
+        self._sweep_id = sweep_id
+        self._objective = objective
+        self._tell = tell
+        self._total = total
+        self._grace = grace
+        self._values: dict[str, float] = {}
+        self._last = ""
+        self._shown: Progress | None = None
+        self._next = 0.0
+
+    def setup(self, *args: Any, total_num_samples: int | None = None, **info: Any) -> None:
+        """Notes the number of trials, and gives programs their time at the end."""
+        if total_num_samples is not None and 0 < total_num_samples < sys.maxsize:
+            self._total = min(total_num_samples, self._total or total_num_samples)
+        # Tune kills workers ten seconds after it asked them to stop, less than a long grace period.
+        controller = tune_observer.find(sys._getframe(1)).controller
+        if hasattr(controller, "_actor_force_cleanup_timeout"):
+            controller._actor_force_cleanup_timeout = max(10.0, self._grace + 5.0)
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Keeps the last value of the metric."""
+        if self._objective is None:
+            return
+        value = tune_observer.lookup(result, self._objective.name)
+        with contextlib.suppress(TypeError, ValueError):
+            self._values[trial.trial_id] = float(value)
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Counts a trial, and compares it with the best."""
+        self.done += 1
+        self._compare(trial)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Counts a trial that gave nothing."""
+        self.failed += 1
+        error = tune_observer.error_of(trial)
+        text = error.message if isinstance(error, ProgramError) else str(error or "it failed")
+        lines = [line for line in text.splitlines() if line.strip()] or ["it failed"]
+        first = lines[0] if isinstance(error, ProgramError) else lines[-1]
+        self._last = f"trial {trial.trial_id}: {first.strip()}"
+        self.errors[text] = self.errors.get(text, 0) + 1
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        """Tells the progress, when there is any."""
+        now = time.monotonic()
+        if self._tell is not None and now >= self._next:
+            self._next = now + _OFTEN
+            self._report(trials)
+
+    def on_experiment_end(self, trials: Any, **info: Any) -> None:
+        """Compares what was cut off as well, and tells for the last time."""
+        for trial in trials:
+            if trial.status != "ERROR":
+                self._compare(trial)
+        if self._tell is not None:
+            self._report([])
+
+    def _report(self, trials: Any) -> None:
+        running = sum(trial.status == "RUNNING" for trial in trials)
+        shown = Progress(self.done, self.failed, running, self._total, self.best, self._last)
+        if shown != self._shown and self._tell is not None:
+            self._shown = shown
+            self._tell(shown)
+
+    def _compare(self, trial: Any) -> None:
+        value = self._values.get(trial.trial_id, math.nan)
+        mode = self._objective.mode if self._objective else "min"
+        if is_better(value, self.best.value if self.best else None, mode):
+            config = tune_observer.plain_config(trial.config)
+            run = run_id(self._sweep_id, trial.trial_id)
+            self.best = Best(trial.trial_id, run, config, value)
+
+    @property
+    def usable(self) -> int:
+        """How many trials came to a usable end."""
+        return self.done
+
+
+class Run:
+    """One sweep in a Ray session that is there.
+
+    Args:
+        experiment: What to run, with everything overridden that is to be.
+        sweep_config: What the sweep says it is.
+        settings: How its programs are run; None for a trainable of Tune.
+        sweep_id: Its id.
+        project: Its project.
+        name: Its name, or None.
+        backend: Where it is reported.
+        progress: See `tune_bridge.runner.run_sweep`.
+        on_interrupt: See there.
+
+    Attributes:
+        best: The best run.
+        counts: Runs by state.
+        usable: Trials with a usable result.
+        errors: Messages of failed trials, most frequent first.
+        interrupted: By Ctrl-C.
+    """
+
+    def __init__(
+        self,
+        *,
+        experiment: Experiment,
+        sweep_config: dict[str, Any],
+        settings: ProgramSettings | None,
+        sweep_id: str,
+        project: str,
+        name: str | None,
+        backend: Backend | str | None,
+        progress: Callable[[Progress], None] | None,
+        on_interrupt: Callable[[], None] | None,
+    ) -> None:
+        self._experiment = experiment
+        self._settings = settings
+        self._sweep_id = sweep_id
+        self._on_interrupt = on_interrupt
+        self._stop_key = settings.stop_key if settings else ""
+        self._callback = SweepCallback(
+            project, name=name, backend=backend, sweep_config=sweep_config, sweep_id=sweep_id
+        )
+        self._stopper = SweepStopper(experiment.stop.value, experiment.objective, self._stop_key)
+        grace = settings.grace if settings else 10.0
+        self._watch = Watch(sweep_id, experiment.objective, progress, experiment.run_cap, grace)
+        self._check_resources()
+
+    def execute(self) -> Run:
+        """Runs it to its end.
+
+        Raises:
+            InputError: Tune refuses the experiment.
+            KeyboardInterrupt: At the second Ctrl-C.
+        """
+        arguments = self._arguments()
+        storage = tempfile.mkdtemp(prefix="tune-bridge-")
+        try:
+            with interrupts(self._first, self._second):
+                tune.run(storage_path=storage, **arguments)
+        except (TuneError, ValueError, TypeError) as error:
+            raise InputError(
+                f"Ray Tune refuses the experiment: {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            # Idempotent: closes the runs when Tune did not get to it.
+            self._callback.abort(
+                "interrupted" if self._stopper.interrupted else "the sweep broke off"
+            )
+            shutil.rmtree(storage, ignore_errors=True)
+        return self
+
+    def _arguments(self) -> dict[str, Any]:
+        experiment = self._experiment
+        cap = experiment.run_cap
+        arguments = live_arguments(experiment.replace(name=None, run_cap=None))
+        if cap is not None:
+            arguments["search_alg"] = _CappedGenerator.cap(arguments.get("search_alg"), cap)
+        if self._settings is not None:
+            arguments["run_or_experiment"] = program_trainable(self._settings)
+        arguments |= {
+            "name": self._sweep_id,
+            "stop": self._stopper,
+            "callbacks": [self._callback, Halt(), self._watch],
+            "reuse_actors": True,
+            "raise_on_failed_trial": False,
+            "verbose": 0,
+        }
+        return arguments
+
+    def _check_resources(self) -> None:
+        """Refuses what would wait for ever.
+
+        Raises:
+            InputError: A trial asks for more than there is.
+        """
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        for key, value in self._experiment.resources.value.items():
+            name = {"cpu": "CPU", "gpu": "GPU"}.get(key, key)
+            if isinstance(value, int | float) and value > there.get(name, 0.0):
+                raise InputError(
+                    f"a trial asks for more {name} than there is",
+                    path=f"resources.{key}",
+                    found=f"{value:g}",
+                    expected=f"at most {there.get(name, 0.0):g}",
+                )
+
+    def _first(self) -> None:
+        self._stopper.interrupted = True
+        if self._on_interrupt is not None:
+            self._on_interrupt()
+
+    def _second(self) -> None:
+        if self._stop_key:
+            request_stop(self._stop_key, kill=True)
+            time.sleep(_WAIT)
+
+    @property
+    def best(self) -> Best | None:
+        """The best run."""
+        return self._watch.best
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Runs by state."""
+        return dict(self._callback.outcomes)
+
+    @property
+    def usable(self) -> int:
+        """Trials that came to a usable end."""
+        return self._watch.usable
+
+    @property
+    def errors(self) -> list[str]:
+        """Messages of failed trials, the most frequent first."""
+        found = self._watch.errors
+        return sorted(found, key=lambda text: -found[text])
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it."""
+        return self._stopper.interrupted
