@@ -57,6 +57,15 @@ def test_the_same_through_text_and_through_the_client(experiment: Experiment) ->
 
 
 @given(experiments())
+def test_wandbs_client_sends_it_as_it_is(experiment: Experiment) -> None:
+    sweeps = pytest.importorskip("wandb.apis.public.sweeps", reason="needs wandb")
+    config = SweepConfig.from_experiment(experiment)
+    filled = sweeps._validate_config_and_fill_distribution(config)
+    assert type(filled) is dict
+    assert filled == config
+
+
+@given(experiments())
 def test_the_native_keys_are_a_sweep_by_themselves(experiment: Experiment) -> None:
     config = SWEEP.write(experiment).value
     config.pop("controller", None)
