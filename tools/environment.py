@@ -113,7 +113,7 @@ class Progress:
         elif words[:1] in (["Downloading"], ["Using"]) and ".whl" in line:
             self.show(f"  {self.count} packages looked up: {' '.join(words)}")
         elif words[:2] == ["Installing", "collected"]:
-            self.show(f"  installing {len(words) - 3} packages", now=True)
+            self.show(f"  unpacking {len(words) - 3} packages (a minute or two)", now=True)
 
     def show(self, text: str, *, now: bool = False) -> None:
         """Shows a state; without a terminal at most every ten seconds."""
