@@ -45,6 +45,7 @@ def same_law(one: Node, other: Node) -> None:
 
 def drawn_from(draws: list[Any], node: Node) -> float:
     """The p-value of draws under the law of a node: chi-square, or Kolmogorov and Smirnov."""
+    import numpy as np
     from scipy import stats
 
     table = discrete(node)
@@ -52,8 +53,8 @@ def drawn_from(draws: list[Any], node: Node) -> float:
         assert isinstance(node, Parameter)
         law = node.distribution
         result = stats.kstest(
-            [float(x) for x in draws],
-            lambda points: [cdf(law, float(x)) for x in points],  # type: ignore[arg-type]
+            np.array([float(x) for x in draws]),
+            lambda points: np.array([cdf(law, float(x)) for x in points]),  # type: ignore[arg-type]
         )
         return float(result.pvalue)
     counts = Counter(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.corpus import spaces
 from tests.dialects import trees
-from tests.dialects.draws import same_law
+from tests.dialects.draws import LEAST, drawn_from, same_law
 from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.calls import Call, build
 from tune_bridge.errors import InputError, SpecError, UnsupportedError
@@ -57,6 +57,7 @@ PARAMETERS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], Node]] = {
     "quniform": ("quniform", (0, 10, 2), {}, Parameter(Uniform(0, 10, q=2))),
     "quniform by name": ("quniform", (0, 1), {"q": 0.3}, Parameter(Uniform(0, 1, q=0.3))),
     "uniformint": ("uniformint", (1, 6), {}, Parameter(Uniform(1, 6, q=1, integer=True))),
+    "uniformint of one weight": ("uniformint", (0.5, 6.5), {}, Parameter(Integers(1, 6))),
     "loguniform": (
         "loguniform",
         (-5, 0),
@@ -507,7 +508,8 @@ def test_a_program_is_well_formatted(changes, tmp_path):
     program.write_text(DIALECT.source(experiment).value)
     checks = ["check", "--select", "E,F,I,W,UP", "--line-length", "100"]
     for command in (checks, ["format", "--check"]):
-        subprocess.run([sys.executable, "-m", "ruff", *command, "--isolated", program], check=True)
+        ruff = [sys.executable, "-m", "ruff", *command, "--isolated", program]
+        subprocess.run(ruff, check=True, cwd=tmp_path)
 
 
 @pytest.mark.slow
@@ -539,3 +541,53 @@ def test_what_hyperopt_has_no_word_for_is_noted():
     )
     paths = [note.path for note in DIALECT.source(experiment).notes]
     assert paths == ["scheduler", "stop", "max_concurrent", "searcher"]
+
+
+# Laws
+
+LAWS = [name for name in PARAMETERS if not name.startswith("choice of")]
+
+
+def _draws(node: Any, size: int) -> list[Any]:
+    """Draws of HyperOpt's own functions: the law of a live parameter, drawn many at once."""
+    import numpy as np
+    from hyperopt.pyll.base import Literal, rec_eval
+
+    wrappers, inner = [], node
+    while inner.name in ("int", "float"):
+        wrappers.append(inner.name)
+        inner = inner.pos_args[0]
+    options = [option.obj for option in inner.pos_args[1:]] if inner.name == "switch" else None
+    law = (inner.pos_args[0] if options else inner).arg["obj"]
+    law.named_args += [["rng", Literal(np.random.default_rng(12345))], ["size", Literal(size)]]
+    values = rec_eval(law).tolist()
+    if options:
+        return [options[index] for index in values]
+    return [int(value) for value in values] if "int" in wrappers else values
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAWS)
+def test_hyperopt_draws_from_the_law_that_is_read(name):
+    pytest.importorskip("scipy")
+    live = pytest.importorskip("hyperopt").hp
+    function, args, kwargs, expected = PARAMETERS[name]
+    draws = _draws(getattr(live, function)("x", *args, **kwargs), 100_000)
+    assert drawn_from(draws, expected) > LEAST
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("node", [*SAME[:-2], *ALIKE], ids=repr)
+def test_hyperopt_draws_from_the_law_that_is_written(node):
+    """One draw at a time through the whole graph, as a search draws."""
+    pytest.importorskip("scipy")
+    pytest.importorskip("hyperopt")
+    import numpy as np
+    from hyperopt.pyll.stochastic import sample as draw
+
+    if isinstance(node, Parameter) and getattr(node.distribution, "high", 0) == 10**9:
+        pytest.skip("too many cells to count")
+    live = build(DIALECT.write(Experiment(space=Group((("x", node),)))).value["x"])
+    rng = np.random.default_rng(12345)
+    draws = [draw(live, rng=rng) for _ in range(3_000)]
+    assert drawn_from(draws, node) > LEAST

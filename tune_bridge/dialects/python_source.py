@@ -17,6 +17,9 @@ __all__ = ["Program"]
 _WIDTH = 88
 _STANDARD = frozenset({"functools", "math", "subprocess", "sys"})
 
+_POSITIONAL = ("hp.randint", "random.default_rng")
+"""Calls whose optional arguments people do not name."""
+
 
 class Program:
     """A program that is being written.
@@ -31,7 +34,7 @@ class Program:
         self._rename = rename
         self._modules: set[str] = set()
         self._names: dict[str, set[str]] = {}
-        self._body: list[str] = []
+        self._body: list[tuple[int, str]] = []
 
     def import_name(self, module: str, name: str) -> None:
         """Adds ``from module import name``."""
@@ -43,11 +46,15 @@ class Program:
 
     def assign(self, name: str, value: Any) -> None:
         """Adds ``name = value``."""
-        self._body.append(f"{name} = {self.text(value, used=len(name) + 3)}\n")
+        self.add(f"{name} = {self.text(value, used=len(name) + 3)}")
 
     def add(self, text: str) -> None:
         """Adds lines as they are."""
-        self._body.append(text.rstrip("\n") + "\n")
+        self._body.append((1, text.strip("\n") + "\n"))
+
+    def define(self, text: str) -> None:
+        """Adds a function."""
+        self._body.append((2, text.strip("\n") + "\n"))
 
     def __str__(self) -> str:
         names = [
@@ -61,7 +68,11 @@ class Program:
         others = [text for module, text in sorted(plain) if module not in _STANDARD]
         others += [text for module, text in sorted(names) if module not in _STANDARD]
         head = [f'"""{self._doc}"""', "\n".join(standard), "\n".join(others)]
-        return "\n\n".join(filter(None, head)) + "\n\n" + "\n".join(self._body)
+        text, before = "\n\n".join(filter(None, head)) + "\n", 1
+        for blank, part in self._body:
+            text += "\n" * max(blank, before) + part
+            before = blank
+        return text
 
     def text(self, value: Any, indent: int = 0, used: int = 0) -> str:
         """The source of a value.
@@ -128,6 +139,8 @@ class Program:
             return ""
 
         pairs = list(zip(call.argument_list(show), shown, strict=True))
+        if call.name in _POSITIONAL:
+            pairs = [("", value) for _, value in pairs]
         # Keywords stand in the order in which they were given, not in that of the signature.
         order = [f"{name}=" for name in call.arguments]
         yield from sorted(pairs, key=lambda pair: order.index(pair[0]) if pair[0] in order else -1)

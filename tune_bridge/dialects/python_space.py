@@ -57,11 +57,11 @@ def join(path: str, name: object) -> str:
 
 def short(value: object, width: int = 60) -> str:
     """The text of a value for a message, without addresses in memory."""
-    text = _ADDRESS.sub(r"<\1>", repr(value))
+    text = _ADDRESS.sub("", repr(value))
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-_ADDRESS = re.compile(r"<(?:[\w.<>]+\.)?([\w ]+?)(?: object)? at 0x[0-9a-f]+>")
+_ADDRESS = re.compile(r"(?: object)? at 0x[0-9a-f]+")
 
 
 def type_name(value: object) -> str:
@@ -166,7 +166,7 @@ class TreeReader:
             raise UnsupportedError(
                 error.message,
                 path=error.path or path,
-                found=_ADDRESS.sub(r"<\1>", error.found),
+                found=_ADDRESS.sub("", error.found),
                 expected=error.expected,
                 hint=error.hint,
             ) from None

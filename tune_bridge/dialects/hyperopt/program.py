@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, Signature
@@ -54,7 +53,7 @@ def write_program(experiment: Experiment, space: dict[str, Any], notes: Notes) -
     program.assign("space", space)
     objective = _objective(experiment, program)
     fmin = program.text(_fmin(experiment, objective, notes), indent=4, used=len("best = "))
-    program.add(f'\nif __name__ == "__main__":\n    best = {fmin}\n    print(best)')
+    program.add(f'if __name__ == "__main__":\n    best = {fmin}\n    print(best)')
     return program
 
 
@@ -81,7 +80,7 @@ def _objective(experiment: Experiment, program: Program) -> Signature:
         )
     else:
         text = _OWN
-    program.add("\n" + textwrap.dedent(text).strip() + "\n")
+    program.define(text)
     return Signature("objective", "__main__", "config")
 
 

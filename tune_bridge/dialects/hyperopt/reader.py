@@ -61,7 +61,8 @@ def _law(law: Law) -> LeafReader:
     def read(call: Call, path: str, reader: TreeReader) -> Node:
         label = _label(call, path, reader)
         arguments = {name: reader.argument(call, name, path) for name in law.arguments}
-        return Parameter(law.kind(**arguments, **law.fixed), label)
+        distribution = law.kind(**arguments, **law.fixed)
+        return Parameter(_equal_cells(distribution) or distribution, label)
 
     return read
 
@@ -184,7 +185,8 @@ def _as_integers(distribution: Distribution) -> Distribution | None:
     if distribution.q is not None:
         if distribution.q != int(distribution.q):
             return None
-        return _equal_cells(distribution) or msgspec.structs.replace(distribution, integer=True)
+        whole = msgspec.structs.replace(distribution, integer=True)
+        return _equal_cells(whole) or whole
     if not isinstance(distribution, Uniform):
         return None
     # Cutting off the fraction of a draw between whole bounds, neither below 0, is flooring it: all
@@ -202,7 +204,8 @@ def _equal_cells(distribution: Distribution) -> Integers | None:
     """Integers, where rounding gives each of them the same weight: bounds halfway between them."""
     if not isinstance(distribution, Uniform) or distribution.scale != "linear":
         return None
-    assert distribution.q is not None
+    if not distribution.integer or distribution.q is None:
+        return None
     step = int(distribution.q)
     first, last = distribution.low / step + 0.5, distribution.high / step - 0.5
     if first != math.floor(first) or last != math.floor(last) or first > last:

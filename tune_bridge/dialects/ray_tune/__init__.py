@@ -72,7 +72,7 @@ class TuneDialect(Dialect):
             rename=_twin if recorded else lambda module: module,
         )
         if "run_or_experiment" not in call.arguments:
-            program.add("\n" + _STUB.strip() + "\n\n")
+            program.define(_STUB)
             stub = Signature("objective", "__main__", "config")
             call = Call(call.signature, {"run_or_experiment": stub, **call.arguments})
         program.assign("config" if recorded else "analysis", call)

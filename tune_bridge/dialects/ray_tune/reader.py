@@ -28,7 +28,7 @@ from tune_bridge.dialects.ray_tune.domains import LEAVES, SEARCHER_LEAVES, grid
 from tune_bridge.dialects.ray_tune.live import bundle_resources
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.errors import SpecError, UnsupportedError
-from tune_bridge.experiment import Experiment, Objective
+from tune_bridge.experiment import RANDOM, Experiment, Objective
 from tune_bridge.notes import Notes
 from tune_bridge.space import Group, check_executable
 from tune_bridge.values import EMPTY, Frozen
@@ -233,6 +233,7 @@ class _Reader:
         config = self.get("config")
         tree = self.tree(config, LEAVES) if config is not None else Group()
         if searcher.space is None:
+            self.check_grid(searcher, tree)
             return tree, False
         inner = self.tree(searcher.space, SEARCHER_LEAVES)
         searched = Experiment(space=tree).searched
@@ -243,6 +244,16 @@ class _Reader:
                 expected="all parameters in one of them",
             )
         return merge(tree, inner), True
+
+    def check_grid(self, searcher: ReadSearcher, tree: Group) -> None:
+        """A searcher cannot run a grid: Ray refuses it as well."""
+        for path, node in Experiment(space=tree).searched.items():
+            if node.grid and searcher.algorithm.kind != RANDOM.kind:
+                raise SpecError(
+                    f"a grid search beside {searcher.algorithm.kind}, which Ray refuses",
+                    path=path,
+                    expected="a choice, or no searcher",
+                )
 
     def tree(self, value: Any, leaves: Mapping[str, LeafReader]) -> Group:
         return TreeReader(leaves, self.notes, grid=grid).root(value)
