@@ -17,6 +17,8 @@ __all__ = ["Frozen", "decode", "encode"]
 
 _TUPLE, _FLOAT, _ITEMS = "$tuple", "$float", "$items"
 _TAGS = frozenset({_TUPLE, _FLOAT, _ITEMS})
+_dump = json.JSONEncoder(allow_nan=False).encode
+_dump_sorted = json.JSONEncoder(allow_nan=False, sort_keys=True).encode
 
 
 def encode(value: Any, path: str = "") -> Any:
@@ -106,12 +108,8 @@ class Frozen:
 
     def __init__(self, value: Any, path: str = "") -> None:
         data = encode(value, path)
-        self._text = json.dumps(data, allow_nan=False)
-        self._key = (
-            json.dumps(data, sort_keys=True, allow_nan=False)
-            if isinstance(data, dict | list)
-            else self._text
-        )
+        self._text = _dump(data)
+        self._key = _dump_sorted(data) if isinstance(data, dict | list) else self._text
 
     @property
     def value(self) -> Any:
