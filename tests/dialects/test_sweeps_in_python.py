@@ -1,4 +1,4 @@
-"""Real sweeps in the notations that are Python libraries: written, built, rendered and read again."""
+"""Real sweeps in the notations that are Python libraries: written, built and read again."""
 
 from __future__ import annotations
 

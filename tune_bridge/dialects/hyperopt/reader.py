@@ -185,8 +185,8 @@ def _as_integers(distribution: Distribution) -> Distribution | None:
     if distribution.q is not None:
         if distribution.q != int(distribution.q):
             return None
-        whole = msgspec.structs.replace(distribution, integer=True)
-        return _equal_cells(whole) or whole
+        made = msgspec.structs.replace(distribution, integer=True)
+        return _equal_cells(made) or made
     if not isinstance(distribution, Uniform):
         return None
     # Cutting off the fraction of a draw between whole bounds, neither below 0, is flooring it: all
