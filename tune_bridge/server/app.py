@@ -116,7 +116,13 @@ def build(backend: Backend, *, host: str, key: str | None, poll: float) -> FastA
     """Makes the application; see `tune_bridge.server.create_app`."""
     check_bind(host, key)
     reader = Reader(backend)
-    app = FastAPI(title="tune-bridge", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="tune-bridge",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
     add_api(app, reader)
     server: Any = app  # Dash's annotation knows Flask only
     dash = Dash(

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from dash import ClientsideFunction, Dash, Input, Output, State, no_update
+from dash.exceptions import PreventUpdate
 
 from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.server import pages
@@ -108,15 +109,17 @@ def _add_page(app: Dash, reader: Reader) -> None:
     @_threaded
     def poll(_: Any, tick: dict[str, Any] | None, where: dict[str, Any]) -> Any:
         if tick is None or tick["path"] != where["path"] or not tick["version"]:
-            return no_update, no_update
+            raise PreventUpdate
         path = tick["path"]
         sweep_id = sweep_id_of(path)
         try:
             version = reader.backend.version(sweep_id)
-        except TuneBridgeError:  # deleted, or the backend is away for a moment
+        except NotFoundError:  # deleted: the page says so
             version = ""
+        except TuneBridgeError:  # the backend is away for a moment
+            raise PreventUpdate from None
         if version == tick["version"]:
-            return no_update, no_update
+            raise PreventUpdate
         runs = _has_runs(reader, path)
         if sweep_id is None or not version or runs != tick["runs"] or not runs:
             return no_update, {**where, "again": version}
@@ -245,6 +248,7 @@ def _add_clientside(app: Any) -> None:
     )
     client(
         "remember",
+        Output("remembered", "data"),  # without an output it would not run when the page is made
         Input("metric", "value"),
         Input("log", "checked"),
         Input("show", "value"),

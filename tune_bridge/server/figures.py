@@ -211,7 +211,7 @@ def curves(
                 snapshot,
                 groups[key],
                 histories,
-                key=key,
+                uid=f"run{groups[key][0]}" if few else key,
                 name=(run.name or run.id) if few else KINDS[key][0],
                 colour=_COLOURS[place % len(_COLOURS)] if few else KINDS[key][1],
                 width=1.8 if few else 1.1,
@@ -225,7 +225,7 @@ def curves(
                 snapshot,
                 [best],
                 histories,
-                key="best",
+                uid="best",
                 name="best",
                 colour=_BEST[scheme],
                 width=2.4,
@@ -248,7 +248,7 @@ def _with_legend(trace: dict[str, Any]) -> list[dict[str, Any]]:
     group = trace["uid"]
     return [
         {**trace, "legendgroup": group, "showlegend": False},
-        {**sample, "legendgroup": group, "showlegend": True, "uid": f"{group}:legend"},
+        {**sample, "legendgroup": group, "showlegend": True, "uid": f"{group}legend"},
     ]
 
 
@@ -283,7 +283,7 @@ def _trace(
     indices: Sequence[int],
     histories: Mapping[str, Sequence[tuple[int, float]]],
     *,
-    key: str,
+    uid: str,
     name: str,
     colour: str,
     width: float,
@@ -310,7 +310,7 @@ def _trace(
         "y": ys[:-1],
         "text": texts[:-1],
         "name": html.escape(text(name, 28), quote=False),
-        "uid": key,
+        "uid": uid,  # plain letters: Plotly makes a CSS selector of it
         "line": {"color": colour, "width": width},
         "marker": {"color": colour, "size": 6},
         "opacity": opacity,

@@ -146,10 +146,10 @@ class Guard:
             )
         if scope["method"] not in ("GET", "HEAD") and not self._same_origin(headers):
             return error_response(403, "requests of other sites are refused")
-        if self._key is None or scope["path"].startswith("/assets/"):
-            return None
         if scope["path"] == "/login":
             return await self._login(scope, receive)
+        if self._key is None or scope["path"].startswith("/assets/"):
+            return None
         if self._has_key(headers):
             return None
         if "text/html" in headers.get("accept", ""):
@@ -195,6 +195,8 @@ class Guard:
         return hmac.compare_digest(given.encode(), (self._key or "").encode())
 
     async def _login(self, scope: Scope, receive: Receive) -> Response:
+        if self._key is None:
+            return RedirectResponse("/", 303)
         given = parse_qs(scope["query_string"].decode("latin-1")).get("key")
         if scope["method"] == "POST":
             given = parse_qs((await _body(receive)).decode("utf-8", "replace")).get("key")

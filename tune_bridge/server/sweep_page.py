@@ -75,6 +75,7 @@ def sweep_page(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any
     return [
         dcc.Store(id="version", data=snapshot.version),
         dcc.Store(id="sweep", data=snapshot.sweep.id),
+        dcc.Store(id="remembered"),
         head,
         _controls(snapshot, choices),
         card(

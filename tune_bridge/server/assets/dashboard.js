@@ -138,6 +138,7 @@
                 return;
             }
             listening = table;
+            writeAddress();
             table.addEventListener("sortChanged", writeAddress);
             table.addEventListener("filterChanged", writeAddress);
             table.addEventListener("selectionChanged", writeAddress);
@@ -171,6 +172,7 @@
             if (listening) {
                 writeAddress();
             }
+            return none();
         },
         closed: (opened) => {
             const table = api();

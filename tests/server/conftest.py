@@ -1,0 +1,89 @@
+"""A backend with sweeps in it, the application over it, a real server and a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.programs import require_program
+from tune_bridge.backends.local import LocalBackend
+from tune_bridge.server import create_app
+
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[LocalBackend]:
+    with LocalBackend.open(str(tmp_path / "sweeps.db")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(backend):
+    from starlette.testclient import TestClient
+
+    with contextlib.closing(TestClient(create_app(backend), "http://localhost")) as made:
+        yield made
+
+
+@pytest.fixture
+def address(backend: LocalBackend) -> Iterator[str]:
+    """The address of a real server over `backend`, polling four times a second."""
+    import uvicorn
+
+    app = create_app(backend, poll=0.25)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", access_log=False)
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator:
+    path = require_program("chromium")
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=60_000)  # for machines that are busy with other tests
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(path), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium, address: str) -> Iterator:
+    """A page that fails its test for an error in the console or a request to anybody else."""
+    context = chromium.new_context(base_url=address, viewport={"width": 1440, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    problems: list[str] = []
+    own = (f"{address}/", "data:", "blob:")
+    opened.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("request", lambda r: None if r.url.startswith(own) else problems.append(r.url))
+    opened.on("websocket", lambda socket: problems.append(socket.url))
+    yield opened
+    context.close()
+    assert problems == []
