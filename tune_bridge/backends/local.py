@@ -379,6 +379,10 @@ def _version(connection: sa.Connection) -> str | None:
     return None
 
 
+_UPGRADING = threading.Lock()
+"""Alembic keeps its context in a global variable: two files at once, in two threads, mix it up."""
+
+
 def _upgrade(connection: sa.Connection, found: str | None, place: str) -> None:
     """Brings the schema up to date in the transaction that is open."""
     from alembic import command
@@ -397,7 +401,8 @@ def _upgrade(connection: sa.Connection, found: str | None, place: str) -> None:
             f"{place}: was written by a newer tune-bridge (schema {found}, this one knows {HEAD}); "
             "upgrade tune-bridge, or name another file"
         )
-    command.upgrade(config, "head")
+    with _UPGRADING:
+        command.upgrade(config, "head")
 
 
 def _advice(message: str) -> str:
