@@ -316,7 +316,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     try:
         until(lambda: pids.exists() and len(pids.read_text().split()) >= 2, 120)
-        terminal.process.send_signal(signal.SIGINT)
+        os.killpg(terminal.process.pid, signal.SIGINT)  # as a terminal does
         out, err = terminal.process.communicate(timeout=60)
     finally:
         terminal.process.kill()
@@ -330,6 +330,29 @@ def test_ctrl_c(tmp_path: Path) -> None:
         runs = backend.runs(sweep.id)
     assert sweep.state == "canceled"
     assert [(run.state, run.message) for run in runs] == [("killed", "interrupted")]
+
+
+def test_second_ctrl_c_kills(tmp_path: Path) -> None:
+    """With an hour of grace left, the second Ctrl-C waits for nobody."""
+    source = STUBBORN + "while True: time.sleep(600)\n"
+    terminal = Terminal(tmp_path, source, "--grace", "3600", "--max-concurrent", "1")
+    pids = tmp_path / "pids"
+    try:
+        until(lambda: pids.exists() and len(pids.read_text().split()) >= 2, 120)
+        os.killpg(terminal.process.pid, signal.SIGINT)
+        assert terminal.process.stderr is not None
+        while "Ctrl-C again kills" not in terminal.process.stderr.readline():
+            pass
+        os.killpg(terminal.process.pid, signal.SIGINT)
+        out, err = terminal.process.communicate(timeout=60)
+    finally:
+        terminal.process.kill()
+    assert terminal.process.returncode == 130
+    assert "Traceback" not in out + err
+    until(lambda: alive([int(word) for word in pids.read_text().split()]) == [])
+    with open_backend(terminal.url) as backend:
+        (sweep,) = backend.sweeps()
+        assert [run.state for run in backend.runs(sweep.id)] == ["killed"]
 
 
 def test_command_line_result(tmp_path: Path) -> None:

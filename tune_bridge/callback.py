@@ -177,6 +177,8 @@ class SweepCallback(Callback):
             record = self._records[trial] = _Record(slots["run"])
             for slot, value in slots.items():
                 setattr(record, slot, value)
+            if record.state == "running":
+                record.state = "pending"  # it was cut off, and may have been closed since
         self._restored = self.sweep_id is not None
 
     # Hooks, in the order in which Tune calls them.
@@ -222,10 +224,9 @@ class SweepCallback(Callback):
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Creates the trial's run, or notes that it goes on."""
         record, now = self._record(trial), time.time()
-        if record.state in ENDED_RUN:
-            self._patch(record, now, reopen=True, state="running", message="restored")
-        elif record.state != "running":
-            self._patch(record, now, state="running")
+        if record.state != "running":
+            again = {"message": "restored"} if self._restored else {}
+            self._patch(record, now, reopen=self._restored, state="running", **again)
         record.state = "running"
         record.offset = record.next
         record.stopped = False
