@@ -46,7 +46,10 @@ def _number(value: Any, name: str) -> float:
             raise SpecError(
                 f"{name} is not a number", path=name, found=repr(value), expected="a number"
             ) from None
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise SpecError(
             f"{name} is not finite", path=name, found=repr(value), expected="a finite number"

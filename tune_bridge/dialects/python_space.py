@@ -18,7 +18,17 @@ from tune_bridge.errors import InputError, SpecError, UnsupportedError
 from tune_bridge.notes import Notes
 from tune_bridge.space import Constant, Group, Node
 
-__all__ = ["LeafReader", "TreeReader", "at_path", "join", "merge", "recall", "short", "type_name"]
+__all__ = [
+    "LeafReader",
+    "TreeReader",
+    "at_path",
+    "join",
+    "merge",
+    "recall",
+    "same",
+    "short",
+    "type_name",
+]
 
 _RECALL = {
     "hyperopt": "tune_bridge.dialects.hyperopt.live",
@@ -59,6 +69,16 @@ def short(value: object, width: int = 60) -> str:
     """The text of a value for a message, without addresses in memory."""
     text = _ADDRESS.sub("", repr(value))
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def same(value: Any, other: Any) -> bool:
+    """Whether two values are equal, also where the answer is an array or an error."""
+    if value is other:
+        return True
+    try:
+        return bool(value == other)
+    except (TypeError, ValueError):
+        return False
 
 
 _ADDRESS = re.compile(r"(?: object)? at 0x[0-9a-f]+")

@@ -13,7 +13,7 @@ from tune_bridge.dialects.calls import Call
 from tune_bridge.dialects.hyperopt.program import write_program
 from tune_bridge.dialects.hyperopt.reader import LEAVES
 from tune_bridge.dialects.hyperopt.writer import write_space
-from tune_bridge.dialects.python_space import TreeReader
+from tune_bridge.dialects.python_space import TreeReader, same
 from tune_bridge.errors import UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
 from tune_bridge.notes import Notes
@@ -85,7 +85,7 @@ class HyperOptDialect(Dialect):
 
 def _algorithm(call: Call) -> Algorithm:
     for name, value in call.arguments.items():
-        if name not in _READ and value != call.signature.signature.parameters[name].default:
+        if name not in _READ and not same(value, call.signature.signature.parameters[name].default):
             raise UnsupportedError(
                 f"fmin's {name} is not supported yet", path=name, found=repr(value)
             )

@@ -61,6 +61,8 @@ def _law(law: Law) -> LeafReader:
     def read(call: Call, path: str, reader: TreeReader) -> Node:
         label = _label(call, path, reader)
         arguments = {name: reader.argument(call, name, path) for name in law.arguments}
+        if arguments.get("q", 0) is None:
+            raise SpecError("q is not a number", path="q", found="None", expected="a number")
         distribution = law.kind(**arguments, **law.fixed)
         return Parameter(_equal_cells(distribution) or distribution, label)
 
@@ -122,12 +124,25 @@ def options(values: Any, path: str, reader: TreeReader) -> tuple[Constant, ...]:
         SpecError: Not a sequence.
         UnsupportedError: A condition (an option with a parameter in it), or an object.
     """
+    rows = enumerate(as_list(values, path, reader))
+    return tuple(_option(value, f"{path}[{index}]", reader) for index, value in rows)
+
+
+def as_list(values: Any, path: str, reader: TreeReader) -> list[Any]:
+    """The options of a choice, from whatever can be gone through but text and dicts.
+
+    Raises:
+        SpecError: It is something else.
+    """
     values = reader.recall(values)
-    if isinstance(values, dict | str | bytes) or not hasattr(values, "__iter__"):
+    try:
+        if isinstance(values, dict | str | bytes | Call):
+            raise TypeError
+        return list(values)
+    except TypeError:
         raise SpecError(
             "the options of a choice are a list", path=path, found=short(values), expected="a list"
-        )
-    return tuple(_option(value, f"{path}[{index}]", reader) for index, value in enumerate(values))
+        ) from None
 
 
 def _option(value: Any, path: str, reader: TreeReader) -> Constant:

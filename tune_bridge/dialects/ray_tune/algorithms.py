@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from typing import Any, NamedTuple
 
 from tune_bridge.dialects.base import suggest
 from tune_bridge.dialects.calls import Call
-from tune_bridge.dialects.python_space import at_path, recall, short, type_name
+from tune_bridge.dialects.python_space import at_path, recall, same, short, type_name
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment
@@ -82,7 +84,7 @@ def read_searcher(value: Any) -> ReadSearcher:
         return ReadSearcher(RANDOM, default=True)
     call = _call(value, "search_alg", _SEARCHER_STRINGS, "searcher")
     if call.name == "ConcurrencyLimiter":
-        if call.get("batch"):
+        if not same(call.get("batch"), False):
             raise UnsupportedError(
                 "a ConcurrencyLimiter that works in batches is not supported yet",
                 path="search_alg.batch",
@@ -95,23 +97,25 @@ def read_searcher(value: Any) -> ReadSearcher:
             "searcher", "search_alg", call.name, ("BasicVariantGenerator", "HyperOptSearch")
         )
     seed = call.get(_SEED[call.name])
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        seed = _whole_seed(seed, call.name)
+    limit = call.get("max_concurrent")
     return ReadSearcher(
         algorithm=_algorithm(call, "search_alg"),
         space=call.get("space"),
         points=call.get("points_to_evaluate"),
         metric=call.get("metric"),
         mode=call.get("mode"),
-        seed=seed,
+        seed=None if seed is None else _whole_seed(seed, call.name),
         # 0 is the generator's way to say: no limit.
-        max_concurrent=call.get("max_concurrent") or None,
+        max_concurrent=None
+        if limit is None or same(limit, 0)
+        else _positive(limit, "search_alg.max_concurrent"),
     )
 
 
 def _whole_seed(seed: Any, name: str) -> int:
-    if hasattr(seed, "dtype") and hasattr(seed, "item") and isinstance(seed.item(), int):
-        return int(seed.item())
+    if not isinstance(seed, bool):
+        with contextlib.suppress(TypeError):
+            return operator.index(seed)
     raise UnsupportedError(
         f"the seed of {name} is not an integer",
         path=f"search_alg.{_SEED[name]}",
@@ -156,9 +160,14 @@ def _check_asha(call: Call) -> None:
     numbers = {}
     for name in ("max_t", "grace_period", "reduction_factor", "brackets"):
         value = call.get(name)
-        if isinstance(value, bool) or not hasattr(value, "__float__"):
-            raise SpecError(f"{name} is not a number", path=f"scheduler.{name}", found=short(value))
-        numbers[name] = float(value)
+        try:
+            if isinstance(value, bool | str | bytes):
+                raise TypeError
+            numbers[name] = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise SpecError(
+                f"{name} is not a number", path=f"scheduler.{name}", found=short(value)
+            ) from None
     rules = (
         ("max_t", numbers["max_t"] > 0, "a number above 0"),
         ("grace_period", numbers["grace_period"] > 0, "a number above 0"),
@@ -212,7 +221,7 @@ def _algorithm(call: Call, path: str) -> Algorithm:
         for name, value in call.arguments.items()
         if name not in held
         and value is not None
-        and value != call.signature.signature.parameters[name].default
+        and not same(value, call.signature.signature.parameters[name].default)
     }
     return Algorithm(call.name, Frozen(args, path))
 

@@ -6,9 +6,11 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import msgspec
+
 from tune_bridge.dialects.calls import Call
 from tune_bridge.dialects.hyperopt.reader import LEAVES as HYPEROPT_LEAVES
-from tune_bridge.dialects.hyperopt.reader import find_call
+from tune_bridge.dialects.hyperopt.reader import as_list, find_call
 from tune_bridge.dialects.hyperopt.writer import number
 from tune_bridge.dialects.python_space import LeafReader, TreeReader, join, short
 from tune_bridge.dialects.ray_tune.signatures import DOMAINS, OWN, SIGNATURES, DomainRow
@@ -47,6 +49,8 @@ _OWN_KINDS: dict[str, type[Uniform | Normal | Beta | Integers]] = {
 def _domain(row: DomainRow) -> LeafReader:
     def read(call: Call, path: str, reader: TreeReader) -> Node:
         values = {ours: reader.argument(call, name, path) for name, ours in row.names.items()}
+        if row.quantized and values["q"] is None:
+            raise SpecError("q is not a number", path="q", found="None", expected="a number")
         if row.kind is Integers:
             return Parameter(_integers(row, values, call))
         if row.kind is Normal:
@@ -129,13 +133,8 @@ def _grid_call(call: Call, path: str, reader: TreeReader) -> Node:
 
 
 def _options(values: Any, path: str, reader: TreeReader) -> tuple[Constant, ...]:
-    values = reader.recall(values)
-    if isinstance(values, dict | str | bytes) or not hasattr(values, "__iter__"):
-        raise SpecError(
-            "the options of a choice are a list", path=path, found=short(values), expected="a list"
-        )
     options = []
-    for index, value in enumerate(values):
+    for index, value in enumerate(as_list(values, path, reader)):
         place = f"{path}[{index}]"
         found = find_call(value, place, reader)
         if found is not None:
@@ -162,8 +161,15 @@ def _own(call: Call, path: str, reader: TreeReader) -> Node:
     if call.name == "domains.choice":
         options = _options(reader.argument(call, "options", path), path, reader)
         weights = reader.argument(call, "weights", path)
+        if weights is not None and not isinstance(weights, list | tuple):
+            raise SpecError("weights", path=path, found=short(weights), expected="a list")
         return Choice(options, None if weights is None else tuple(weights))
-    return Parameter(_OWN_KINDS[call.name](**call.arguments))
+    kind = _OWN_KINDS[call.name]
+    tag = kind.__struct_config__.tag
+    try:
+        return Parameter(msgspec.convert({**call.arguments, "distribution": tag}, kind))
+    except msgspec.ValidationError as error:
+        raise SpecError(f"{call.name}: {error}", path=path, found=short(call)) from None
 
 
 def _hyperopt(read: LeafReader) -> LeafReader:

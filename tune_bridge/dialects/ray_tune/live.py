@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, Signature
-from tune_bridge.dialects.python_space import short
+from tune_bridge.dialects.python_space import same, short
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.errors import UnsupportedError
 
@@ -86,7 +86,11 @@ def _given(signature: Signature, **arguments: Any) -> Call:
     defaults = signature.signature.parameters
     return Call(
         signature,
-        {name: value for name, value in arguments.items() if value != defaults[name].default},
+        {
+            name: value
+            for name, value in arguments.items()
+            if not same(value, defaults[name].default)
+        },
     )
 
 
@@ -217,7 +221,7 @@ def _dataclass(config: Any) -> Call:
             name: getattr(config, name)
             for name in fields
             if name in signature.signature.parameters
-            and getattr(config, name) != getattr(fresh, name)
+            and not same(getattr(config, name), getattr(fresh, name))
         },
     )
 

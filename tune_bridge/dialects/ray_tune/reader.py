@@ -15,6 +15,7 @@ from tune_bridge.dialects.python_space import (
     TreeReader,
     merge,
     recall,
+    same,
     short,
     type_name,
 )
@@ -62,7 +63,11 @@ RECORDS = {"checkpoint_config": "tune.CheckpointConfig", "sync_config": "tune.Sy
 """Arguments that are a record of plain values: kept as a dict, written as the class."""
 
 _TUNER = {"trainable": "run_or_experiment", "param_space": "config"}
-_PARTS = ("tune_config", "run_config", "failure_config")
+_PARTS = {
+    "tune_config": "tune.TuneConfig",
+    "run_config": "tune.RunConfig",
+    "failure_config": "tune.FailureConfig",
+}
 
 
 def read_experiment(source: Any, notes: Notes) -> Experiment:
@@ -112,11 +117,11 @@ def _tuner_arguments(tuner: Call) -> dict[str, Any]:
                 found[_TUNER.get(name, name)] = value
                 continue
             part = recall(value, {})
-            if isinstance(part, Call):
+            if isinstance(part, Call) and part.name == _PARTS[name]:
                 parts.append(part)
             elif part is not None:
                 raise SpecError(
-                    f"{name} of a Tuner", path=name, found=short(value), expected="its own class"
+                    f"{name} of a Tuner", path=name, found=short(value), expected=_PARTS[name]
                 )
     return found
 
@@ -289,7 +294,13 @@ class _Reader:
         mode = _agreed("mode", {where: pair[1] for where, pair in places.items()})
         if metric is None and mode is None:
             return None
-        if mode not in (None, "min", "max"):
+        if isinstance(metric, list | tuple):
+            raise UnsupportedError(
+                "more than one metric is not supported yet", path="metric", found=short(metric)
+            )
+        if metric is not None and not isinstance(metric, str):
+            raise SpecError("a metric", path="metric", found=short(metric), expected="its name")
+        if mode is not None and not (isinstance(mode, str) and mode in ("min", "max")):
             raise SpecError("a mode", path="mode", found=short(mode), expected="'min' or 'max'")
         if metric is None:
             self.notes.exact("metric", "_metric", "Ray's name for a metric that is not named")
@@ -305,7 +316,7 @@ class _Reader:
 
     def num_samples(self) -> int | None:
         value = self.get("num_samples")
-        if value == -1:
+        if same(value, -1):
             return None
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise SpecError(
@@ -331,7 +342,7 @@ class _Reader:
 
     def max_concurrent(self, searcher: ReadSearcher) -> int | None:
         beside = self.get("max_concurrent_trials")
-        if beside is None or beside == searcher.max_concurrent:
+        if beside is None or same(beside, searcher.max_concurrent):
             return searcher.max_concurrent
         if isinstance(beside, bool) or not isinstance(beside, int) or beside < 1:
             raise SpecError(
@@ -361,12 +372,14 @@ class _Reader:
 
     def name(self) -> str | None:
         value = self.get("name")
-        return None if value is None else str(value)
+        if value is not None and not isinstance(value, str):
+            raise SpecError("a name", path="name", found=short(value), expected="text")
+        return value
 
     def extras(self) -> Frozen:
         kept: dict[str, Any] = {}
         for name, value in self.arguments.items():
-            if name in _READ or value == _RUN[name].default:
+            if name in _READ or same(value, _RUN[name].default):
                 continue
             if name in _REMOVED:
                 raise UnsupportedError(
@@ -382,7 +395,9 @@ def _plain(name: str, value: Any) -> Any:
     if name == "time_budget_s" and isinstance(value, dt.timedelta):
         return value.total_seconds()
     value = recall(value, {})
-    if isinstance(value, Call) and value.name == RECORDS.get(name):
+    if name in RECORDS:
+        if not isinstance(value, Call) or value.name != RECORDS[name]:
+            raise SpecError(name, path=name, found=type_name(value), expected=RECORDS[name])
         value = value.arguments
     try:
         return Frozen(value, name).value
@@ -399,11 +414,11 @@ def _agreed(what: str, found: dict[str, Any]) -> Any:
     """The one value among the places that say something."""
     said = {where: value for where, value in found.items() if value is not None}
     values = list(said.values())
-    if any(value != values[0] for value in values):
+    if any(not same(value, values[0]) for value in values):
         raise SpecError(
             f"two {what}s that contradict each other",
             path=what,
-            found=", ".join(f"{value!r} in {where}" for where, value in said.items()),
+            found=", ".join(f"{short(value)} in {where}" for where, value in said.items()),
             expected="one of them",
         )
     return values[0] if values else None

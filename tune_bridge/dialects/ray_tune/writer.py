@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from tune_bridge.dialects.base import suggest
 from tune_bridge.dialects.calls import Call, Signature
 from tune_bridge.dialects.hyperopt.points import to_labels
 from tune_bridge.dialects.hyperopt.writer import write_space
+from tune_bridge.dialects.python_space import join
 from tune_bridge.dialects.ray_tune.algorithms import write_scheduler, write_searcher
 from tune_bridge.dialects.ray_tune.domains import has_partner, write_config
 from tune_bridge.dialects.ray_tune.reader import RECORDS
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.errors import SpecError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Notes
 from tune_bridge.space import (
@@ -201,7 +204,26 @@ def _extras(experiment: Experiment, notes: Notes) -> dict[str, Any]:
                 f"extras.{notation}", "left out", f"they belong to another notation, {notation}"
             )
             continue
+        if not isinstance(extras, dict):
+            raise SpecError("extras of Ray", path="extras.tune", expected="arguments of tune.run")
         for name, value in extras.items():
             record = RECORDS.get(name)
-            found[name] = SIGNATURES[record].call(**value) if record else value
+            _known(SIGNATURES["tune.run"], {name: value}, "extras.tune")
+            if record is not None:
+                _known(SIGNATURES[record], value, f"extras.tune.{name}")
+            found[name] = value if record is None else SIGNATURES[record].call(**value)
     return found
+
+
+def _known(signature: Signature, arguments: Any, path: str) -> None:
+    """Refuses arguments, which may come from a file, that a call would not take."""
+    names = list(signature.signature.parameters)
+    if not isinstance(arguments, dict):
+        raise SpecError(f"arguments of {signature.name}", path=path, expected="a mapping")
+    for name in arguments:
+        if name not in names:
+            raise SpecError(
+                f"{signature.name} has no argument {name!r}",
+                path=join(path, name),
+                hint=suggest(str(name), names),
+            )
