@@ -21,13 +21,19 @@ pytest.importorskip("dash")
 pytestmark = pytest.mark.slow
 
 
+# A shell that starts a program in the background makes it ignore Ctrl-C; this undoes that.
+PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from tune_bridge.cli.main import main; main()"
+)
+
+
 def start(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.Popen:
     return subprocess.Popen(
         [
             sys.executable,
             "-c",
-            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-            "from tune_bridge.cli.main import main; main()",
+            PROGRAM,
             "dashboard",
             "--backend",
             str(tmp_path / "sweeps.db"),

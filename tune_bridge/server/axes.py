@@ -86,7 +86,7 @@ def _log_ticks(low: float, high: float, count: int) -> list[float]:
         ]
         if len(found) >= 3:
             return found
-    return found or [low, high]
+    return found if len(found) >= 2 else ticks(low, high, log=False)
 
 
 def make_axis(dimension: Dimension, values: Sequence[Any], label: str | None = None) -> Axis:
