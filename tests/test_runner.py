@@ -275,6 +275,23 @@ def test_every_trial_fails(sweeps: Sweeps) -> None:
     assert "exit code 7" in result.errors[0]
 
 
+def test_a_trainable_of_tune(sweeps: Sweeps) -> None:
+    config = SweepConfig(
+        program="unused.py",
+        method="random",
+        run_cap=2,
+        metric={"name": "loss", "goal": "minimize"},
+        parameters={"x": {"min": 0.0, "max": 1.0}},
+    )
+    experiment = config.experiment.replace(
+        program=None, trainable="tests.test_callback:train", stop=Frozen({"training_iteration": 4})
+    )
+    result = run_sweep(experiment, folder=sweeps.folder, backend=sweeps.url, cpus_per_trial=0.5)
+    _, runs = sweeps.read(result)
+    assert [(run.state, run.rows) for run in runs] == [("finished", 4)] * 2
+    assert result.results_dir is None
+
+
 class Terminal:
     """The command line in a process of its own."""
 

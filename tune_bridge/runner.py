@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -139,7 +140,8 @@ def run_sweep(
         sweep: A sweep config, or an experiment.
         folder: Where the program is looked for first; the current folder by default.
         address: Address of a Ray cluster (``auto`` for the one of this machine). The folder is
-            shipped to it. An existing session is used without one; else Ray is started here.
+            shipped to it. Without one ``RAY_ADDRESS`` counts, and else Ray is started here. A
+            session that this process has joined already is used as it is.
         cpus_per_trial: Processors of a trial; the experiment's, else one.
         gpus_per_trial: GPUs of a trial; the experiment's, else none.
         max_concurrent: Trials at once; the experiment's, else as many as there are processors for.
@@ -171,7 +173,7 @@ def run_sweep(
     sweep_id = new_id()
     metric = experiment.objective.name if experiment.objective else None
     results = places.home() / "results" / sweep_id
-    ship = address not in (None, "local")
+    address, ship = _place(address)
     settings = None
     if experiment.trainable is None:
         program, cwd = resolve_program(
@@ -219,6 +221,18 @@ def run_sweep(
     )
 
 
+def _place(address: str | None) -> tuple[str, bool]:
+    """Where Ray is, and whether the program has to be shipped there.
+
+    Without an address ``ray.init`` would join a cluster that somebody has started on this machine,
+    whose other machines do not have the program: that takes an address here, or ``RAY_ADDRESS``.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    ray = sys.modules.get("ray")
+    joined = ray is not None and ray.is_initialized()
+    return address, address != "local" and not joined
+
+
 def _settle(
     experiment: Experiment,
     cpus: float | None,
@@ -255,7 +269,7 @@ def _settle(
 
 
 @contextlib.contextmanager
-def _session(address: str | None, working_dir: str | None) -> Iterator[None]:
+def _session(address: str, working_dir: str | None) -> Iterator[None]:
     """A quiet Ray session: the one there is, or one of our own, which ends with the sweep."""
     before = dict(os.environ)
     for key, value in _QUIET.items():
@@ -271,13 +285,13 @@ def _session(address: str | None, working_dir: str | None) -> Iterator[None]:
             try:
                 ray.init(
                     address=address,
-                    include_dashboard=False if address is None else None,
+                    include_dashboard=False if address == "local" else None,
                     logging_level=logging.ERROR,
                     log_to_driver=False,
                     runtime_env={"working_dir": working_dir} if working_dir else None,
                 )
             except (ConnectionError, RuntimeError, ValueError) as error:
-                where = f"at {address}" if address else "on this machine"
+                where = "on this machine" if address == "local" else f"at {address}"
                 raise BackendError(f"no Ray session {where}: {error}") from error
         for name in levels:
             # Tune writes a line for every trial that fails; the sweep's own report has them all.
