@@ -11,6 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tune_bridge import laws
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
 from tune_bridge.space import (
     Beta,
@@ -204,9 +205,13 @@ def experiments(
     grid = draw(st.integers(0, 4)) == 0
     searcher = RANDOM if grid else draw(searchers or (st.just(RANDOM) | _HYPEROPT))
     has_searcher = searcher != RANDOM
+    tree = draw(spaces(grid=True) if grid else space())
+    searched = tree.get("x0")
+    assert searched is not None
+    rng = draw(st.randoms(use_true_random=False))
     optional = st.none() | st.text("abcXYZ -_", min_size=1, max_size=12)
     return Experiment(
-        space=draw(spaces(grid=True) if grid else space()),
+        space=tree,
         program=draw(st.sampled_from(["train.py", "src/my train.py"])),
         objective=Objective(
             draw(st.sampled_from(["loss", "val/acc"])),
@@ -217,7 +222,7 @@ def experiments(
         num_samples=draw(st.none() | st.integers(1, 500)),
         stop=Frozen(draw(st.just({}) | st.just({"training_iteration": 10}))),
         points=tuple(
-            draw(st.lists(st.integers(0, 5).map(lambda n: Frozen({"x0": n})), max_size=2))
+            Frozen({"x0": laws.sample(searched, rng)}) for _ in range(draw(st.integers(0, 2)))
         ),
         seed=draw(st.none() | st.integers(0, 2**31)),
         max_concurrent=draw(st.none() | st.integers(1, 16)),

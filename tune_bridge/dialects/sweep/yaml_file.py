@@ -117,12 +117,11 @@ def _check_depth(text: str | bytes, source: str) -> None:
     if openers <= MAX_DEPTH and b"\n" + b" " * MAX_DEPTH not in raw:
         return
     depth = 0
-    event: Any
     for event in yaml.parse(text, Loader=_SweepLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                mark = event.start_mark
+                mark: Any = event.start_mark
                 raise SpecError(
                     f"nested more than {MAX_DEPTH} levels deep",
                     source=source,

@@ -1,1 +1,0 @@
-"""Engines propose configurations and judge runs."""
