@@ -31,6 +31,7 @@ from tune_bridge.values import decode, encode
 __all__ = ["Program", "ProgramError", "ProgramSettings", "resolve_program", "run_id"]
 
 _CUT_AFTER = 5.0  # seconds for a connection that stays open when the program has ended
+_SIGNAL_FIRST = 0.2  # seconds for the signal to arrive, should the program survive it
 _OUTPUT = "output.log"
 
 
@@ -310,9 +311,11 @@ class Program:
         """
         if self._guard is None:
             return
-        self._listener.stop()
         if not self._ended.is_set():
             self.signal(kill=kill)
+            # A program that waits in `log` has to hear of its end before the answer lets it go on.
+            self._ended.wait(_SIGNAL_FIRST)
+            self._listener.stop()
             # The guard ends within the grace period; a guard that was killed closes its socket.
             self._ended.wait(self.settings.grace + 30)
         self._close()
