@@ -9,7 +9,7 @@ from typing import Any
 CASES = Path(__file__).parent / "cases"
 
 REFUSED = {"035", "036", "047", "060", "068", "080", "086"}
-"""Sweeps with mistakes: an unknown method or distribution, a missing bound, a forbidden name, ..."""
+"""Sweeps with mistakes: an unknown method or distribution, a missing bound, a forbidden name."""
 
 
 def sweep_files() -> list[Path]:
