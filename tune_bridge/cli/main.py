@@ -16,6 +16,10 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "convert": "tune_bridge.cli.convert:convert",
     "explain": "tune_bridge.cli.explain:explain",
+    "lint": "tune_bridge.cli.lint:lint",
+    "sample": "tune_bridge.cli.sample:sample",
+    "diff": "tune_bridge.cli.compare:diff",
+    "verify": "tune_bridge.cli.compare:verify",
     "run": "tune_bridge.cli.run:run",
     "dashboard": "tune_bridge.cli.dashboard:dashboard",
 }

@@ -1,0 +1,58 @@
+"""lint, sample, diff and verify from the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from tests.cli.test_convert import SEED, SWEEP, cli, written
+
+
+def test_lint(tmp_path: Path) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    assert cli("lint", "s.yaml", cwd=tmp_path).returncode == 0
+    written(tmp_path, "bad.yaml", SWEEP + "metric: {name: accuracy}\n")
+    done = cli("lint", "s.yaml", "bad.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        "bad.yaml:6:1: metric.goal: accuracy is to be minimized - is goal"
+    )
+    assert cli("lint", "bad.yaml", "--ignore", "goal", cwd=tmp_path).returncode == 0
+    data = json.loads(cli("lint", "bad.yaml", "--json", cwd=tmp_path).stdout)
+    assert (data[0]["rule"], data[0]["line"]) == ("goal", 6)
+    assert cli("lint", cwd=tmp_path).returncode == 2
+
+
+def test_sample(tmp_path: Path) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    one, two = (cli("sample", "s.yaml", "-n", 30, "--seed", 1, cwd=tmp_path) for _ in range(2))
+    assert one.stdout == two.stdout
+    drawn = [json.loads(line) for line in one.stdout.splitlines()]
+    assert len(drawn) == 30
+    assert all(1e-5 <= configuration["lr"] <= 0.1 for configuration in drawn)
+    table = csv.DictReader(io.StringIO(cli("sample", "s.yaml", "--csv", cwd=tmp_path).stdout))
+    assert len([float(row["lr"]) for row in table]) == 10
+
+
+def test_diff_and_verify(tmp_path: Path) -> None:
+    written(tmp_path, "a.yaml", SWEEP)
+    written(tmp_path, "b.yaml", SWEEP.replace("0.1}", "1}"))
+    done = cli("diff", "a.yaml", "b.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith("lr: widened above by 10x (log_uniform_values min 1e-05")
+    assert cli("diff", "a.yaml", "a.yaml", cwd=tmp_path).returncode == 0
+    assert (
+        json.loads(cli("diff", "a.yaml", "b.yaml", "--json", cwd=tmp_path).stdout)[0]["distance"]
+        > 0.1
+    )
+    done = cli("verify", "a.yaml", "b.yaml", cwd=tmp_path)
+    assert (done.returncode, "not the same experiment" in done.stdout) == (1, True)
+
+
+def test_a_translation_verifies_against_its_source(tmp_path: Path) -> None:
+    written(tmp_path, "seed.py", SEED)
+    assert cli("convert", "seed.py", "-o", "s.yaml", cwd=tmp_path).returncode == 0
+    done = cli("verify", "seed.py", "s.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "the same experiment")
