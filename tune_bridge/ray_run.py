@@ -23,7 +23,7 @@ from tune_bridge.callback import SweepCallback
 from tune_bridge.dialects.ray_tune import live_arguments
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import Experiment, Objective
-from tune_bridge.runner import Best, Progress, interrupts, is_better
+from tune_bridge.progress import Best, Progress, interrupts, is_better
 from tune_bridge.trainable import Halt, program_trainable, request_stop
 from tune_bridge.trial import ProgramError, ProgramSettings, run_id
 

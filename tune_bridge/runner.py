@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from tune_bridge.dialects.base import get_dialect
 from tune_bridge.errors import BackendError, InputError, MissingExtraError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Level, Note
+from tune_bridge.progress import Best, Progress
 from tune_bridge.space import Choice, Parameter
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.trial import ProgramSettings, resolve_program
@@ -38,42 +36,6 @@ _QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 """Environment in which Ray and Tune say nothing of themselves; what the user has set stays."""
-
-
-class Best(msgspec.Struct, frozen=True):
-    """The best run so far.
-
-    Attributes:
-        trial_id: Tune's id of it.
-        run_id: The run's id in the backend.
-        config: Its parameters.
-        value: Its last value of the metric.
-    """
-
-    trial_id: str
-    run_id: str
-    config: dict[str, Any]
-    value: float
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """Where a sweep stands.
-
-    Attributes:
-        done: Trials that ended well.
-        failed: Trials that gave nothing usable.
-        running: Trials that run.
-        total: How many there will be; None when nobody knows.
-        best: The best so far, or None.
-        last: What happened last, for people: the first line of an error; may be empty.
-    """
-
-    done: int
-    failed: int
-    running: int
-    total: int | None
-    best: Best | None
-    last: str = ""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -305,35 +267,3 @@ def _session(address: str, working_dir: str | None) -> Iterator[None]:
         for key in _QUIET:
             if key not in before:
                 os.environ.pop(key, None)
-
-
-@contextlib.contextmanager
-def interrupts(first: Callable[[], None], second: Callable[[], None]) -> Iterator[None]:
-    """Handles Ctrl-C in the main thread: the first calls `first`, the next `second` and raises."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed = 0
-
-    def handle(number: int, frame: Any) -> None:
-        nonlocal pressed
-        pressed += 1
-        if pressed == 1:
-            first()
-            return
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        second()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def is_better(value: float, than: float | None, mode: str) -> bool:
-    """Whether a value beats another; everything beats None, nothing that is not finite does."""
-    if not math.isfinite(value):
-        return False
-    return than is None or (value < than if mode == "min" else value > than)

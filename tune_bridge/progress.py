@@ -1,0 +1,82 @@
+"""Where a sweep stands while it runs, and what Ctrl-C does to it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+__all__ = ["Best", "Progress", "interrupts", "is_better"]
+
+
+class Best(msgspec.Struct, frozen=True):
+    """The best run so far.
+
+    Attributes:
+        trial_id: Tune's id of it.
+        run_id: The run's id in the backend.
+        config: Its parameters.
+        value: Its last value of the metric.
+    """
+
+    trial_id: str
+    run_id: str
+    config: dict[str, Any]
+    value: float
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where a sweep stands.
+
+    Attributes:
+        done: Trials that ended well.
+        failed: Trials that gave nothing usable.
+        running: Trials that run.
+        total: How many there will be; None when nobody knows.
+        best: The best so far, or None.
+        last: What happened last, for people: the first line of an error; may be empty.
+    """
+
+    done: int
+    failed: int
+    running: int
+    total: int | None
+    best: Best | None
+    last: str = ""
+
+
+@contextlib.contextmanager
+def interrupts(first: Callable[[], None], second: Callable[[], None]) -> Iterator[None]:
+    """Handles Ctrl-C in the main thread: the first calls `first`, the next `second` and raises."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = 0
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 1:
+            first()
+            return
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        second()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def is_better(value: float, than: float | None, mode: str) -> bool:
+    """Whether a value beats another; everything beats None, nothing that is not finite does."""
+    if not math.isfinite(value):
+        return False
+    return than is None or (value < than if mode == "min" else value > than)
