@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tune_bridge import SweepConfig
+from tune_bridge.cli.main import COMMANDS
 
 SEED = """
 from tune_bridge import tune
@@ -210,9 +211,13 @@ def test_explain(tmp_path: Path) -> None:
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     shown = cli("--help", cwd=tmp_path).stdout
-    for command in ("convert", "explain", "run", "dashboard"):
+    assert "\\b" not in shown
+    assert "..." not in shown.partition("Commands:")[2]
+    for command in COMMANDS:
         assert command in shown
-        assert cli(command, "--help", cwd=tmp_path).returncode == 0
+        done = cli(command, "--help", cwd=tmp_path)
+        assert done.returncode == 0
+        assert "\\b" not in done.stdout
 
 
 def test_convert_of_a_yaml_loads_nothing_heavy(tmp_path: Path) -> None:

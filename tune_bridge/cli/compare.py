@@ -16,12 +16,12 @@ def _changes(a: str, b: str, draws: int = DRAWS) -> list[Change]:
     return compare(load_source(a).experiment, load_source(b).experiment, draws=draws)
 
 
-@click.command()
+@click.command(short_help="Say what changed, in terms of distributions.")
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def diff(a: str, b: str, as_json: bool) -> int:
-    r"""Says what changed from A to B, in terms of distributions.
+    """Says what changed from A to B, in terms of distributions.
 
     \b
       lr: widened above by 10x (log_uniform_values min 1e-05 max 0.01 -> ... max 0.1)
@@ -43,7 +43,7 @@ def diff(a: str, b: str, as_json: bool) -> int:
     return 1 if changes else 0
 
 
-@click.command()
+@click.command(short_help="Say whether two are the same experiment.")
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path())
 @click.option("--draws", type=click.IntRange(min=100), default=DRAWS, show_default=True)

@@ -14,7 +14,7 @@ from tune_bridge.notes import Level, Notes
 __all__ = ["convert"]
 
 
-@click.command()
+@click.command(short_help="Translate one notation into another.")
 @click.argument("src", type=click.Path())
 @click.option("-o", "--output", "dst", type=click.Path(), help="Write here; the default prints.")
 @click.option(
@@ -41,7 +41,7 @@ def convert(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Translates SRC: a sweep file (YAML), or a Python file that builds an experiment.
+    """Translates SRC: a sweep file (YAML), or a Python file that builds an experiment.
 
     The translation says on standard error what it carried or approximated. A Python file is
     executed in a child process; nothing is trained.

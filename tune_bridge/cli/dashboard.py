@@ -17,7 +17,7 @@ __all__ = ["dashboard"]
 _GRACE = 2
 
 
-@click.command()
+@click.command(short_help="Watch sweeps in a browser.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -43,7 +43,7 @@ _GRACE = 2
 )
 @click.option("--open", "browser", is_flag=True, help="Open a browser window.")
 def dashboard(port: int | None, host: str, key: str | None, url: str | None, browser: bool) -> None:
-    r"""Shows the sweeps of a backend in a browser, live, from this machine alone.
+    """Shows the sweeps of a backend in a browser, live, from this machine alone.
 
     Nothing is fetched from the internet. Stop it with Ctrl-C.
 

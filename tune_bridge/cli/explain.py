@@ -24,7 +24,7 @@ _STYLES = {
 _WORDS = {Level.LOST: "not offered"}
 
 
-@click.command()
+@click.command(short_help="Say what each side makes of it, how exact, and why.")
 @click.argument("src", type=click.Path())
 @click.option("--object", "name", metavar="NAME", help="The variable meant, if a file has several.")
 @click.option(
@@ -32,7 +32,7 @@ _WORDS = {Level.LOST: "not offered"}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(src: str, name: str | None, timeout: float, as_json: bool) -> None:
-    r"""Says what W&B, Ray Tune and HyperOpt make of SRC, before anything is spent.
+    """Says what W&B, Ray Tune and HyperOpt make of SRC, before anything is spent.
 
     One row for each parameter and setting: how it is spelled, how exact that is, and why.
 

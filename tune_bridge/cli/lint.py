@@ -15,7 +15,7 @@ from tune_bridge.lint import lint as find
 __all__ = ["lint"]
 
 
-@click.command()
+@click.command(short_help="Find mistakes that people make in sweeps.")
 @click.argument("src", type=click.Path(), nargs=-1, required=True)
 @click.option(
     "--ignore",

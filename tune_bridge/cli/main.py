@@ -45,7 +45,7 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="tune-bridge")
 def cli() -> None:
-    r"""The bridge between Ray Tune and W&B Sweeps.
+    """The bridge between Ray Tune and W&B Sweeps.
 
     Translate a Tune experiment or a HyperOpt space into a sweep and back, see what each side makes
     of it, run it on Ray and watch it in a dashboard - with no account and no internet.

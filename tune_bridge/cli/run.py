@@ -20,7 +20,7 @@ from tune_bridge.runner import Best, Progress, Result, remarks, run_sweep
 __all__ = ["run"]
 
 
-@click.command()
+@click.command(short_help="Execute it on Ray, this machine or a cluster.")
 @click.argument("src", type=click.Path())
 @click.option("--address", metavar="RAY", help="A Ray cluster; the default starts Ray here.")
 @click.option("--cpus-per-trial", type=float, metavar="N", help="Processors of a trial.")
@@ -60,7 +60,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    r"""Runs SRC, a sweep file (YAML) or a Python file that builds an experiment, on Ray.
+    """Runs SRC, a sweep file (YAML) or a Python file that builds an experiment, on Ray.
 
     Its program is looked for beside SRC, then in the current folder; ${interpreter} is the Python
     that runs this command. A program reports with tune_bridge.init() and run.log(). Without a

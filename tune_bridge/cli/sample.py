@@ -15,7 +15,7 @@ from tune_bridge.sampling import configurations
 __all__ = ["sample"]
 
 
-@click.command()
+@click.command(short_help="Print configurations drawn from it.")
 @click.argument("src", type=click.Path())
 @click.option(
     "-n", "number", type=click.IntRange(min=1), default=10, show_default=True, help="How many."
@@ -24,7 +24,7 @@ __all__ = ["sample"]
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with dotted names instead of JSON lines.")
 @click.option("--object", "name", metavar="NAME", help="The variable meant, if a file has several.")
 def sample(src: str, number: int, seed: int | None, as_csv: bool, name: str | None) -> None:
-    r"""Prints configurations drawn from SRC, one JSON object a line.
+    """Prints configurations drawn from SRC, one JSON object a line.
 
     They are drawn from the space as it is written: grids are enumerated, initial points come first,
     and the searcher plays no part.
