@@ -349,8 +349,12 @@ def test_ctrl_c(tmp_path: Path) -> None:
     assert [(run.state, run.message) for run in runs] == [("killed", "interrupted")]
 
 
-def test_second_ctrl_c_kills(tmp_path: Path) -> None:
-    """With an hour of grace left, the second Ctrl-C waits for nobody."""
+@pytest.mark.parametrize("after", [0, 2])
+def test_second_ctrl_c_kills(tmp_path: Path, after: float) -> None:
+    """With an hour of grace left, the second Ctrl-C waits for nobody.
+
+    Pressed at once it comes before the workers have heard of the first; later they wait already.
+    """
     source = STUBBORN + "while True: time.sleep(600)\n"
     terminal = Terminal(tmp_path, source, "--grace", "3600", "--max-concurrent", "1")
     pids = tmp_path / "pids"
@@ -360,6 +364,7 @@ def test_second_ctrl_c_kills(tmp_path: Path) -> None:
         assert terminal.process.stderr is not None
         while "Ctrl-C again kills" not in terminal.process.stderr.readline():
             pass
+        time.sleep(after)
         os.killpg(terminal.process.pid, signal.SIGINT)
         out, err = terminal.process.communicate(timeout=60)
     finally:

@@ -231,6 +231,15 @@ def test_stop_ends_all_that_ignore_sigterm(launch: Callable[..., Program]) -> No
     assert alive(pids) == []
 
 
+def test_a_stop_becomes_a_kill_while_it_waits(launch: Callable[..., Program]) -> None:
+    program = launch(LIVING + "while True: time.sleep(600)\n", grace=3600)
+    pids = program.next(60)["pids"]
+    asked = iter([False, True])
+    program.stop(hurry=lambda: next(asked, True))
+    assert program.ended
+    assert alive(pids) == []
+
+
 def test_leftovers_of_a_program_that_ended_are_ended(launch: Callable[..., Program]) -> None:
     program = launch(LIVING, grace=0.2)
     found = results(program)

@@ -68,16 +68,22 @@ class ProgramTrainable(tune.Trainable):
             try:
                 return program.next(_LOOK)
             except queue.Empty:
-                sign = _stop_sign(self.settings.stop_key) if self.settings.stop_key else b""
+                sign = self._sign()
             if sign:
-                program.stop(kill=sign == b"kill")
+                program.stop(kill=sign == b"kill", hurry=self._killing)
                 raise ProgramError("the sweep was stopped", exit_code=program.exit_code)
 
     def halt(self) -> None:
         """Ends the program of a trial that is over, while its worker waits for another trial."""
         if self._program is not None:
-            self._program.stop()
+            self._program.stop(hurry=self._killing)
             self._program = None
+
+    def _sign(self) -> bytes:
+        return _stop_sign(self.settings.stop_key) if self.settings.stop_key else b""
+
+    def _killing(self) -> bool:
+        return self._sign() == b"kill"
 
     def cleanup(self) -> None:
         """Ends the program."""

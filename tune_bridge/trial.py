@@ -16,7 +16,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ __all__ = ["Program", "ProgramError", "ProgramSettings", "resolve_program", "run
 
 _CUT_AFTER = 5.0  # seconds for a connection that stays open when the program has ended
 _SIGNAL_FIRST = 0.2  # seconds for the signal to arrive, should the program survive it
+_HURRY_OFTEN = 0.5  # seconds between two looks for whether the grace period is to be cut
 _OUTPUT = "output.log"
 
 
@@ -303,11 +305,12 @@ class Program:
             return result
         return {"__duplicate__": True, PAYLOAD: {}}
 
-    def stop(self, *, kill: bool = False) -> None:
+    def stop(self, *, kill: bool = False, hurry: Callable[[], bool] | None = None) -> None:
         """Ends the program and waits until nothing of it is left. Idempotent.
 
         Args:
             kill: Without grace.
+            hurry: Asked while the grace period runs; true ends it.
         """
         if self._guard is None:
             return
@@ -317,7 +320,11 @@ class Program:
             self._ended.wait(_SIGNAL_FIRST)
             self._listener.stop()
             # The guard ends within the grace period; a guard that was killed closes its socket.
-            self._ended.wait(self.settings.grace + 30)
+            latest = time.monotonic() + self.settings.grace + 30
+            while not self._ended.wait(_HURRY_OFTEN) and time.monotonic() < latest:
+                if hurry is not None and not kill and hurry():
+                    kill = True
+                    self.signal(kill=True)
         self._close()
 
     def signal(self, *, kill: bool = False) -> None:
