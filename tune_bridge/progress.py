@@ -52,7 +52,10 @@ class Progress(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def interrupts(first: Callable[[], None], second: Callable[[], None]) -> Iterator[None]:
-    """Handles Ctrl-C in the main thread: the first calls `first`, the next `second` and raises."""
+    """Handles Ctrl-C in the main thread: the first calls `first`, the next `second` and raises.
+
+    SIGTERM, as service managers and batch systems send it, counts as Ctrl-C.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -64,15 +67,18 @@ def interrupts(first: Callable[[], None], second: Callable[[], None]) -> Iterato
         if pressed == 1:
             first()
             return
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in signals:
+            signal.signal(each, signal.default_int_handler)
         second()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, handle)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, handle) for each in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
 def is_better(value: float, than: float | None, mode: str) -> bool:
