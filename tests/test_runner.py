@@ -19,7 +19,7 @@ import pytest
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import Run, Sweep
 from tune_bridge.errors import InputError
-from tune_bridge.runner import Progress, Result, run_sweep
+from tune_bridge.runner import Progress, Result, remarks, run_sweep
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.values import Frozen
 
@@ -275,6 +275,24 @@ def test_every_trial_fails(sweeps: Sweeps) -> None:
     assert "exit code 7" in result.errors[0]
 
 
+def test_remarks_are_about_what_is_not_done() -> None:
+    config = SweepConfig(
+        program="train.py",
+        command=["${interpreter}", "${program}"],
+        project="mine",
+        method="bayes",
+        metric={"name": "loss", "goal": "minimize"},
+        parameters={"x": {"min": 0.0, "max": 1.0}},
+    )
+    assert [note.path for note in remarks(config.experiment)] == ["searcher"]
+
+
+def test_errors_are_told_once(sweeps: Sweeps) -> None:
+    result = sweeps.run("print('a')\nraise SystemExit('no data')\n", {"run_cap": 3})
+    assert result.counts == {"failed": 3}
+    assert len(result.errors) == 1
+
+
 def test_a_trainable_of_tune(sweeps: Sweeps) -> None:
     config = SweepConfig(
         program="unused.py",
@@ -320,8 +338,12 @@ class Terminal:
         )
 
 
-def test_ctrl_c(tmp_path: Path) -> None:
-    """A program that does not even report, with a child, both deaf to SIGTERM: all is gone."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c(tmp_path: Path, number: int) -> None:
+    """A program that does not even report, with a child, both deaf to SIGTERM: all is gone.
+
+    SIGTERM is how a service manager or a batch system says the same.
+    """
     terminal = Terminal(
         tmp_path,
         STUBBORN + "while True: time.sleep(600)\n",
@@ -333,7 +355,10 @@ def test_ctrl_c(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     try:
         until(lambda: pids.exists() and len(pids.read_text().split()) >= 2, 120)
-        os.killpg(terminal.process.pid, signal.SIGINT)  # as a terminal does
+        if number == signal.SIGINT:
+            os.killpg(terminal.process.pid, number)  # as a terminal does
+        else:
+            terminal.process.terminate()
         out, err = terminal.process.communicate(timeout=60)
     finally:
         terminal.process.kill()
@@ -341,6 +366,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
     assert "Ctrl-C again kills them" in err
     assert "interrupted; the runs are kept" in out
     assert "Traceback" not in out + err
+    assert "SIGTERM" not in out + err
     assert alive([int(word) for word in pids.read_text().split()]) == []
     with open_backend(terminal.url) as backend:
         (sweep,) = backend.sweeps()

@@ -116,8 +116,24 @@ def test_failure_names_code_and_last_lines(launch: Callable[..., Program]) -> No
     error = pickle.loads(pickle.dumps(caught.value))
     assert "ValueError: broken" in str(error)
     assert "hello" in str(error)
+    assert str(error).splitlines()[0] == (
+        "the program failed with exit code 1: ValueError: broken; its last lines:"
+    )
+    assert str(program.output) in str(error)
+    assert str(program.output) not in error.reason
+    assert error.reason in str(error)
     assert (error.outcome, error.exit_code) == ("failed", 1)
     assert [row[2] for row in error.payload["rows"]] == [{"x": 1}]
+
+
+def test_a_message_holds_nothing_that_a_terminal_obeys(launch: Callable[..., Program]) -> None:
+    program = launch(
+        "print('\\a\\x1b[31mred\\x1b[0m\\x1b]0;title\\a \\x00end')\nraise SystemExit(2)\n"
+    )
+    with pytest.raises(ProgramError) as caught:
+        results(program)
+    assert "exit code 2: \ufffdred \ufffdend\n" in str(caught.value)
+    assert str(caught.value).replace("\n", "").isprintable()
 
 
 def test_death_by_signal(launch: Callable[..., Program]) -> None:
@@ -380,6 +396,28 @@ class TestResolve:
             resolve_program("train.py", None, tmp_path)
         with pytest.raises(InputError, match="no program"):
             resolve_program(None, None, tmp_path)
+
+    def test_missing_names_each_folder_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(InputError) as caught:
+            resolve_program("train.py", None, tmp_path)
+        assert caught.value.expected == f"a file in {tmp_path}"
+
+    @pytest.mark.parametrize(
+        ("command", "message"),
+        [
+            (("${interpreter}", "${prgram}"), r"command\[1\]: unknown macro.*'\$\{program\}'"),
+            (("${env}",), "command: .*starts nothing"),
+            (("${env}", "${program}"), "program: the command names a program"),
+        ],
+    )
+    def test_commands_that_cannot_start(
+        self, tmp_path: Path, command: tuple[str, ...], message: str
+    ) -> None:
+        with pytest.raises(InputError, match=message):
+            resolve_program(None, command, tmp_path)
 
     def test_what_cannot_be_known(self, tmp_path: Path) -> None:
         assert resolve_program("a.b", ("python", "-m", "${program}"), tmp_path)[0] == "a.b"

@@ -8,13 +8,24 @@ macro by macro.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["DEFAULT_COMMAND", "MACROS", "Start", "expand", "json_arguments", "wants_config_file"]
+from tune_bridge.errors import InputError
+
+__all__ = [
+    "DEFAULT_COMMAND",
+    "MACROS",
+    "Start",
+    "check_command",
+    "expand",
+    "json_arguments",
+    "wants_config_file",
+]
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 """W&B's command when a sweep names none."""
@@ -81,6 +92,44 @@ MACROS: dict[str, Callable[[Start], list[str]]] = {
     "args_dict": lambda start: list(start.config),
 }
 """Macro -> the arguments that it becomes."""
+
+
+def check_command(command: Iterable[Any] | None, program: str | None) -> None:
+    """Refuses a command that would start something else than it says, or nothing.
+
+    W&B drops a macro that it does not know without a word; every run would then miss an argument.
+
+    Raises:
+        InputError: A macro is unknown, or nothing is left to start.
+    """
+    items = [str(item) for item in tuple(command or ()) or DEFAULT_COMMAND]
+    for place, item in enumerate(items):
+        if not (item.startswith("${") and item.endswith("}")) or _ENVVAR.search(item):
+            continue
+        name = item[2:-1]
+        if name not in MACROS:
+            near = difflib.get_close_matches(name, MACROS, n=1)
+            known = ", ".join(f"${{{macro}}}" for macro in MACROS)
+            raise InputError(
+                "unknown macro",
+                path=f"command[{place}]",
+                found=repr(item),
+                expected=f"one of {known}, ${{envvar:NAME}}",
+                hint=f"did you mean '${{{near[0]}}}'?" if near else "write the word itself",
+            )
+    if program is None and "${program}" in items:
+        raise InputError(
+            "the command names a program and there is none",
+            path="program",
+            expected="program: train.py, for example",
+        )
+    if not [item for item in items if item != "${env}"]:
+        raise InputError(
+            "the command starts nothing",
+            path="command",
+            found=repr(items),
+            expected=f"words and macros, such as {list(DEFAULT_COMMAND)}",
+        )
 
 
 def wants_config_file(command: Iterable[Any] | None) -> bool:

@@ -126,7 +126,7 @@ class Watch(Callback):
     ) -> None:
         self.best: Best | None = None
         self.done = self.failed = 0
-        self.errors: dict[str, int] = {}
+        self._errors: dict[str, tuple[str, int]] = {}
         self._sweep_id = sweep_id
         self._objective = objective
         self._tell = tell
@@ -168,8 +168,11 @@ class Watch(Callback):
         text = error.message if isinstance(error, ProgramError) else str(error or "it failed")
         lines = [line for line in text.splitlines() if line.strip()] or ["it failed"]
         first = lines[0] if isinstance(error, ProgramError) else lines[-1]
+        first = first.removesuffix("; its last lines:")
         self._last = f"trial {trial.trial_id}: {first.strip()}"
-        self.errors[text] = self.errors.get(text, 0) + 1
+        key = error.reason if isinstance(error, ProgramError) else text
+        first_text, number = self._errors.get(key, (text, 0))
+        self._errors[key] = (first_text, number + 1)
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         """Tells the progress, when there is any."""
@@ -200,6 +203,12 @@ class Watch(Callback):
             config = tune_observer.plain_config(trial.config)
             run = run_id(self._sweep_id, trial.trial_id)
             self.best = Best(trial.trial_id, run, config, value)
+
+    @property
+    def errors(self) -> list[str]:
+        """Messages of failed trials, each reason once, the most frequent first."""
+        found = sorted(self._errors.values(), key=lambda pair: -pair[1])
+        return [text for text, _ in found]
 
     @property
     def usable(self) -> int:
@@ -342,8 +351,7 @@ class Run:
     @property
     def errors(self) -> list[str]:
         """Messages of failed trials, the most frequent first."""
-        found = self._watch.errors
-        return sorted(found, key=lambda text: -found[text])
+        return self._watch.errors
 
     @property
     def interrupted(self) -> bool:

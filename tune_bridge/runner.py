@@ -15,6 +15,7 @@ import msgspec
 from tune_bridge.backends import places
 from tune_bridge.backends.base import Backend, new_id
 from tune_bridge.dialects.base import get_dialect
+from tune_bridge.dialects.ray_tune.runs import check_runs
 from tune_bridge.errors import BackendError, InputError, MissingExtraError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Level, Note
@@ -70,7 +71,9 @@ def remarks(experiment: Experiment) -> list[Note]:
     Raises:
         TuneBridgeError: Tune cannot run it at all.
     """
-    said = {"objective.target", "run_cap"}  # Tune has no word for these; the runner sees to them
+    # Tune has no word for these; the runner sees to them, or keeps them with the sweep.
+    said = {"objective.target", "run_cap", "command", "project", "entity", "description"}
+    check_runs(experiment)
     notes = get_dialect("tune").write(experiment).notes
     return [note for note in notes if note.level > Level.CARRIED and note.path not in said]
 
@@ -121,6 +124,7 @@ def run_sweep(
 
     Raises:
         InputError: There is no program, or Tune refuses the experiment.
+        UnsupportedError: The searcher or scheduler is translated, not run.
         BackendError: There is no Ray at the address.
         MissingExtraError: Ray is not installed.
         KeyboardInterrupt: At the second Ctrl-C.
@@ -130,6 +134,7 @@ def run_sweep(
     else:
         config = sweep if isinstance(sweep, SweepConfig) else SweepConfig(sweep)
         experiment = config.experiment
+    check_runs(experiment)
     experiment = _settle(experiment, cpus_per_trial, gpus_per_trial, max_concurrent, num_samples)
     project = project or experiment.project or os.environ.get("WANDB_PROJECT") or "uncategorized"
     sweep_id = new_id()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,7 +25,14 @@ from typing import Any, Literal
 import msgspec
 
 from tune_bridge.client import ADDRESS_ENV, TOKEN_ENV
-from tune_bridge.command import DEFAULT_COMMAND, Start, expand, json_arguments, wants_config_file
+from tune_bridge.command import (
+    DEFAULT_COMMAND,
+    Start,
+    check_command,
+    expand,
+    json_arguments,
+    wants_config_file,
+)
 from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD, Listener, Reports
 from tune_bridge.values import decode, encode
@@ -35,6 +43,10 @@ _CUT_AFTER = 5.0  # seconds for a connection that stays open when the program ha
 _SIGNAL_FIRST = 0.2  # seconds for the signal to arrive, should the program survive it
 _HURRY_OFTEN = 0.5  # seconds between two looks for whether the grace period is to be cut
 _OUTPUT = "output.log"
+_SHOWN = 200  # letters of the last line in the first line of a message
+_ALL_OUTPUT = "\n(all output: "
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""What a terminal takes for commands: colours, cursor movements, window titles."""
 
 
 class ProgramSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +112,11 @@ class ProgramError(TuneBridgeError):
         self.exit_code = exit_code
         self.payload = payload or {}
 
+    @property
+    def reason(self) -> str:
+        """The message without the place of the output, which is another one for each trial."""
+        return self.message.partition(_ALL_OUTPUT)[0]
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.message, self.outcome, self.exit_code, self.payload))
 
@@ -123,12 +140,15 @@ def resolve_program(
         The program, unchanged, and the folder.
 
     Raises:
-        InputError: The program is a file that is in neither folder.
+        InputError: The program is a file that is in neither folder, or the command starts nothing.
     """
+    if program is None and command is None:
+        raise InputError(
+            "there is no program to run", path="program", expected="program: train.py, for example"
+        )
+    check_command(command, program)
     items = [str(item) for item in command or DEFAULT_COMMAND]
     if program is None:
-        if command is None:
-            raise InputError("there is no program to run", path="program", hint="name a script")
         return None, folder
     if "${program}" not in items:
         return program, folder
@@ -145,7 +165,8 @@ def resolve_program(
         "the program does not exist",
         path="program",
         found=program,
-        expected=f"a file in {folder} or in {Path.cwd()}",
+        expected="a file in " + " or in ".join(dict.fromkeys([str(folder), str(Path.cwd())])),
+        hint="name it relative to the sweep file, or run where it is",
     )
 
 
@@ -362,7 +383,15 @@ class Program:
         return self._with_tail(text)
 
     def _with_tail(self, text: str) -> str:
-        tail = [line for line in self._last.get("tail", ()) if line.strip()]
+        tail = [_printable(line) for line in self._last.get("tail", ()) if line.strip()]
         if tail:
+            text += f": {tail[-1].strip()[:_SHOWN]}"
+        if len(tail) > 1:
             text += "; its last lines:\n" + "\n".join(f"    {line}" for line in tail)
-        return text + f"\n(all output: {self.output})"
+        return f"{text}{_ALL_OUTPUT}{self.output})"
+
+
+def _printable(line: str) -> str:
+    """A line of output without anything that a terminal would obey."""
+    plain = _CONTROL.sub("", line.expandtabs())
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in plain)
