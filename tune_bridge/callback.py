@@ -114,6 +114,7 @@ class SweepCallback(Callback):
     Attributes:
         sweep_id: The sweep's id; known when the experiment has begun.
         outcomes: Number of ended runs by state.
+        stopped_early: How many of them the scheduler or the metric's target ended.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class SweepCallback(Callback):
         self._restored = self._over = False
         self._derived = False
         self.outcomes: dict[str, int] = {}
+        self.stopped_early = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the writer and the views of Tune's objects: a ``Tuner`` pickles its callbacks."""
@@ -420,4 +422,5 @@ class SweepCallback(Callback):
     def _end(self, record: _Record, state: str, **changes: Any) -> None:
         record.state = state
         self.outcomes[state] = self.outcomes.get(state, 0) + 1
+        self.stopped_early += bool(changes.get("stopped_early"))
         self._patch(record, time.time(), state=state, **changes)

@@ -233,6 +233,7 @@ class Run:
     Attributes:
         best: The best run.
         counts: Runs by state.
+        stopped_early: How many the scheduler or the metric's target ended.
         usable: Trials with a usable result.
         errors: Messages of failed trials, most frequent first.
         interrupted: By Ctrl-C.
@@ -342,6 +343,11 @@ class Run:
     def counts(self) -> dict[str, int]:
         """Runs by state."""
         return dict(self._callback.outcomes)
+
+    @property
+    def stopped_early(self) -> int:
+        """Runs that the scheduler or the metric's target ended."""
+        return self._callback.stopped_early
 
     @property
     def usable(self) -> int:

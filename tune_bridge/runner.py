@@ -48,6 +48,7 @@ class Result(msgspec.Struct, frozen=True):
         metric: What was optimised, or None.
         best: The best run, or None.
         counts: Number of runs by state (finished, failed, killed).
+        stopped_early: Runs, of those finished, that the scheduler or the metric's target ended.
         usable: Trials whose result the searcher could use.
         errors: The first lines of the errors of trials, each once.
         interrupted: By Ctrl-C.
@@ -59,6 +60,7 @@ class Result(msgspec.Struct, frozen=True):
     metric: str | None
     best: Best | None
     counts: dict[str, int]
+    stopped_early: int
     usable: int
     errors: list[str]
     interrupted: bool
@@ -181,6 +183,7 @@ def run_sweep(
         metric=metric,
         best=ended.best,
         counts=ended.counts,
+        stopped_early=ended.stopped_early,
         usable=ended.usable,
         errors=ended.errors,
         interrupted=ended.interrupted,

@@ -175,6 +175,22 @@ def test_usage_errors_end_with_2(tmp_path: Path) -> None:
     assert cli("convert", "x", "--what", cwd=tmp_path).returncode == 2
     assert cli("nothing", cwd=tmp_path).returncode == 2
     assert cli("convert", "missing.yaml", cwd=tmp_path).returncode == 1
+    for option in ("--num-samples", "--max-concurrent", "--cpus-per-trial", "--gpus-per-trial"):
+        done = cli("run", "x.yaml", option, "-1", cwd=tmp_path)
+        assert (done.returncode, option in done.stderr) == (2, True)
+
+
+def test_run_says_which_file_misses_its_program(tmp_path: Path) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    done = cli("run", "s.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: s.yaml: program: the program does not exist; found train")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_is_no_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "folder.py").mkdir()
+    assert "a folder" in cli("convert", "folder.py", cwd=tmp_path).stderr
 
 
 def test_unknown_notations_strictness_and_targets(tmp_path: Path) -> None:

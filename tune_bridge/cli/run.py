@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from tune_bridge.cli.source import load_source
+from tune_bridge.errors import InputError
 from tune_bridge.runner import Best, Progress, Result, remarks, run_sweep
 
 __all__ = ["run"]
@@ -23,10 +24,14 @@ __all__ = ["run"]
 @click.command(short_help="Execute it on Ray, this machine or a cluster.")
 @click.argument("src", type=click.Path())
 @click.option("--address", metavar="RAY", help="A Ray cluster; the default starts Ray here.")
-@click.option("--cpus-per-trial", type=float, metavar="N", help="Processors of a trial.")
-@click.option("--gpus-per-trial", type=float, metavar="N", help="GPUs of a trial.")
-@click.option("--max-concurrent", type=int, metavar="N", help="Trials at once.")
-@click.option("--num-samples", type=int, metavar="N", help="Draws of the space.")
+@click.option(
+    "--cpus-per-trial", type=click.FloatRange(min=0), metavar="N", help="Processors of a trial."
+)
+@click.option(
+    "--gpus-per-trial", type=click.FloatRange(min=0), metavar="N", help="GPUs of a trial."
+)
+@click.option("--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Trials at once.")
+@click.option("--num-samples", type=click.IntRange(min=1), metavar="N", help="Draws of the space.")
 @click.option("--project", metavar="NAME", help="Instead of the sweep's project.")
 @click.option("--name", metavar="NAME", help="Instead of the sweep's name.")
 @click.option("--backend", metavar="URL", help="Where the sweep is kept.")
@@ -87,24 +92,27 @@ def run(
 
     shown = None if quiet else _display(sys.stderr.isatty())
     with _dashboard(backend) if open_page else _Nothing(), shown or _Nothing():
-        result = run_sweep(
-            sweep,
-            folder=Path(src).absolute().parent,
-            address=address,
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpus_per_trial,
-            max_concurrent=max_concurrent,
-            num_samples=num_samples,
-            backend=backend,
-            project=project,
-            name=name,
-            progress=shown,
-            on_interrupt=lambda: _to_stderr(
-                f"stopping: programs have {grace:g} s to end; Ctrl-C again kills them"
-            ),
-            on_start=begun,
-            grace=grace,
-        )
+        try:
+            result = run_sweep(
+                sweep,
+                folder=Path(src).absolute().parent,
+                address=address,
+                cpus_per_trial=cpus_per_trial,
+                gpus_per_trial=gpus_per_trial,
+                max_concurrent=max_concurrent,
+                num_samples=num_samples,
+                backend=backend,
+                project=project,
+                name=name,
+                progress=shown,
+                on_interrupt=lambda: _to_stderr(
+                    f"stopping: programs have {grace:g} s to end; Ctrl-C again kills them"
+                ),
+                on_start=begun,
+                grace=grace,
+            )
+        except InputError as error:
+            raise error.at(src, None, None) from None
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(result), indent=2))
     else:
@@ -134,6 +142,8 @@ def _dashboard(backend: str | None) -> Iterator[None]:
 
 def _print(result: Result, src: str, quiet: bool) -> None:
     counts = ", ".join(f"{number} {state}" for state, number in sorted(result.counts.items()))
+    if result.stopped_early:
+        counts += f"; {result.stopped_early} stopped early"
     if result.best is not None:
         click.echo(f"best {result.metric}: {result.best.value:.6g} (run {result.best.run_id})")
         for key, value in _flat(result.best.config).items():
@@ -182,7 +192,7 @@ def _line(progress: Progress) -> str:
     total = "" if progress.total is None else f"/{progress.total}"
     parts = [f"{progress.done + progress.failed}{total} trials", f"{progress.running} running"]
     if progress.failed:
-        parts.append(f"{progress.failed} failed")
+        parts.append(f"{progress.failed} unusable")
     if progress.best is not None:
         parts.append(f"best {progress.best.value:.6g}")
     return ", ".join(parts)

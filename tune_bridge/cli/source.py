@@ -1,10 +1,8 @@
 """Where an experiment comes from: a sweep file, or a Python file that builds one.
 
 A Python file is executed in a child process, as ``python FILE`` would, and what it builds is taken
-from
-there: a `SweepConfig`, a ``Tuner`` (Ray's own or the recording one). A call of Ray's own
-    ``tune.run`` or
-``Tuner.fit`` is taken instead of being run.
+from there: a `SweepConfig`, a ``Tuner`` (Ray's own or the recording one). A call of Ray's own
+``tune.run`` or ``Tuner.fit`` is taken instead of being run.
 """
 
 from __future__ import annotations
@@ -53,6 +51,8 @@ def load_source(
             found=f"the ending {suffix!r}" if suffix else "no ending",
             expected=".yaml, .yml, .json or .py",
         )
+    if source.is_dir():
+        raise InputError("cannot read: it is a folder", source=os.fspath(path))
     if not source.is_file():
         raise NotFoundError("no such file", source=os.fspath(path))
     return _execute(source, name, timeout)
