@@ -35,8 +35,13 @@ def test_what_cannot_be_said_hides_nothing_else() -> None:
     lines = {line.path: line for line in explain(Experiment(space=space))}
     assert lines["lr"].level is Level.EXACT
     assert lines["lr"].cells["sweep"].text == "log_uniform_values 0.00012341 to 1"
-    assert lines["branch"].cells["sweep"].level is Level.LOST
-    assert "condition" in lines["branch"].cells["sweep"].notes[0].what
+    assert lines["branch"].cells["sweep"].level is Level.CARRIED
+    assert lines["branch"].cells["sweep"].text == "nested, branch ['y', '_1']"
+    assert "inactive branches" in lines["branch"].cells["sweep"].notes[0].why
+    assert lines["branch[0].y"].condition == "branch is y"
+    assert lines["branch[0].y"].cells["tune"].text == "tune.uniform(0, 1)"
+    assert lines["branch[0].y"].cells["hyperopt"].text == "hp.uniform('branch[0].y', 0, 1)"
+    assert lines["branch[0].y"].level is Level.EXACT
     assert lines["beta"].cells["hyperopt"].level is Level.LOST
     assert lines["beta"].cells["sweep"].level is Level.EXACT
     assert lines["n"].cells["sweep"].level is Level.CARRIED

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tune_bridge.callback import SweepCallback as SweepCallback
     from tune_bridge.client import Run as Run
     from tune_bridge.client import init as init
+    from tune_bridge.dialects.sweep.conditions import fold as fold
     from tune_bridge.sweep_config import SweepConfig as SweepConfig
 
 __version__ = "0.1.0"
@@ -29,11 +30,12 @@ _LAZY = {
     "Run": "tune_bridge.client",
     "SweepCallback": "tune_bridge.callback",
     "SweepConfig": "tune_bridge.sweep_config",
+    "fold": "tune_bridge.dialects.sweep.conditions",
     "init": "tune_bridge.client",
 }
 _MODULES = ("hyperopt", "tune")
 
-__all__ = ["Run", "SweepCallback", "SweepConfig", "__version__", "hyperopt", "init", "tune"]
+__all__ = ["Run", "SweepCallback", "SweepConfig", "__version__", "fold", "hyperopt", "init", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tune_bridge.space import Choice, Group, Parameter, leaves
+from tune_bridge.space import Choice, Group, Parameter, Place, Sequence, walk
 from tune_bridge.values import EMPTY, Frozen
 
 __all__ = [
@@ -125,18 +125,34 @@ class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def searched(self) -> dict[str, Parameter | Choice]:
-        """The searched leaves by dotted path, in order."""
+        """What is searched in every run, by path, in order: nothing below a choice."""
         return {
-            ".".join(path): node
-            for path, node in leaves(self.space)
-            if isinstance(node, Parameter | Choice)
+            place.path: place.node
+            for place in walk(self.space)
+            if isinstance(place.node, Parameter | Choice) and not place.conditions
         }
 
     @property
+    def conditional(self) -> dict[str, Place]:
+        """What is searched only where options above it are drawn, by path, in order."""
+        return {
+            place.path: place
+            for place in walk(self.space)
+            if isinstance(place.node, Parameter | Choice) and place.conditions
+        }
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether an option holds a parameter, or a list does: most searchers cannot say that."""
+        return any(
+            place.conditions or isinstance(place.node, Sequence) for place in walk(self.space)
+        )
+
+    @property
     def is_grid(self) -> bool:
-        """Whether the space has searched leaves and all of them are grids."""
-        nodes = self.searched.values()
-        return bool(nodes) and all(node.grid for node in nodes)
+        """Whether something is searched and all of it is enumerated."""
+        nodes = [*self.searched.values(), *(place.node for place in self.conditional.values())]
+        return bool(nodes) and all(getattr(node, "grid", False) for node in nodes)
 
     def replace(self, **changes: Any) -> Experiment:
         """A copy with some attributes changed."""

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.calls import Call
+from tune_bridge.dialects.hyperopt.writer import write_node as hyperopt_node
+from tune_bridge.dialects.ray_tune.domains import write_node as tune_node
+from tune_bridge.dialects.sweep.conditions import branch_names
+from tune_bridge.dialects.sweep.distributions import write_parameter
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import Algorithm, Experiment
-from tune_bridge.notes import Level, Note
-from tune_bridge.space import Constant, Group, Node, leaves
+from tune_bridge.notes import Level, Note, Notes
+from tune_bridge.space import (
+    Choice,
+    Constant,
+    Group,
+    Node,
+    Parameter,
+    Place,
+    Sequence,
+    leaves,
+    walk,
+)
 
 __all__ = ["NOTATIONS", "Cell", "Line", "explain", "rungs"]
 
@@ -41,11 +55,13 @@ class Line(msgspec.Struct, frozen=True):
         path: Dotted path of a parameter, or the name of a setting.
         kind: "parameter", "constant" or "setting".
         cells: By notation; a notation that has nothing to do with it is absent.
+        condition: For what is drawn in some branches only: which ones.
     """
 
     path: str
     kind: str
     cells: dict[str, Cell]
+    condition: str = ""
 
     @property
     def level(self) -> Level:
@@ -57,6 +73,7 @@ class Line(msgspec.Struct, frozen=True):
         return {
             "path": self.path,
             "kind": self.kind,
+            **({"condition": self.condition} if self.condition else {}),
             **{
                 name: {
                     "text": cell.text,
@@ -69,8 +86,15 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def explain(experiment: Experiment) -> list[Line]:
-    """Lines for all parameters, in order, then for all settings that say something."""
-    lines = [_parameter(experiment, path, node) for path, node in leaves(experiment.space)]
+    """Lines for all parameters, in order, then for all settings that say something.
+
+    What is drawn inside of a condition or a list follows it, with a path that has the option's or
+    item's number in brackets.
+    """
+    lines: list[Line] = []
+    for path, node in leaves(experiment.space):
+        lines.append(_parameter(experiment, path, node))
+        lines += _inner(lines[-1], node)
     return lines + _settings(experiment)
 
 
@@ -93,6 +117,41 @@ def _parameter(experiment: Experiment, path: tuple[str, ...], node: Node) -> Lin
     return Line(".".join(path), "constant" if constant else "parameter", cells)
 
 
+def _inner(line: Line, leaf: Node) -> Iterator[Line]:
+    """Lines for what is drawn inside of a leaf, which was translated as a whole."""
+    names: dict[str, list[str]] = {}
+    for place in walk(leaf, line.path):
+        node = place.node
+        if isinstance(node, Choice):
+            names[place.path] = branch_names(node)[1]
+        if not isinstance(node, Parameter | Choice) or place.path == line.path:
+            continue
+        cells = {name: _inner_cell(name, cell, place) for name, cell in line.cells.items()}
+        condition = " and ".join(f"{path} is {names[path][i]}" for path, i in place.conditions)
+        yield Line(place.path, "parameter", cells, condition)
+    if _is_nested(leaf):
+        for name, cell in line.cells.items():
+            own = tuple(note for note in cell.notes if "[" not in note.path) or cell.notes
+            line.cells[name] = msgspec.structs.replace(cell, notes=own)
+
+
+def _inner_cell(name: str, whole: Cell, place: Place) -> Cell:
+    if not whole.text:
+        return whole
+    own = [note for note in whole.notes if _plain_path(note) == place.path]
+    if name == "sweep":
+        text = _entry_text(write_parameter(place.node, place.path, Notes()), place.node)
+    elif name == "hyperopt" or "hp." in whole.text:
+        text = _short(hyperopt_node(place.node, place.path, Notes()), 80)
+    else:
+        text = _short(tune_node(place.node, place.path, Notes()), 80)
+    return Cell(text, max((note.level for note in own), default=Level.EXACT), tuple(own))
+
+
+def _is_nested(node: Node) -> bool:
+    return isinstance(node, Sequence) or (isinstance(node, Choice) and not node.plain)
+
+
 def _cell(name: str, alone: Experiment, path: tuple[str, ...], node: Node) -> Cell:
     if name == "sweep" and alone.objective is None:
         # The parameter is judged here, not the missing metric; that has a line of its own.
@@ -112,17 +171,29 @@ def _refused(error: InputError) -> Cell:
 
 
 def _about(note: Note, path: tuple[str, ...]) -> bool:
-    dotted = ".".join(path)
-    return any(
-        note.path.removeprefix(prefix).split("[")[0] == dotted
-        for prefix in ("", "parameters.", "config.", "space.")
-    )
+    return _plain_path(note).split("[")[0] == ".".join(path)
+
+
+def _plain_path(note: Note) -> str:
+    for prefix in ("parameters.", "config.", "space."):
+        if note.path.startswith(prefix):
+            return note.path.removeprefix(prefix)
+    return note.path
 
 
 def _sweep_text(config: Any, path: tuple[str, ...], node: Node) -> str:
     entry: Any = config
     for name in path:
         entry = entry["parameters"][name]
+    return _entry_text(entry, node)
+
+
+def _entry_text(entry: Mapping[str, Any], node: Node) -> str:
+    if isinstance(node, Choice) and "parameters" in entry:
+        selector, names = branch_names(node)
+        return f"nested, {selector} {_short(names)}"
+    if isinstance(node, Sequence):
+        return f"nested, {', '.join(entry['parameters'])}"
     if "value" in entry:
         return f"value {_short(entry['value'])}"
     words = [str(entry["distribution"])]

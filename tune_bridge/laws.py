@@ -25,6 +25,7 @@ from tune_bridge.space import (
     Node,
     Normal,
     Parameter,
+    Sequence,
     Uniform,
 )
 
@@ -183,7 +184,8 @@ def sample(node: Node, rng: random.Random) -> Any:
         rng: The only source of randomness.
 
     Returns:
-        A dict for a group, the chosen option's value for a choice, a number for a parameter.
+        A dict for a group, a list or tuple for a sequence, the drawn option's value for a choice
+        (nothing of the other options is drawn), a number for a parameter.
     """
     if isinstance(node, Group):
         return {name: sample(child, rng) for name, child in node.items}
@@ -191,6 +193,9 @@ def sample(node: Node, rng: random.Random) -> Any:
         return node.value
     if isinstance(node, Parameter):
         return ppf(node.distribution, rng.random())
+    if isinstance(node, Sequence):
+        items = [sample(item, rng) for item in node.items]
+        return tuple(items) if node.kind == "tuple" else items
     if node.weights is None:
         index = int(rng.random() * len(node.options))
     else:

@@ -1,16 +1,18 @@
 """The search space: one immutable tree that every notation is read into and written from.
 
 A `Group` names its children; a child is a `Constant`, a `Parameter` (a number with a distribution),
-a `Choice` (options, weighted or not) or another `Group`. Scale and quantum are attributes of a
-distribution, not classes of their own. Nothing here knows a notation, imports a heavy package or
-does I/O; the laws that these distributions stand for are in `tune_bridge.laws`.
+a `Choice` (options, weighted or not), a `Sequence` (a list or tuple that holds parameters) or
+another `Group`. An option of a choice is any node, so that a choice can be a condition. Scale and
+quantum are attributes of a distribution, not classes of their own. Nothing here knows a notation,
+imports a heavy package or does I/O; the laws that these distributions stand for are in
+`tune_bridge.laws`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -27,10 +29,13 @@ __all__ = [
     "Node",
     "Normal",
     "Parameter",
+    "Place",
     "Scale",
+    "Sequence",
     "Uniform",
     "check_executable",
     "leaves",
+    "walk",
 ]
 
 Scale = Literal["linear", "log", "reciprocal"]
@@ -345,11 +350,57 @@ class Group(msgspec.Struct, frozen=True, eq=False, tag_field="node", tag="group"
         return next((node for key, node in self.items if key == name), None)
 
 
-Node = Constant | Parameter | Choice | Group
+class Sequence(msgspec.Struct, frozen=True, tag_field="node", tag="sequence", omit_defaults=True):
+    """A list or a tuple that holds parameters; one of plain values is a `Constant`.
+
+    Attributes:
+        items: The nodes, in order.
+        kind: What Python makes of it.
+    """
+
+    items: tuple[Node, ...]
+    kind: Literal["list", "tuple"] = "list"
+
+
+Node = Constant | Parameter | Choice | Group | Sequence
+
+
+class Place(NamedTuple):
+    """A node somewhere in a tree.
+
+    Attributes:
+        path: Dotted, with an index in brackets for an option and for an item: ``model[1].lr``.
+        node: What stands there.
+        conditions: The choices above it and the options that have to be drawn, outermost first.
+    """
+
+    path: str
+    node: Parameter | Choice | Constant | Sequence
+    conditions: tuple[tuple[str, int], ...] = ()
+
+
+def walk(
+    node: Node, path: str = "", conditions: tuple[tuple[str, int], ...] = ()
+) -> Iterator[Place]:
+    """All nodes of a tree but its groups, those inside of options and lists included, in order."""
+    if isinstance(node, Group):
+        for name, child in node.items:
+            yield from walk(child, f"{path}.{name}" if path else name, conditions)
+        return
+    yield Place(path, node, conditions)
+    if isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            yield from walk(item, f"{path}[{index}]", conditions)
+    elif isinstance(node, Choice) and not node.plain:
+        for index, option in enumerate(node.options):
+            yield from walk(option, f"{path}[{index}]", (*conditions, (path, index)))
 
 
 def leaves(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Node]]:
-    """All nodes below `node` that are not groups, with their paths, in order."""
+    """All nodes below `node` that are not groups, with their paths, in order.
+
+    A choice and a sequence are leaves, whatever they hold; `walk` looks inside.
+    """
     if isinstance(node, Group):
         for name, child in node.items:
             yield from leaves(child, (*path, name))
@@ -376,6 +427,9 @@ def check_executable(node: Node, path: str = "") -> None:
     elif isinstance(node, Choice):
         for index, option in enumerate(node.options):
             check_executable(option, f"{path}[{index}]")
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            check_executable(item, f"{path}[{index}]")
     elif isinstance(node, Constant):
         _check_value(node.value, path)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from tune_bridge.errors import SpecError
 
-__all__ = ["Frozen", "decode", "encode"]
+__all__ = ["EMPTY", "Frozen", "decode", "encode", "plain_json", "same_data"]
 
 _TUPLE, _FLOAT, _ITEMS = "$tuple", "$float", "$items"
 _TAGS = frozenset({_TUPLE, _FLOAT, _ITEMS})
@@ -86,6 +87,34 @@ def decode(data: Any) -> Any:
                 return {decode(key): decode(item) for key, item in content}
         return {key: decode(item) for key, item in data.items()}
     return data
+
+
+def plain_json(value: Any) -> tuple[Any, bool]:
+    """A value as JSON says it without tags, and whether that says less.
+
+    Tuples become lists, keys become text, NaN and infinities become their names.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value), True
+    if isinstance(value, list | tuple):
+        pairs = [plain_json(item) for item in value]
+        return [item for item, _ in pairs], isinstance(value, tuple) or any(c for _, c in pairs)
+    if isinstance(value, dict):
+        below = {str(key): plain_json(item) for key, item in value.items()}
+        changed = any(c for _, c in below.values()) or any(not isinstance(k, str) for k in value)
+        return {key: item for key, (item, _) in below.items()}, changed
+    return value, False
+
+
+def same_data(one: Any, other: Any) -> bool:
+    """Whether two pieces of plain data are the same for W&B: 20 is 20.0, True is not 1."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same_data(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same_data, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    return bool(one == other)
 
 
 def _short(value: object, width: int = 60) -> str:

@@ -89,16 +89,15 @@ BAD_DOMAINS: dict[str, tuple[Callable[[Any], Any], type[InputError], tuple[str, 
     ),
     "a lambda": (lambda t: lambda config: 1, UnsupportedError, ("m.x", "<lambda>")),
     "an object": (lambda t: object(), UnsupportedError, ("m.x", "object")),
-    "a domain in a list": (lambda t: [t.uniform(0, 1)], UnsupportedError, ("m.x[0]", "list")),
-    "a condition": (
-        lambda t: t.choice([1, {"k": t.uniform(0, 1)}]),
+    "a grid in an option": (
+        lambda t: t.choice([1, {"k": t.grid_search([1, 2])}]),
         UnsupportedError,
-        ("m.x[1].k", "condition", "tune.uniform"),
+        ("m.x[1].k", "inside of an option", "a name of its own"),
     ),
-    "a domain in a grid": (
-        lambda t: t.grid_search([1, t.uniform(0, 1)]),
+    "a grid in a list": (
+        lambda t: [t.grid_search([1, 2])],
         UnsupportedError,
-        ("m.x[1]", "condition"),
+        ("m.x[0]", "inside of an option or a list"),
     ),
     "a function in a choice": (lambda t: t.choice([max]), UnsupportedError, ("m.x[0]", "max")),
     "bounds swapped": (lambda t: t.uniform(1, 0), SpecError, ("m.x", "1 and 0", "swap")),

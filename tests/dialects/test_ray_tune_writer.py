@@ -214,7 +214,6 @@ def test_what_tune_has_no_word_for_is_noted():
     [
         ({"searcher": Algorithm("OptunaSearch")}, "OptunaSearch"),
         ({"scheduler": Algorithm("PopulationBasedTraining")}, "PopulationBasedTraining"),
-        ({"space": space(x=Choice((space(k=P(Uniform(0, 1))),)))}, "condition"),
     ],
 )
 def test_what_is_not_supported_yet_is_not_written(changes, word):

@@ -14,7 +14,7 @@ from hypothesis import given
 from tests.corpus import REFUSED, sweep_files
 from tests.dialects.schema import assert_valid
 from tune_bridge.dialects.sweep import SweepDialect, yaml_file
-from tune_bridge.dialects.sweep.carry import decode_node, encode_node, same_data
+from tune_bridge.dialects.sweep.carry import decode_node, encode_node
 from tune_bridge.errors import InputError, SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
 from tune_bridge.notes import Level
@@ -22,7 +22,7 @@ from tune_bridge.space import Choice, Constant, Group, Integers, Parameter, Unif
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.testing.strategies import experiments, spaces
 from tune_bridge.testing.translations import assert_identity
-from tune_bridge.values import Frozen
+from tune_bridge.values import Frozen, same_data
 
 SWEEP = SweepDialect()
 LOSS = Objective("loss")
@@ -383,11 +383,6 @@ def test_a_malformed_sweep_has_one_clear_error(
             Experiment(space=WIDTH, scheduler=Algorithm("PB2"), objective=LOSS),
             UnsupportedError,
             "PB2",
-        ),
-        (
-            Experiment(space=Group((("c", Choice((WIDTH, Constant.of(1)))),))),
-            UnsupportedError,
-            "parameters.c: a choice between search spaces",
         ),
         (
             Experiment(space=Group((("c", Constant.of({"eval": "x"})),))),

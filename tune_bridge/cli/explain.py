@@ -72,6 +72,8 @@ def _show(title: str, lines: list[Line], notations: tuple[str, ...]) -> None:
     for line in lines:
         reasons = Text()
         row = [Text(line.path)]
+        if line.condition:
+            row[0].append(f"\nif {line.condition}", style="dim")
         for notation in notations:
             cell = line.cells[notation]
             word = _WORDS.get(cell.level, cell.level.label)

@@ -16,7 +16,7 @@ from typing import Any
 from tune_bridge.dialects.calls import Call
 from tune_bridge.errors import InputError, SpecError, UnsupportedError
 from tune_bridge.notes import Notes
-from tune_bridge.space import Constant, Group, Node
+from tune_bridge.space import Constant, Group, Node, Sequence
 
 __all__ = [
     "LeafReader",
@@ -125,6 +125,7 @@ class TreeReader:
         self.notes = notes
         self.grid = grid
         self.labels: dict[str, tuple[Call, str]] = {}
+        self.inside_option = False
         self._memo: dict[int, Any] = {}
 
     def root(self, value: Any) -> Group:
@@ -171,7 +172,37 @@ class TreeReader:
             if self.grid is not None and set(value) == {"grid_search"}:
                 return self.grid(value["grid_search"], path, self)
             return self.group(value, path)
+        if isinstance(value, list | tuple) and self.holds_call(value):
+            items = [self.option(item, f"{path}[{index}]") for index, item in enumerate(value)]
+            return Sequence(tuple(items), "tuple" if isinstance(value, tuple) else "list")
         return self.constant(value, path)
+
+    def option(self, value: Any, path: str) -> Node:
+        """Reads an option of a choice, or an item of a list: a constant if nothing is drawn in it.
+
+        Raises:
+            UnsupportedError: It cannot be translated.
+            SpecError: Something in it is malformed.
+        """
+        value = self.recall(value)
+        if not self.holds_call(value):
+            return self.constant(value, path)
+        before, self.inside_option = self.inside_option, True
+        try:
+            return self.node(value, path)
+        finally:
+            self.inside_option = before
+
+    def holds_call(self, value: Any) -> bool:
+        """Whether a value is or holds a call, or one of Tune's grids in its form as a dict."""
+        value = self.recall(value)
+        if isinstance(value, Call):
+            return True
+        if isinstance(value, dict):
+            if self.grid is not None and set(value) == {"grid_search"}:
+                return True
+            return any(map(self.holds_call, value.values()))
+        return isinstance(value, list | tuple) and any(map(self.holds_call, value))
 
     def constant(self, value: Any, path: str) -> Constant:
         """Reads a value that holds no parameter.
@@ -196,10 +227,10 @@ class TreeReader:
         value = self.recall(value)
         if isinstance(value, Call):
             raise UnsupportedError(
-                "a parameter inside a list or a choice is not supported yet",
+                "a parameter inside a mapping whose keys are not text",
                 path=path,
                 found=short(value),
-                hint="give it a place of its own in the space",
+                hint="use text as keys",
             )
         if isinstance(value, dict):
             return {key: self.plain(item, join(path, key)) for key, item in value.items()}

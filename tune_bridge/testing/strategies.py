@@ -23,12 +23,14 @@ from tune_bridge.space import (
     Node,
     Normal,
     Parameter,
+    Sequence,
     Uniform,
 )
 from tune_bridge.values import Frozen
 
 __all__ = [
     "betas",
+    "conditional_spaces",
     "constants",
     "distributions",
     "experiments",
@@ -170,6 +172,51 @@ def spaces(
     )
 
 
+@st.composite
+def _drawn(draw: st.DrawFn, searched: st.SearchStrategy[Node], depth: int) -> Node:
+    """A tree in which something is drawn, in the form that readers give it."""
+    kind = draw(st.sampled_from(["leaf", "group", "sequence", "choice"])) if depth else "leaf"
+    if kind == "leaf":
+        return draw(searched)
+    first = draw(_drawn(searched, depth - 1))
+    if kind == "group":
+        # A mapping of constants inside of a group is a group itself for most readers.
+        plain = constants().filter(lambda node: not isinstance(node.value, dict))
+        beside = draw(st.dictionaries(names, plain | searched, max_size=2))
+        items = {draw(names): first}
+        return Group(tuple({**beside, **items}.items()))
+    others = draw(st.lists(constants() | searched, min_size=1, max_size=2))
+    nodes = tuple(draw(st.permutations([first, *others])))
+    if kind == "sequence":
+        return Sequence(nodes, draw(st.sampled_from(["list", "tuple"])))
+    weights = draw(st.none() | st.lists(st.integers(1, 9), min_size=3, max_size=3))
+    if weights is None:
+        return Choice(nodes)
+    weights = weights[: len(nodes)]
+    return Choice(nodes, tuple(weight / sum(weights) for weight in weights))
+
+
+def conditional_spaces(
+    laws: st.SearchStrategy[Distribution] | None = None,
+) -> st.SearchStrategy[Group]:
+    """Search spaces as `spaces` makes them, with a condition or a list of parameters in each.
+
+    It stands at ``x1``; ``x0`` is searched in every run.
+
+    Args:
+        laws: Distributions to use; all by default.
+    """
+    searched: st.SearchStrategy[Node] = (laws or distributions()).map(Parameter) | _choices(False)
+    nested = _drawn(searched, 3).filter(_is_nested)
+    return st.builds(
+        lambda space, node: Group((*_without(space, "x1"), ("x1", node))), spaces(laws), nested
+    )
+
+
+def _is_nested(node: Node) -> bool:
+    return isinstance(node, Sequence) or (isinstance(node, Choice) and not node.plain)
+
+
 def _without(space: Group, name: str) -> tuple[tuple[str, Node], ...]:
     return tuple(item for item in space.items if item[0] != name)
 
@@ -199,7 +246,7 @@ def experiments(
 
     Args:
         draw: Hypothesis's.
-        space: Makes the strategy for sampled spaces.
+        space: Makes the strategy for sampled spaces: `spaces`, or `conditional_spaces`.
         searchers: Algorithms for sampled spaces; random and HyperOpt by default.
     """
     grid = draw(st.integers(0, 4)) == 0

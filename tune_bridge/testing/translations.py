@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence as Draws
 from typing import Any
 
 from tune_bridge import laws
 from tune_bridge.dialects.base import Dialect, get_dialect
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Level, Notes
-from tune_bridge.space import Choice, Constant, Group, Integers, Node, Parameter, leaves
+from tune_bridge.space import (
+    Choice,
+    Constant,
+    Group,
+    Integers,
+    Node,
+    Parameter,
+    Sequence,
+    leaves,
+)
 
 __all__ = ["DRAWS", "assert_identity", "assert_same_law", "assert_translates", "flat", "same_law"]
 
@@ -95,12 +104,22 @@ def flat(space: Group) -> dict[tuple[str, ...], Node]:
 
 
 def same_law(one: Node, other: Node) -> bool:
-    """Whether two leaves stand for the same law on the same values, by their formulas.
+    """Whether two nodes stand for the same law on the same values, by their formulas.
 
-    Discrete laws are compared cell by cell, continuous ones at 33 quantiles.
+    Discrete laws are compared cell by cell, continuous ones at 33 quantiles, conditions option by
+    option; an option that stands there several times has the sum of its weights.
     """
     if one == other:
         return True
+    if isinstance(one, Group | Constant) and isinstance(other, Group | Constant):
+        ours, theirs = _mapping(one), _mapping(other)
+        if ours is not None and theirs is not None:
+            return ours.keys() == theirs.keys() and all(same_law(ours[k], theirs[k]) for k in ours)
+    if isinstance(one, Sequence) and isinstance(other, Sequence):
+        same_form = one.kind == other.kind and len(one.items) == len(other.items)
+        return same_form and all(map(same_law, one.items, other.items))
+    if isinstance(one, Choice) and isinstance(other, Choice) and not (one.plain and other.plain):
+        return _same_condition(one, other)
     left, right = _table(one), _table(other)
     if left is not None and right is not None:
         keys = {*left, *right}
@@ -120,11 +139,38 @@ def same_law(one: Node, other: Node) -> bool:
     )
 
 
+def _mapping(node: Group | Constant) -> dict[str, Node] | None:
+    """The children of a group, or of a constant that is a mapping."""
+    if isinstance(node, Group):
+        return dict(node.items)
+    value = node.value
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        return None
+    return {key: Constant.of(item) for key, item in value.items()}
+
+
+def _same_condition(one: Choice, other: Choice) -> bool:
+    """Whether each option has the same weight on both sides, whatever their order."""
+
+    def weighted(choice: Choice) -> list[tuple[Node, float]]:
+        weights = choice.weights or [1 / len(choice.options)] * len(choice.options)
+        return list(zip(choice.options, weights, strict=True))
+
+    return all(
+        math.isclose(
+            math.fsum(weight for node, weight in weighted(one) if same_law(node, option)),
+            math.fsum(weight for node, weight in weighted(other) if same_law(node, option)),
+            abs_tol=1e-9,
+        )
+        for option in (*one.options, *other.options)
+    )
+
+
 def _table(node: Node) -> dict[tuple[str, str], float] | None:
     """Probability by type and value of a discrete leaf; None for a continuous or a vast one."""
     if isinstance(node, Constant):
         return {_key(node.value): 1.0}
-    if isinstance(node, Choice):
+    if isinstance(node, Choice) and node.plain:
         table: dict[tuple[str, str], float] = {}
         weights = node.weights or [1 / len(node.options)] * len(node.options)
         for value, weight in zip(node.values(), weights, strict=True):
@@ -157,7 +203,7 @@ def _difference(one: Experiment, other: Experiment) -> str:
     return "\n".join(lines)
 
 
-def assert_same_law(one: Sequence[Any], other: Sequence[Any], *, label: str = "") -> float:
+def assert_same_law(one: Draws[Any], other: Draws[Any], *, label: str = "") -> float:
     """Asserts that two samples come from one distribution.
 
     Discrete samples are compared by a chi-square test of homogeneity, cells with fewer than 10

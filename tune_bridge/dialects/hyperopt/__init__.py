@@ -17,7 +17,7 @@ from tune_bridge.dialects.python_space import TreeReader, same
 from tune_bridge.errors import UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
 from tune_bridge.notes import Notes
-from tune_bridge.space import check_executable
+from tune_bridge.space import Sequence, check_executable, walk
 
 __all__ = ["HyperOptDialect"]
 
@@ -42,7 +42,7 @@ class HyperOptDialect(Dialect):
 
         Raises:
             SpecError: A parameter is malformed; the message names its place.
-            UnsupportedError: A condition, an operation on a parameter, or an object in the space.
+            UnsupportedError: An operation on a parameter that no law has, or an object in it.
         """
         notes = Notes() if notes is None else notes
         searcher, samples = _ALGORITHMS["tpe.suggest"], None
@@ -51,6 +51,11 @@ class HyperOptDialect(Dialect):
             source = source.get("space")
         space = TreeReader(LEAVES, notes).root(source)
         check_executable(space)
+        for place in walk(space):
+            if isinstance(place.node, Sequence) and place.node.kind == "list":
+                notes.exact(
+                    place.path, "a list stays a list", "HyperOpt itself makes a tuple of it"
+                )
         experiment = Experiment(
             space=space,
             objective=Objective("loss"),
@@ -64,7 +69,6 @@ class HyperOptDialect(Dialect):
         """Writes the space as a dict of ``hp`` calls and constants.
 
         Raises:
-            UnsupportedError: The space has a condition.
             SpecError: A mapping that Ray would execute, or two parameters of one label.
         """
         check_executable(experiment.space)
@@ -75,7 +79,6 @@ class HyperOptDialect(Dialect):
         """Writes a program with the space and a call of ``fmin``.
 
         Raises:
-            UnsupportedError: The space has a condition.
             SpecError: A mapping that Ray would execute, or two parameters of one label.
         """
         written = self.write(experiment)

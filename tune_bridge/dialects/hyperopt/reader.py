@@ -13,7 +13,6 @@ from tune_bridge.dialects.python_space import LeafReader, TreeReader, short
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.space import (
     Choice,
-    Constant,
     Distribution,
     Integers,
     Node,
@@ -117,15 +116,15 @@ def _pchoice(call: Call, path: str, reader: TreeReader) -> Node:
     return Choice(options([option for _, option in rows], path, reader), tuple(weights), label)
 
 
-def options(values: Any, path: str, reader: TreeReader) -> tuple[Constant, ...]:
-    """Reads the options of a choice, which may hold no parameter.
+def options(values: Any, path: str, reader: TreeReader) -> tuple[Node, ...]:
+    """Reads the options of a choice: plain values, or trees with parameters in them.
 
     Raises:
         SpecError: Not a sequence.
-        UnsupportedError: A condition (an option with a parameter in it), or an object.
+        UnsupportedError: An option holds an object, or something else that cannot be translated.
     """
     rows = enumerate(as_list(values, path, reader))
-    return tuple(_option(value, f"{path}[{index}]", reader) for index, value in rows)
+    return tuple(reader.option(value, f"{path}[{index}]") for index, value in rows)
 
 
 def as_list(values: Any, path: str, reader: TreeReader) -> list[Any]:
@@ -143,36 +142,6 @@ def as_list(values: Any, path: str, reader: TreeReader) -> list[Any]:
         raise SpecError(
             "the options of a choice are a list", path=path, found=short(values), expected="a list"
         ) from None
-
-
-def _option(value: Any, path: str, reader: TreeReader) -> Constant:
-    found = find_call(value, path, reader)
-    if found is not None:
-        place, call = found
-        raise UnsupportedError(
-            f"a condition: the option holds a parameter ({call.name}), which is not supported yet",
-            path=place,
-            found=short(call),
-            hint="lift the parameter out of the choice and let the program use it where it counts",
-        )
-    return reader.constant(value, path)
-
-
-def find_call(value: Any, path: str, reader: TreeReader) -> tuple[str, Call] | None:
-    """The first call inside a value, with its path."""
-    value = reader.recall(value)
-    if isinstance(value, Call):
-        return path, value
-    children: list[tuple[str, Any]] = []
-    if isinstance(value, dict):
-        children = [(f"{path}.{key}", item) for key, item in value.items()]
-    elif isinstance(value, list | tuple):
-        children = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
-    for place, item in children:
-        found = find_call(item, place, reader)
-        if found is not None:
-            return found
-    return None
 
 
 def _int(call: Call, path: str, reader: TreeReader) -> Node:

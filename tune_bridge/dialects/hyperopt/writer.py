@@ -8,7 +8,7 @@ from typing import Any
 from tune_bridge.dialects.calls import Call
 from tune_bridge.dialects.hyperopt.signatures import LAWS, SIGNATURES
 from tune_bridge.dialects.python_space import join
-from tune_bridge.errors import SpecError, UnsupportedError
+from tune_bridge.errors import SpecError
 from tune_bridge.laws import (
     cell_probabilities,
     log_integer_weights,
@@ -25,10 +25,11 @@ from tune_bridge.space import (
     Integers,
     Node,
     Normal,
+    Sequence,
     Uniform,
 )
 
-__all__ = ["MOST_OPTIONS", "number", "write_space"]
+__all__ = ["MOST_OPTIONS", "number", "write_node", "write_space"]
 
 MOST_OPTIONS = 256
 """The longest list of values with probabilities that is written for a law that ``hp`` lacks."""
@@ -49,14 +50,18 @@ def write_space(space: Group, notes: Notes) -> dict[str, Any]:
     """Writes a tree as a dict of calls and constants.
 
     Args:
-        space: The tree; conditions are refused.
+        space: The tree.
         notes: Where remarks go.
 
     Raises:
-        UnsupportedError: A choice has options with parameters.
         SpecError: Two parameters have one label.
     """
     return _Writer(notes).group(space, "")
+
+
+def write_node(node: Node, path: str, notes: Notes) -> Any:
+    """Writes one node by itself; its label is `path` where it has none of its own."""
+    return _Writer(notes).node(node, path)
 
 
 class _Writer:
@@ -72,6 +77,12 @@ class _Writer:
             return self.group(node, path)
         if isinstance(node, Constant):
             return node.value
+        if isinstance(node, Sequence):
+            items = [self.node(item, f"{path}[{i}]") for i, item in enumerate(node.items)]
+            if node.kind == "tuple":
+                return tuple(items)
+            self.notes.exact(path, "a list", "HyperOpt makes a tuple of it")
+            return items
         label = node.label or path
         if label in self.labels:
             raise SpecError(
@@ -85,8 +96,14 @@ class _Writer:
                 path, "sampled instead of enumerated", "HyperOpt has no grid search"
             )
         if isinstance(node, Choice):
-            return _choice(node, label, path)
+            return self.choice(node, label, path)
         return self.parameter(node.distribution, label, path)
+
+    def choice(self, choice: Choice, label: str, path: str) -> Call:
+        values = [self.node(option, f"{path}[{i}]") for i, option in enumerate(choice.options)]
+        if choice.weights is None or choice.grid:
+            return _hp("choice", label, values)
+        return _hp("pchoice", label, list(zip(choice.weights, values, strict=True)))
 
     def parameter(self, distribution: Distribution, label: str, path: str) -> Call:
         if isinstance(distribution, Integers):
@@ -168,19 +185,6 @@ def _law(distribution: Uniform | Normal | Beta, label: str) -> Call:
         scale = "log"
     law = _ROW[(type(distribution), scale, distribution.q is not None)]  # type: ignore[index]
     return _hp(law.name, label, *(number(values[name]) for name in law.arguments))
-
-
-def _choice(choice: Choice, label: str, path: str) -> Call:
-    if not choice.plain:
-        raise UnsupportedError(
-            "a condition: an option holds a parameter, which is not supported yet",
-            path=path,
-            hint="lift the parameter out of the choice",
-        )
-    values = choice.values()
-    if choice.weights is None or choice.grid:
-        return _hp("choice", label, values)
-    return _hp("pchoice", label, list(zip(choice.weights, values, strict=True)))
 
 
 def _distance(law: Integers, near: Uniform, most: int = 20_000) -> float:

@@ -10,7 +10,7 @@ import msgspec
 
 from tune_bridge.dialects.calls import Call
 from tune_bridge.dialects.hyperopt.reader import LEAVES as HYPEROPT_LEAVES
-from tune_bridge.dialects.hyperopt.reader import as_list, find_call
+from tune_bridge.dialects.hyperopt.reader import options as read_options
 from tune_bridge.dialects.hyperopt.writer import number
 from tune_bridge.dialects.python_space import LeafReader, TreeReader, join, short
 from tune_bridge.dialects.ray_tune.signatures import DOMAINS, OWN, SIGNATURES, DomainRow
@@ -27,10 +27,19 @@ from tune_bridge.space import (
     Node,
     Normal,
     Parameter,
+    Sequence,
     Uniform,
 )
 
-__all__ = ["LEAVES", "SEARCHER_LEAVES", "grid", "has_partner", "own_call", "write_config"]
+__all__ = [
+    "LEAVES",
+    "SEARCHER_LEAVES",
+    "grid",
+    "has_partner",
+    "own_call",
+    "write_config",
+    "write_node",
+]
 
 _MOST_REPEATS = 100
 """Weights with a common denominator up to this are written by repeating options."""
@@ -107,7 +116,7 @@ def _divisible(law: Uniform) -> bool:
 
 
 def _choice(call: Call, path: str, reader: TreeReader) -> Node:
-    return Choice(_options(reader.argument(call, "categories", path), path, reader))
+    return Choice(read_options(reader.argument(call, "categories", path), path, reader))
 
 
 def grid(values: Any, path: str, reader: TreeReader) -> Node:
@@ -115,8 +124,15 @@ def grid(values: Any, path: str, reader: TreeReader) -> Node:
 
     Raises:
         SpecError: Not a list; Ray takes nothing else.
-        UnsupportedError: An option holds a parameter or an object.
+        UnsupportedError: An option holds an object, or the grid stands inside of an option.
     """
+    if reader.inside_option:
+        raise UnsupportedError(
+            "a grid search inside of an option or a list is not supported",
+            path=path,
+            found=short(values),
+            expected="tune.choice, or the grid at a name of its own",
+        )
     values = reader.recall(values)
     if not isinstance(values, list):
         raise SpecError(
@@ -125,28 +141,11 @@ def grid(values: Any, path: str, reader: TreeReader) -> Node:
             found=short(values),
             expected="tune.grid_search([...])",
         )
-    return Choice(_options(values, path, reader), grid=True)
+    return Choice(read_options(values, path, reader), grid=True)
 
 
 def _grid_call(call: Call, path: str, reader: TreeReader) -> Node:
     return grid(call.get("values"), path, reader)
-
-
-def _options(values: Any, path: str, reader: TreeReader) -> tuple[Constant, ...]:
-    options = []
-    for index, value in enumerate(as_list(values, path, reader)):
-        place = f"{path}[{index}]"
-        found = find_call(value, place, reader)
-        if found is not None:
-            raise UnsupportedError(
-                f"a condition: the option holds a domain ({found[1].name}), "
-                "which is not supported yet",
-                path=found[0],
-                found=short(found[1]),
-                hint="lift the domain out of the choice and let the program use it where it counts",
-            )
-        options.append(reader.constant(value, place))
-    return tuple(options)
 
 
 def _function(call: Call, path: str, reader: TreeReader) -> Node:
@@ -159,7 +158,7 @@ def _function(call: Call, path: str, reader: TreeReader) -> Node:
 
 def _own(call: Call, path: str, reader: TreeReader) -> Node:
     if call.name == "domains.choice":
-        options = _options(reader.argument(call, "options", path), path, reader)
+        options = read_options(reader.argument(call, "options", path), path, reader)
         weights = reader.argument(call, "weights", path)
         if weights is not None and not isinstance(weights, list | tuple):
             raise SpecError("weights", path=path, found=short(weights), expected="a list")
@@ -204,48 +203,57 @@ def write_config(space: Group, notes: Notes) -> dict[str, Any]:
     """Writes a tree as a Tune config of domain calls and constants.
 
     Args:
-        space: The tree; conditions are refused.
+        space: The tree.
         notes: Where remarks go.
 
     Raises:
-        UnsupportedError: A condition, or a grid over a distribution that has no list of values.
+        UnsupportedError: A grid over a distribution that has no list of values.
     """
+    return {name: write_node(node, name, notes) for name, node in space.items}
 
-    def group(tree: Group, path: str) -> dict[str, Any]:
-        return {name: write(node, join(path, name)) for name, node in tree.items}
 
-    def write(node: Node, path: str) -> Any:
-        if isinstance(node, Group):
-            return group(node, path)
-        if isinstance(node, Constant):
-            return node.value
-        if node.grid:
-            return SIGNATURES["tune.grid_search"].call(_grid_values(node, path))
-        call = _native(node, path)
-        if call is None:
-            call = own_call(node)
-            notes.exact(path, "drawn by tune_bridge's own domain", "ray.tune has no such function")
-        return call
+def write_node(node: Node, path: str, notes: Notes) -> Any:
+    """Writes one node by itself, with all that it holds."""
+    if isinstance(node, Group):
+        return {name: write_node(child, join(path, name), notes) for name, child in node.items}
+    if isinstance(node, Constant):
+        return node.value
+    if isinstance(node, Sequence):
+        items = [
+            write_node(item, f"{path}[{index}]", notes) for index, item in enumerate(node.items)
+        ]
+        return tuple(items) if node.kind == "tuple" else items
+    if node.grid:
+        return SIGNATURES["tune.grid_search"].call(_grid_values(node, path, notes))
+    call = _native(node, path, notes)
+    if call is None:
+        call = own_call(node, path, notes)
+        notes.exact(path, "drawn by tune_bridge's own domain", "ray.tune has no such function")
+    return call
 
-    return group(space, "")
+
+def _write_options(choice: Choice, path: str, notes: Notes) -> list[Any]:
+    options = enumerate(choice.options)
+    return [write_node(option, f"{path}[{index}]", notes) for index, option in options]
 
 
 def has_partner(node: Parameter | Choice) -> bool:
-    """Whether ``ray.tune`` has a function of this very law."""
-    return node.grid or _native(node, "") is not None
+    """Whether ``ray.tune`` has a function of this very law, whatever its options hold."""
+    if isinstance(node, Choice):
+        return node.grid or _repeats(node) is not None
+    return node.grid or _native(node, "", Notes()) is not None
 
 
-def _native(node: Parameter | Choice, path: str) -> Call | None:
+def _native(node: Parameter | Choice, path: str, notes: Notes) -> Call | None:
     """The call of ``ray.tune`` with this law, or None."""
     if isinstance(node, Choice):
-        if not node.plain:
-            raise UnsupportedError(
-                "a condition: an option holds a parameter, which is not supported yet",
-                path=path,
-                hint="lift the parameter out of the choice",
-            )
-        values = _repeated(node)
-        return None if values is None else SIGNATURES["tune.choice"].call(values)
+        repeats = _repeats(node)
+        if repeats is None:
+            return None
+        values = _write_options(node, path, notes)
+        pairs = zip(values, repeats, strict=True)
+        repeated = [value for value, count in pairs for _ in range(count)]
+        return SIGNATURES["tune.choice"].call(repeated)
     law = node.distribution
     if isinstance(law, Integers):
         return _integer_call(law)
@@ -288,11 +296,10 @@ def _value_bounds(law: Uniform) -> tuple[float, float]:
     return math.exp(low), math.exp(high)
 
 
-def _repeated(choice: Choice) -> list[Any] | None:
-    """The options as often as their weights say, or None where that takes too many."""
-    values = choice.values()
+def _repeats(choice: Choice) -> list[int] | None:
+    """How often each option stands in a list to get its weight; None where that takes too many."""
     if choice.weights is None:
-        return values
+        return [1] * len(choice.options)
     shares = [Fraction(weight).limit_denominator(_MOST_REPEATS) for weight in choice.weights]
     near = all(abs(share - w) < 1e-12 for share, w in zip(shares, choice.weights, strict=True))
     if not near or sum(shares) != 1:
@@ -300,15 +307,15 @@ def _repeated(choice: Choice) -> list[Any] | None:
     whole = math.lcm(*(share.denominator for share in shares))
     if whole > _MOST_REPEATS:
         return None
-    counts = [int(share * whole) for share in shares]
-    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
+    return [int(share * whole) for share in shares]
 
 
-def own_call(node: Parameter | Choice) -> Call:
+def own_call(node: Parameter | Choice, path: str = "", notes: Notes | None = None) -> Call:
     """The call of `tune_bridge.tune.domains` with this law."""
     if isinstance(node, Choice):
         weights = None if node.weights is None else list(node.weights)
-        return OWN["domains.choice"].call(node.values(), weights)
+        values = _write_options(node, path, Notes() if notes is None else notes)
+        return OWN["domains.choice"].call(values, weights)
     law: Distribution = node.distribution
     name = next(name for name, kind in _OWN_KINDS.items() if isinstance(law, kind))
     signature = OWN[name]
@@ -320,15 +327,14 @@ def own_call(node: Parameter | Choice) -> Call:
     return Call(signature, given)
 
 
-def _grid_values(node: Parameter | Choice, path: str) -> list[Any]:
+def _grid_values(node: Parameter | Choice, path: str, notes: Notes) -> list[Any]:
     """The values of a grid; W&B leaves out the upper bound of a quantised one (numpy's arange)."""
     if isinstance(node, Choice):
-        if node.plain:
-            return node.values()
-    elif isinstance(node.distribution, Integers):
+        return _write_options(node, path, notes)
+    if isinstance(node.distribution, Integers):
         law = node.distribution
         return list(range(law.low, law.high + 1, law.step))
-    elif isinstance(node.distribution, Uniform) and node.distribution.scale == "linear":
+    if isinstance(node.distribution, Uniform) and node.distribution.scale == "linear":
         uniform = node.distribution
         if uniform.q is not None:
             count = max(math.ceil((uniform.high - uniform.low) / uniform.q), 1)

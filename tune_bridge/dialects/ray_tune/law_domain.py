@@ -13,14 +13,22 @@ __all__ = ["LawDomain"]
 
 
 class _Rng:
-    """One number generator in the words of `random.Random`."""
+    """Numpy's number generator in the words of `random.Random`; draws `block` numbers at a time."""
 
-    def __init__(self, draws: Any) -> None:
-        self._draws = iter(draws)
+    def __init__(self, state: Any, block: int) -> None:
+        self._state, self._block = state, block
+        self._draws: list[Any] = []
 
     def random(self) -> float:
         """The next draw from the unit interval."""
-        return float(next(self._draws))
+        if not self._draws:
+            self._draws = list(self._state.uniform(0.0, 1.0, size=self._block))[::-1]
+        return float(self._draws.pop())
+
+
+def _draws_once(node: Parameter | Choice) -> bool:
+    """Whether a sample takes one draw: the number that a condition takes depends on the branch."""
+    return isinstance(node, Parameter) or node.plain
 
 
 class _LawSampler(Sampler):
@@ -29,7 +37,7 @@ class _LawSampler(Sampler):
     ) -> Any:
         if not isinstance(random_state, _BackwardsCompatibleNumpyRng):
             random_state = _BackwardsCompatibleNumpyRng(random_state)
-        rng: Any = _Rng(random_state.uniform(0.0, 1.0, size=size))
+        rng: Any = _Rng(random_state, size if _draws_once(domain.node) else 1)
         items = [sample(domain.node, rng) for _ in range(size)]
         return items if size > 1 else items[0]
 
@@ -38,7 +46,7 @@ class LawDomain(Domain):
     """Draws from the law of a node with the random state that Tune passes.
 
     Args:
-        node: A parameter, or a choice of constants.
+        node: A parameter, or a choice.
     """
 
     default_sampler_cls: Any = _LawSampler
@@ -47,8 +55,9 @@ class LawDomain(Domain):
         self.node = node
 
     def is_valid(self, value: Any) -> bool:
-        """Whether Tune may take `value` without a warning: a choice knows, a law does not say."""
-        return value in self.node.values() if isinstance(self.node, Choice) else True
+        """Whether Tune may take `value` without a warning: plain options know, a law does not."""
+        known = isinstance(self.node, Choice) and self.node.plain
+        return value in self.node.values() if known else True  # type: ignore[union-attr]
 
     @property
     def domain_str(self) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tune_bridge.dialects.base import suggest
 from tune_bridge.dialects.calls import Call, Signature
 from tune_bridge.dialects.hyperopt.points import to_labels
 from tune_bridge.dialects.hyperopt.writer import write_space
-from tune_bridge.dialects.python_space import join
+from tune_bridge.dialects.python_space import join, short
 from tune_bridge.dialects.ray_tune.algorithms import write_scheduler, write_searcher
 from tune_bridge.dialects.ray_tune.domains import has_partner, write_config
 from tune_bridge.dialects.ray_tune.reader import RECORDS
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
-from tune_bridge.errors import SpecError
+from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Notes
 from tune_bridge.space import (
@@ -23,8 +24,10 @@ from tune_bridge.space import (
     Integers,
     Node,
     Parameter,
+    Sequence,
     check_executable,
     leaves,
+    walk,
 )
 
 __all__ = ["trainable_signature", "write_run"]
@@ -46,7 +49,8 @@ def write_run(experiment: Experiment, notes: Notes) -> Call:
 
     Raises:
         SpecError: A mapping in the space that Ray would execute.
-        UnsupportedError: A condition, or a searcher or scheduler that is not supported yet.
+        UnsupportedError: A searcher or scheduler that is not supported yet, or that cannot search
+            this space.
     """
     check_executable(experiment.space)
     arguments: dict[str, Any] = {}
@@ -78,6 +82,7 @@ def trainable_signature(trainable: str | None) -> Signature | str | None:
 
 def _search(experiment: Experiment, notes: Notes) -> dict[str, Any]:
     """Config, searcher, scheduler, metric and mode."""
+    _check_nesting(experiment)
     scheduler = write_scheduler(experiment.scheduler, notes)
     goal = experiment.objective
     target = {} if goal is None else {"metric": goal.name, "mode": goal.mode}
@@ -143,7 +148,11 @@ def _in_searcher(experiment: Experiment) -> bool:
         return False
     if experiment.space_in == "searcher":
         return True
-    if any(node.grid or not has_partner(node) or node.label for node in searched.values()):
+    nodes = [place.node for place in walk(experiment.space)]
+    parts = [node for node in nodes if isinstance(node, Parameter | Choice)]
+    if any(node.grid or not has_partner(node) or node.label for node in parts):
+        return True
+    if experiment.is_nested and (experiment.points or not _converts(experiment.space)):
         return True
     return experiment.searcher.kind == "bayes" and any(map(_moved, searched.values()))
 
@@ -152,9 +161,75 @@ def _moved(node: Node) -> bool:
     """Whether HyperOptSearch's conversion of a config changes the law or the type of the values."""
     if isinstance(node, Parameter):
         return isinstance(node.distribution, Integers)
-    return isinstance(node, Choice) and any(
-        isinstance(value, list | dict | tuple) for value in node.values()
+    if isinstance(node, Choice):
+        return any(isinstance(value, list | dict | tuple) for value in node.values())
+    return isinstance(node, Sequence)
+
+
+def _converts(space: Group) -> bool:
+    """Whether HyperOptSearch can convert the conditions of a config.
+
+    Ray labels a parameter by the names above it without the option's number, so that a name in two
+    options is a ``DuplicateLabel``, and it leaves the domains in a list inside of an option as they
+    are.
+    """
+    places = [place for place in walk(space) if place.conditions]
+    names = [
+        re.sub(r"\[\d+\]", "", place.path)
+        for place in places
+        if isinstance(place.node, Parameter | Choice)
+    ]
+    weighted = any(
+        isinstance(place.node, Choice) and not place.node.plain and place.node.weights is not None
+        for place in walk(space)
     )
+    lists = any(isinstance(place.node, Sequence) for place in places)
+    return len(set(names)) == len(names) and not weighted and not lists
+
+
+_NESTING = ("HyperOptSearch", "BasicVariantGenerator", "bayes")
+"""Searchers that draw what an option or a list holds; the others hand it out undrawn, or fail."""
+
+
+def _check_nesting(experiment: Experiment) -> None:
+    """Refuses conditions where Ray would hand out domains instead of values, or fail.
+
+    Raises:
+        UnsupportedError: Naming the place.
+    """
+    kind = experiment.searcher.kind
+    for place in walk(experiment.space):
+        nested = isinstance(place.node, Sequence)
+        nested = nested or (isinstance(place.node, Choice) and not place.node.plain)
+        if nested and kind not in _NESTING:
+            raise UnsupportedError(
+                f"Ray's {kind} cannot search {_what(place.node)}",
+                path=place.path,
+                expected="HyperOptSearch, or random search",
+                hint="give each parameter a name of its own in the space",
+            )
+        nested = nested and isinstance(place.node, Choice)
+        if nested and experiment.points and kind == "BasicVariantGenerator":
+            _check_points(experiment, place.path)
+
+
+def _check_points(experiment: Experiment, path: str) -> None:
+    """Ray's generator takes a plain option in a point, and ends with a TypeError at a mapping."""
+    for index, point in enumerate(experiment.points):
+        value = point.value
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, dict | list | tuple):
+            raise UnsupportedError(
+                "random search of Ray takes no initial point inside of a condition",
+                path=f"points_to_evaluate[{index}].{path}",
+                found=short(value),
+                hint="leave it out of the point, or search with HyperOptSearch",
+            )
+
+
+def _what(node: Node) -> str:
+    return f"a {node.kind} of parameters" if isinstance(node, Sequence) else "a condition"
 
 
 def split(space: Group) -> tuple[Group, Group]:

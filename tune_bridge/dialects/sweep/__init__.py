@@ -8,7 +8,7 @@ from typing import Any
 from tune_bridge.dialects.base import Dialect, Translation
 from tune_bridge.dialects.sweep import yaml_file
 from tune_bridge.dialects.sweep.carry import apply_carry, make_carry
-from tune_bridge.dialects.sweep.distributions import write_parameter
+from tune_bridge.dialects.sweep.distributions import read_parameter, write_parameter
 from tune_bridge.dialects.sweep.keys import read_native, write_native
 from tune_bridge.errors import InputError, SpecError
 from tune_bridge.experiment import Experiment
@@ -50,6 +50,9 @@ class SweepDialect(Dialect):
             config,
             write_native=lambda changed: write_native(changed, Notes()),
             write_node=lambda node, path: write_parameter(node, path, Notes()),
+            read_node=lambda entry, path: read_parameter(
+                entry, path, grid=config.get("method") == "grid"
+            ),
             notes=notes,
         )
         return Translation(experiment, notes)

@@ -13,28 +13,18 @@ from typing import Any
 
 import msgspec
 
+from tune_bridge.dialects.sweep.conditions import adopt
 from tune_bridge.errors import InputError, SpecError
 from tune_bridge.experiment import Algorithm, Experiment
 from tune_bridge.notes import Notes
 from tune_bridge.space import Group, Node, leaves
-from tune_bridge.values import Frozen
+from tune_bridge.values import Frozen, same_data
 
-__all__ = ["VERSION", "apply_carry", "make_carry", "same_data"]
+__all__ = ["VERSION", "apply_carry", "make_carry"]
 
 VERSION = 1
 
 PATH = "controller.tune"
-
-
-def same_data(one: Any, other: Any) -> bool:
-    """Whether two pieces of plain data are the same for W&B: 20 is 20.0, True is not 1."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(same_data(one[k], other[k]) for k in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same_data, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return bool(one == other)
 
 
 # Nodes --------------------------------------------------------------------------------------------
@@ -193,6 +183,7 @@ def apply_carry(
     config: Mapping[str, Any],
     write_native: Callable[[Experiment], Mapping[str, Any]],
     write_node: Callable[[Node, str], Any],
+    read_node: Callable[[Any, str], Node],
     notes: Notes,
 ) -> Experiment:
     """Puts carried values in place of the native ones, where the native keys still agree.
@@ -203,6 +194,7 @@ def apply_carry(
         config: The sweep.
         write_native: The native keys that an experiment is written as.
         write_node: The entry of ``parameters`` that a node is written as.
+        read_node: The node that an entry of ``parameters`` says.
         notes: Gets a note for every entry that is not used.
 
     Raises:
@@ -223,7 +215,9 @@ def apply_carry(
         if key not in FIELDS and key not in ("version", "space"):
             raise SpecError("unknown key in the carry", path=f"{PATH}.{key}")
     experiment = native.replace(
-        space=_apply_space(carry.get("space", {}), native.space, config, write_node, notes)
+        space=_apply_space(
+            carry.get("space", {}), native.space, config, write_node, read_node, notes
+        )
     )
     for key, field in FIELDS.items():
         if key not in carry:
@@ -269,6 +263,7 @@ def _apply_space(
     space: Group,
     config: Mapping[str, Any],
     write_node: Callable[[Node, str], Any],
+    read_node: Callable[[Any, str], Node],
     notes: Notes,
 ) -> Group:
     if not isinstance(carried, Mapping):
@@ -277,11 +272,15 @@ def _apply_space(
     for key, data in carried.items():
         path = tuple(str(key).split("/"))
         node = decode_node(data, f"{PATH}.space.{key}")
-        entry = _entry(config, path)
-        if entry is None or not same_data(_explicit(entry), write_node(node, ".".join(path))):
-            _stale(notes, f"{PATH}.space.{key}", f"parameters.{'.'.join(path)}")
-        else:
-            nodes[path] = node
+        entry, where = _entry(config, path), f"parameters.{'.'.join(path)}"
+        changed: list[str] = []
+        found = adopt(node, _explicit(entry), where, write_node, read_node, changed)
+        if found is None:
+            _stale(notes, f"{PATH}.space.{key}", where)
+            continue
+        for edited in changed:
+            _stale(notes, f"{PATH}.space.{key}", edited)
+        nodes[path] = found
     return _replace(space, nodes, ())
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from tune_bridge import laws
 from tune_bridge.dialects.base import suggest
+from tune_bridge.dialects.sweep.conditions import write_condition, write_sequence
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.notes import Notes
 from tune_bridge.space import (
@@ -28,8 +29,10 @@ from tune_bridge.space import (
     Node,
     Normal,
     Parameter,
+    Sequence,
     Uniform,
 )
+from tune_bridge.values import plain_json
 
 __all__ = ["DISTRIBUTIONS", "MAX_WEIGHTED", "Native", "read_parameter", "write_parameter"]
 
@@ -355,18 +358,15 @@ def write_parameter(node: Node, path: str, notes: Notes) -> dict[str, Any]:
         return {"value": _plain_constant(node, path, notes)}
     if isinstance(node, Choice):
         return _write_choice(node, path, notes)
+    if isinstance(node, Sequence):
+        return write_sequence(node, path, notes, write_parameter)
     writer = _WRITERS[type(node.distribution)]
     return writer(node.distribution, path, notes)
 
 
 def _write_choice(node: Choice, path: str, notes: Notes) -> dict[str, Any]:
     if not node.plain:
-        raise UnsupportedError(
-            "a choice between search spaces (a condition)",
-            path=path,
-            expected="options that are plain values",
-            hint="conditional spaces come with a later version; split it into two sweeps",
-        )
+        return write_condition(node, path, notes, write_parameter)
     values = [
         _plain_constant(option, f"{path}[{i}]", notes)
         for i, option in enumerate(node.options)
@@ -382,7 +382,7 @@ def _write_choice(node: Choice, path: str, notes: Notes) -> dict[str, Any]:
 
 
 def _plain_constant(node: Constant, path: str, notes: Notes) -> Any:
-    value, changed = _json(node.value)
+    value, changed = plain_json(node.value)
     if changed:
         notes.carried(
             path,
@@ -390,19 +390,6 @@ def _plain_constant(node: Constant, path: str, notes: Notes) -> Any:
             "JSON has no tuples, no NaN or infinity and only text as keys",
         )
     return value
-
-
-def _json(value: Any) -> tuple[Any, bool]:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value), True
-    if isinstance(value, list | tuple):
-        pairs = [_json(item) for item in value]
-        return [item for item, _ in pairs], isinstance(value, tuple) or any(c for _, c in pairs)
-    if isinstance(value, dict):
-        below = {str(key): _json(item) for key, item in value.items()}
-        changed = any(c for _, c in below.values()) or any(not isinstance(k, str) for k in value)
-        return {key: item for key, (item, _) in below.items()}, changed
-    return value, False
 
 
 def _write_uniform(d: Uniform, path: str, notes: Notes) -> dict[str, Any]:

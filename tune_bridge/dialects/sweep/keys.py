@@ -352,7 +352,7 @@ def _write_parameters(experiment: Experiment, notes: Notes) -> dict[str, Any]:
             isinstance(node, Choice)
             and node.weights is not None
             and experiment.searcher.kind == "bayes"
-            and not all(isinstance(value, int | float) for value in node.values())
+            and not (node.plain and all(isinstance(v, int | float) for v in node.values()))
         ):
             notes.approximated(
                 f"parameters.{path}",
