@@ -67,6 +67,12 @@ DIALECTS: dict[str, str] = {
     "sweep": "tune_bridge.dialects.sweep:SweepDialect",
     "tune": "tune_bridge.dialects.ray_tune:TuneDialect",
     "hyperopt": "tune_bridge.dialects.hyperopt:HyperOptDialect",
+    "optuna": "tune_bridge.dialects.optuna:OptunaDialect",
+    "configspace": "tune_bridge.dialects.configspace:ConfigSpaceDialect",
+    "nevergrad": "tune_bridge.dialects.nevergrad:NevergradDialect",
+    "ax": "tune_bridge.dialects.ax:AxDialect",
+    "skopt": "tune_bridge.dialects.skopt:SkOptDialect",
+    "bayesopt": "tune_bridge.dialects.bayesopt:BayesOptDialect",
 }
 """Built-in dialects: name -> ``module:class``, loaded on first use."""
 

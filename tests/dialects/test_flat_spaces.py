@@ -1,0 +1,92 @@
+"""What all notations of one flat table promise, by random spaces."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tune_bridge.dialects.base import get_dialect
+from tune_bridge.dialects.flat_space import distance
+from tune_bridge.errors import InputError
+from tune_bridge.experiment import Experiment
+from tune_bridge.notes import Level
+from tune_bridge.space import Beta, Choice, Constant, Group, Integers, Normal, Parameter, Uniform
+from tune_bridge.testing.strategies import spaces
+from tune_bridge.testing.translations import assert_identity, assert_translates
+
+FLAT = ("optuna", "configspace", "nevergrad", "ax", "skopt", "bayesopt")
+QUICK = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("name", FLAT)
+@given(spaces())
+@QUICK
+def test_what_a_notation_says_survives_it(name: str, space: Group) -> None:
+    dialect = get_dialect(name)
+    said = dialect.read(dialect.write(Experiment(space=space)).value).value
+    notes = assert_identity(name, said)
+    assert notes.worst == Level.EXACT
+
+
+@pytest.mark.parametrize("name", FLAT)
+@given(spaces())
+@QUICK
+def test_every_change_has_a_note(name: str, space: Group) -> None:
+    assert_translates(Experiment(space=space), name)
+
+
+@pytest.mark.parametrize("name", FLAT)
+@given(spaces())
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+def test_the_carry_of_a_sweep_keeps_all_of_it(name: str, space: Group) -> None:
+    dialect, sweep = get_dialect(name), get_dialect("sweep")
+    written = dialect.write(Experiment(space=space))
+    said = dialect.read(written.value).value
+    if not said.searched:
+        return
+    back = sweep.read(sweep.write(said).value).value
+    # JSON numbers do not keep the sign of a zero.
+    assert _text(dialect.write(back).value) == _text(written.value)
+
+
+def _text(value: object) -> str:
+    return repr(value).replace("-0.0", "0.0")
+
+
+def test_distances() -> None:
+    assert distance(Parameter(Uniform(0, 1)), Parameter(Uniform(0, 1))) == 0
+    assert distance(Parameter(Uniform(0, 1)), Parameter(Uniform(0.5, 1.5))) == pytest.approx(
+        0.5, abs=1e-2
+    )
+    assert distance(Parameter(Integers(1, 4)), Parameter(Integers(3, 6))) == pytest.approx(0.5)
+    assert distance(Constant.of(1), Constant.of(True)) == 1
+    one = Choice((Constant.of("a"), Constant.of("b")), (0.25, 0.75))
+    assert distance(one, Choice((Constant.of("b"), Constant.of("a")))) == pytest.approx(0.25)
+    assert distance(Parameter(Beta(2, 5)), Parameter(Normal(0, 1))) > 0.5
+
+
+def test_settings_are_named() -> None:
+    experiment = Experiment(
+        space=Group((("x", Parameter(Uniform(0, 1))),)), program="train.py", seed=1
+    )
+    notes = get_dialect("optuna").write(experiment).notes
+    assert [note.path for note in notes] == ["program", "seed"]
+
+
+def test_a_condition_is_refused_by_name() -> None:
+    branch = Group((("y", Parameter(Uniform(0, 1))),))
+    space = Group((("a", Group((("x", Choice((branch, Constant.of(1)))),))),))
+    for name in FLAT:
+        with pytest.raises(InputError, match=r"a\.x.*condition"):
+            get_dialect(name).write(Experiment(space=space))
+
+
+def test_a_name_with_a_slash() -> None:
+    space = Group((("a/b", Parameter(Uniform(0, 1))),))
+    with pytest.raises(InputError, match="a/b"):
+        get_dialect("optuna").write(Experiment(space=space))
+
+
+def test_a_parameter_and_a_group_of_one_name() -> None:
+    with pytest.raises(InputError, match=r"a\.b: both a parameter and a group"):
+        get_dialect("bayesopt").read({"a": (0, 1), "a/b": (0, 1)})

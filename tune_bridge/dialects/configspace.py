@@ -1,0 +1,350 @@
+"""ConfigSpace's configuration spaces, live or as their serialised dict (JSON).
+
+The laws are those of ConfigSpace 1.2: bounds are rounded to 13 decimals, normals are cut at their
+bounds, and a discrete law takes equal bins of its continuous one (of the values for log integers,
+of the unit interval for normal and beta ones). Conditions and forbidden combinations have no place
+in the tree yet: they are kept for ConfigSpace, and a note says so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from statistics import NormalDist
+from typing import Any
+
+from tune_bridge import laws
+from tune_bridge.dialects.flat_space import MOST_OPTIONS, FlatDialect, distance, options, unknown
+from tune_bridge.dialects.python_space import at_path, short, type_name
+from tune_bridge.errors import SpecError, UnsupportedError
+from tune_bridge.notes import Notes
+from tune_bridge.space import Beta, Constant, Integers, Node, Normal, Parameter, Uniform
+
+__all__ = ["ConfigSpaceDialect"]
+
+_PLACES = 13
+_SIGMAS = 8.0
+"""How far out the bounds of a normal are written: less than 1.3e-15 lies beyond."""
+
+_NUMBERS = ("lower", "upper", "log")
+_KEYS: dict[str, tuple[str, ...]] = {
+    "uniform_float": _NUMBERS,
+    "uniform_int": _NUMBERS,
+    "normal_float": ("mu", "sigma", *_NUMBERS),
+    "normal_int": ("mu", "sigma", *_NUMBERS),
+    "beta_float": ("alpha", "beta", *_NUMBERS),
+    "beta_int": ("alpha", "beta", *_NUMBERS),
+    "categorical": ("choices", "weights"),
+    "ordinal": ("sequence",),
+    "constant": ("value",),
+}
+
+
+def _spec(row: Any, index: int) -> tuple[str, dict[str, Any]]:
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+        raise SpecError("not a hyperparameter", path=f"hyperparameters[{index}]", found=short(row))
+    with at_path(row["name"].replace("/", ".")):
+        kind = row.get("type")
+        if kind not in _KEYS:
+            raise unknown("type of hyperparameter", kind, _KEYS)
+        spec: dict[str, Any] = {"type": kind}
+        for key in _KEYS[kind]:
+            if key not in row and key not in ("log", "weights"):
+                raise SpecError(f"{key} is missing", found=short(row), expected=key)
+            spec[key] = row.get(key, False if key == "log" else None)
+        for key in ("lower", "upper", "mu", "sigma", "alpha", "beta"):
+            if key in spec:
+                spec[key] = _number(spec[key], key, kind.endswith("_int") and "er" in key)
+        for key in ("choices", "sequence", "weights"):
+            if spec.get(key) is not None:
+                spec[key] = list(spec[key])
+        default = row.get("default_value")
+        if default is not None and not _is_default(default, spec):
+            spec["default_value"] = default
+        if row.get("meta") is not None:
+            spec["meta"] = row["meta"]
+        return row["name"], spec
+
+
+def _number(value: Any, key: str, whole: bool) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecError(f"{key} is not a number", path=key, found=short(value))
+    return round(value) if whole else round(float(value), _PLACES)
+
+
+def _is_default(value: Any, spec: dict[str, Any]) -> bool:
+    """Whether ConfigSpace would choose this default by itself."""
+    if "choices" in spec or "sequence" in spec:
+        values, weights = spec.get("choices") or spec["sequence"], spec.get("weights")
+        best = values[weights.index(max(weights))] if weights else values[0]
+        return bool(value == best)
+    low, high = spec["lower"], spec["upper"]
+    if "mu" in spec:
+        middle = min(max(spec["mu"], low), high)
+    elif "alpha" in spec:
+        return True
+    else:
+        middle = math.sqrt(low * high) if spec["log"] and low > 0 else (low + high) / 2
+    gap = 0.51 if spec["type"].endswith("_int") else 1e-9 * max(abs(middle), 1e-3)
+    return bool(abs(value - middle) <= gap)
+
+
+# Laws ---------------------------------------------------------------------------------------------
+
+
+def _uniform_float(spec: dict[str, Any], path: str, notes: Notes) -> Node:
+    return Parameter(Uniform(spec["lower"], spec["upper"], "log" if spec["log"] else "linear"))
+
+
+def _uniform_int(spec: dict[str, Any], path: str, notes: Notes) -> Node:
+    low, high = spec["lower"], spec["upper"]
+    if not spec["log"]:
+        return Parameter(Integers(low, high))
+    if low < 1:
+        raise SpecError("a log scale needs positive bounds", path="lower", found=str(low))
+    width = (high - low) / (high - low + 1)
+    logs = [math.log(low + k * width) for k in range(min(high - low, _MOST) + 2)]
+    weights = [(b - a) / math.log(high / low) for a, b in itertools.pairwise(logs)]
+    near = Parameter(Uniform(low - 0.5, high + 0.5, "log", q=1, integer=True))
+    return _binned(list(range(low, high + 1)), weights, near, path, notes)
+
+
+_MOST = 20_000
+
+
+def _binned(values: Any, weights: list[float], near: Node, path: str, notes: Notes) -> Node:
+    """A list of values where it is short enough, and else the law that is near."""
+    if len(values) <= MOST_OPTIONS:
+        return options(values, weights)
+    if len(values) <= _MOST:
+        away = f"total variation distance {distance(options(values, weights), near):.2g}"
+    else:
+        away = f"{len(values)} values are too many to compare"
+    notes.approximated(path, "its bins as rounding", away)
+    return near
+
+
+def _cut(law: Normal, spec: dict[str, Any], path: str, notes: Notes) -> float:
+    """The share of a normal that its bounds cut off."""
+    inside = laws.cdf(law, spec["upper"]) - laws.cdf(law, spec["lower"])
+    if inside < 1 - 1e-12:
+        notes.approximated(path, "without its bounds", f"total variation distance {1 - inside:.2g}")
+    return 1 - inside
+
+
+def _normal(spec: dict[str, Any], **rounding: Any) -> Normal:
+    if spec["sigma"] <= 0:
+        raise SpecError("sigma is not positive", path="sigma", found=str(spec["sigma"]))
+    if not spec["log"]:
+        return Normal(spec["mu"], spec["sigma"], **rounding)
+    # ConfigSpace takes |ln(lower + sigma)| for the deviation of the logarithm.
+    if spec["mu"] <= 0 or spec["lower"] <= 0:
+        raise SpecError("a log scale needs positive numbers", found=f"mu {spec['mu']:g}")
+    return Normal(
+        math.log(spec["mu"]), abs(math.log(spec["lower"] + spec["sigma"])), "log", **rounding
+    )
+
+
+def _normal_float(spec: dict[str, Any], path: str, notes: Notes) -> Node:
+    law = _normal(spec)
+    _cut(law, spec, path, notes)
+    return Parameter(law)
+
+
+def _normal_int(spec: dict[str, Any], path: str, notes: Notes) -> Node:
+    low, high = spec["lower"], spec["upper"]
+    count = high - low + 1
+    if spec["log"]:
+        raise UnsupportedError("normal integers on a log scale cannot be translated")
+    unit = NormalDist((spec["mu"] - low) / (high - low), spec["sigma"] / (high - low))
+    sums = [unit.cdf(k / count) for k in range(min(count, _MOST) + 1)]
+    weights = [b - a for a, b in itertools.pairwise(sums)]
+    near = Parameter(_normal(spec, q=1, integer=True))
+    return _binned(list(range(low, high + 1)), weights, near, path, notes)
+
+
+def _beta_float(spec: dict[str, Any], path: str, notes: Notes) -> Node:
+    if spec["log"] or (spec["lower"], spec["upper"]) != (0.0, 1.0):
+        raise UnsupportedError(
+            "a beta distribution on other bounds than 0 and 1",
+            found=f"{spec['lower']:g} and {spec['upper']:g}{', log' if spec['log'] else ''}",
+            hint="search between 0 and 1 and scale in the program",
+        )
+    return Parameter(Beta(spec["alpha"], spec["beta"]))
+
+
+def _beta_int(spec: dict[str, Any], path: str, notes: Notes) -> Node:
+    low, high = spec["lower"], spec["upper"]
+    count = high - low + 1
+    if spec["log"] or count > MOST_OPTIONS:
+        raise UnsupportedError(
+            f"beta integers on a log scale, or more than {MOST_OPTIONS}, cannot be translated"
+        )
+    law = Beta(spec["alpha"], spec["beta"])
+    sums = [laws.cdf(law, k / count) for k in range(count + 1)]
+    return options(list(range(low, high + 1)), [b - a for a, b in itertools.pairwise(sums)])
+
+
+def _categorical(spec: dict[str, Any], path: str, notes: Notes) -> Node:
+    return options(_one_type(spec["choices"]), spec["weights"])
+
+
+def _one_type(values: list[Any]) -> list[Any]:
+    """Numbers as the one type that numpy gives an array of them."""
+    kinds = {type(value) for value in values}
+    if len(kinds) > 1 and kinds <= {bool, int, float}:
+        return [float(value) if float in kinds else int(value) for value in values]
+    return values
+
+
+_READERS: dict[str, Any] = {
+    "uniform_float": _uniform_float,
+    "uniform_int": _uniform_int,
+    "normal_float": _normal_float,
+    "normal_int": _normal_int,
+    "beta_float": _beta_float,
+    "beta_int": _beta_int,
+    "categorical": _categorical,
+    "ordinal": lambda spec, path, notes: options(spec["sequence"]),
+    "constant": lambda spec, path, notes: Constant.of(spec["value"], path),
+}
+
+
+# Spelling -----------------------------------------------------------------------------------------
+
+
+def _make_float(low: float, high: float, log: bool) -> Any:
+    low, high = round(float(low), _PLACES), round(float(high), _PLACES)
+    if not low < high or (log and low <= 0):
+        return None
+    return {"type": "uniform_float", "lower": low, "upper": high, "log": log}
+
+
+def _make_int(low: int, high: int, step: int, log: bool) -> Any:
+    if step != 1 or (log and low < 1) or low == high:
+        return None
+    return {"type": "uniform_int", "lower": low, "upper": high, "log": log}
+
+
+def _make_normal(law: Normal) -> Any:
+    mu, sigma = round(law.mu, _PLACES), round(law.sigma, _PLACES)
+    if law.scale == "log" or law.q is not None or sigma <= 0:
+        return None
+    ends = {
+        "lower": round(mu - _SIGMAS * sigma, _PLACES),
+        "upper": round(mu + _SIGMAS * sigma, _PLACES),
+    }
+    return {"type": "normal_float", "mu": mu, "sigma": sigma, **ends, "log": False}
+
+
+def _make_beta(law: Beta) -> Any:
+    if law.q is not None or law.a < 1 or law.b < 1:
+        return None
+    shapes = {"alpha": round(law.a, _PLACES), "beta": round(law.b, _PLACES)}
+    return {"type": "beta_float", **shapes, "lower": 0.0, "upper": 1.0, "log": False}
+
+
+def _make_options(values: list[Any], weights: Any) -> Any:
+    # ConfigSpace compares options as arrays and fails on some lists: they go as text.
+    values = [json.dumps(v) if isinstance(v, list | tuple | dict) else v for v in values]
+    kept: list[Any] = []
+    shares: list[float] = []
+    for value, weight in zip(values, weights or [1.0] * len(values), strict=True):
+        same = next((i for i, other in enumerate(kept) if other == value), None)
+        if same is None:
+            kept.append(value)
+            shares.append(weight)
+        else:
+            shares[same] += weight
+    even = max(shares) == min(shares)
+    return {"type": "categorical", "choices": kept, "weights": None if even else shares}
+
+
+def _make_constant(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    return {"type": "constant", "value": value}
+
+
+class ConfigSpaceDialect(FlatDialect):
+    """A live ``ConfigurationSpace``, or its serialised dict."""
+
+    name = "configspace"
+    suffixes = (".json",)
+    title = "ConfigSpace hyperparameters"
+    makers = {  # noqa: RUF012 - never changed
+        "float": _make_float,
+        "int": _make_int,
+        "normal": lambda law: _make_normal(law) if isinstance(law, Normal) else None,
+        "beta": _make_beta,
+        "constant": _make_constant,
+        "options": _make_options,
+    }
+
+    def specs(self, source: Any, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Hyperparameters by name; conditions and forbidden combinations as extras."""
+        if type(source).__module__.partition(".")[0] == "ConfigSpace":
+            source = source.to_serialized_dict()
+        if not isinstance(source, dict) or not isinstance(source.get("hyperparameters"), list):
+            raise UnsupportedError(
+                "not a configuration space",
+                found=type_name(source),
+                expected="a ConfigurationSpace, or a mapping with hyperparameters",
+            )
+        found: dict[str, Any] = {}
+        for index, row in enumerate(source["hyperparameters"]):
+            name, spec = _spec(row, index)
+            if name in found:
+                raise SpecError("two hyperparameters of one name", path=name)
+            found[name] = spec
+        extras = {
+            key: source[key] for key in ("name", "conditions", "forbiddens") if source.get(key)
+        }
+        _kept(extras, notes)
+        return found, json.loads(json.dumps(extras, default=_plain))
+
+    def node(self, spec: Any, path: str, notes: Notes) -> Node:
+        """The law of one hyperparameter."""
+        if spec.get("lower", 0) == spec.get("upper", 1):
+            return Constant.of(spec["lower"])
+        node: Node = _READERS[spec["type"]](spec, path, notes)
+        return node
+
+    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+        """The serialised dict, which ``ConfigurationSpace.from_serialized_dict`` takes."""
+        return {
+            "name": extras.get("name"),
+            "hyperparameters": [{"name": name, **spec} for name, spec in specs.items()],
+            "conditions": extras.get("conditions", []),
+            "forbiddens": extras.get("forbiddens", []),
+            "format_version": 0.4,
+        }
+
+    def text(self, native: Any) -> str:
+        """JSON, as ``ConfigurationSpace.from_json`` reads it."""
+        return json.dumps(native, indent=2) + "\n"
+
+
+def _kept(extras: dict[str, Any], notes: Notes) -> None:
+    for condition in extras.get("conditions", ()):
+        notes.approximated(
+            str(condition.get("child", "conditions")).replace("/", "."),
+            "sampled always",
+            f"a condition says when it counts: {_sentence(condition)}",
+        )
+    for clause in extras.get("forbiddens", ()):
+        notes.approximated(
+            "forbiddens",
+            f"sampled too: {_sentence(clause)}",
+            "forbidden combinations have no place",
+        )
+
+
+def _sentence(clause: dict[str, Any]) -> str:
+    rest = {key: value for key, value in clause.items() if key != "child"}
+    return short(rest, 100)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else list(value)

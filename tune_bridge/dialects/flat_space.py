@@ -1,0 +1,502 @@
+"""Notations that name parameters in one flat table: what their readers and writers share.
+
+Such a notation says a space and nothing around it. Its dialect is two tables: how each of its
+forms reads as a node, and how each *proposal* (a float or an int range, a grid of floats, a list of
+options, ...) is spelled. The writer spells every proposal near a node's law, reads each one back,
+and keeps the first with the very same law, or else the nearest, with a note that says by how much.
+Groups become names joined by a separator.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from tune_bridge import laws
+from tune_bridge.dialects.base import Dialect, Translation, suggest
+from tune_bridge.dialects.python_space import at_path, short
+from tune_bridge.errors import SpecError, UnsupportedError
+from tune_bridge.experiment import Experiment
+from tune_bridge.notes import Notes
+from tune_bridge.space import (
+    Beta,
+    Choice,
+    Constant,
+    Distribution,
+    Group,
+    Integers,
+    Node,
+    Normal,
+    Parameter,
+    Uniform,
+    check_executable,
+)
+from tune_bridge.values import EMPTY, Frozen
+
+__all__ = ["MOST_OPTIONS", "FlatDialect", "distance", "options", "spread"]
+
+MOST_OPTIONS = 256
+"""The longest list of values that a distribution is written as."""
+
+_MOST_CELLS = 20_000
+_FAR = 0.5
+"""A law at this distance or beyond is another one."""
+_SAME = 1e-9
+
+Maker = Callable[..., Any]
+"""Spells a proposal; None where the notation has no such form."""
+
+
+class FlatDialect(Dialect):
+    """A notation of named parameters. Subclasses fill in the two tables and the outer form."""
+
+    separator: ClassVar[str] = "/"
+    title: ClassVar[str]
+    """How people call what it writes: "Optuna distributions"."""
+
+    makers: ClassVar[Mapping[str, Maker]]
+    """Kind of proposal -> its spelling: plain data."""
+
+    @abc.abstractmethod
+    def specs(self, source: Any, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The notation's own objects as plain data: spelling by name, and extras to keep."""
+
+    @abc.abstractmethod
+    def node(self, spec: Any, path: str, notes: Notes) -> Node:
+        """What one spelling stands for."""
+
+    @abc.abstractmethod
+    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+        """The outer form: plain data or calls."""
+
+    @abc.abstractmethod
+    def text(self, native: Any) -> str:
+        """The text of a file with the outer form."""
+
+    def read(self, source: Any, notes: Notes | None = None) -> Translation[Experiment]:
+        """Reads live objects of the library, or the data that `write` makes.
+
+        Raises:
+            SpecError: Something is malformed; the message names the parameter.
+            UnsupportedError: Something cannot be translated.
+        """
+        notes = Notes() if notes is None else notes
+        specs, extras = self.specs(source, notes)
+        tree: dict[str, Any] = {}
+        kept: dict[str, Any] = {}
+        for name, spec in specs.items():
+            parts = name.split(self.separator)
+            with at_path(".".join(parts)):
+                node = self.node(spec, ".".join(parts), notes)
+                self._place(tree, parts, node)
+                if not _same_data(self._spell(node, "", Notes()), spec):
+                    kept[name] = spec
+        space = _group(tree)
+        check_executable(space)
+        if kept:
+            extras = {**extras, "specs": kept}
+        frozen = Frozen({self.name: extras}) if extras else EMPTY
+        return Translation(Experiment(space=space, num_samples=None, extras=frozen), notes)
+
+    def _place(self, tree: dict[str, Any], parts: list[str], node: Node) -> None:
+        place: Any = tree
+        for part in parts[:-1]:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or parts[-1] in place:
+            raise SpecError("both a parameter and a group of parameters", expected="one of them")
+        place[parts[-1]] = node
+
+    def write(self, experiment: Experiment) -> Translation[Any]:
+        """Writes the space; a note says what of the experiment has no place here.
+
+        Raises:
+            UnsupportedError: The space has a condition, or a name that cannot be written.
+        """
+        check_executable(experiment.space)
+        notes = Notes()
+        own = experiment.extras.value.get(self.name, {})
+        kept = own.get("specs", {})
+        specs: dict[str, Any] = {}
+        for path, leaf in spread(experiment.space, self.separator):
+            name, dotted = self.separator.join(path), ".".join(path)
+            if name in kept and self.node(kept[name], dotted, Notes()) == leaf:
+                specs[name] = kept[name]
+                continue
+            spec = self._spell(leaf, dotted, notes)
+            if spec is not None:
+                specs[name] = spec
+        self._unsaid(experiment, notes)
+        extras = {key: value for key, value in own.items() if key != "specs"}
+        return Translation(self.native(specs, extras), notes)
+
+    def source(self, experiment: Experiment) -> Translation[str]:
+        """Writes the text of a file.
+
+        Raises:
+            UnsupportedError: As `write`.
+        """
+        written = self.write(experiment)
+        return Translation(self.text(written.value), written.notes)
+
+    def _unsaid(self, experiment: Experiment, notes: Notes) -> None:
+        default = Experiment(space=Group())
+        for name in Experiment.__struct_fields__:
+            value = getattr(experiment, name)
+            if name in ("space", "extras", "space_in") or value == getattr(default, name):
+                continue
+            if name != "num_samples" or value is not None:
+                notes.approximated(name, "left out", f"{self.title} hold a space and nothing else")
+        for name in experiment.extras.value:
+            if name != self.name:
+                notes.approximated(
+                    f"extras.{name}", "left out", f"they belong to another notation, {name}"
+                )
+
+    # One leaf --------------------------------------------------------------------------------
+
+    def _spell(self, leaf: Node, path: str, notes: Notes) -> Any:
+        if not isinstance(leaf, Constant | Choice | Parameter):
+            raise UnsupportedError(
+                f"a list with parameters in it, and {self.title} have a name each",
+                path=path,
+                hint="give each of them a name",
+            )
+        if isinstance(leaf, Choice) and not leaf.plain:
+            raise UnsupportedError(
+                f"a condition: an option holds a parameter, and {self.title} hold none",
+                path=path,
+                hint="lift the parameter out of the choice",
+            )
+        if isinstance(leaf, Parameter | Choice):
+            if leaf.grid:
+                notes.approximated(
+                    path, "sampled instead of enumerated", f"{self.title} have no grid"
+                )
+            if leaf.label is not None:
+                notes.exact(path, "without its label", "a parameter is known by its name here")
+        best: tuple[float, Any, Node] | None = None
+        for kind, values in _proposals(leaf):
+            maker = self.makers.get(kind)
+            spec = None if maker is None else maker(**values)
+            if spec is None:
+                continue
+            says = self.node(spec, path, Notes())
+            away = _score(leaf, says)
+            if best is None or away < best[0]:
+                best = away, spec, says
+            if away < _SAME:
+                break
+        if best is None:
+            notes.lost(path, "left out", f"{self.title} have no form for it")
+            return None
+        self._remark(leaf, best, path, notes)
+        return best[1]
+
+    def _remark(self, leaf: Node, best: tuple[float, Any, Node], path: str, notes: Notes) -> None:
+        away, spec, says = best
+        shown = f"as {short(self.show(spec), 80)}"
+        if away < _SAME:
+            if isinstance(leaf, Parameter) and isinstance(says, Choice):
+                notes.exact(path, shown, "the same law; a searcher does not see the order")
+            return
+        why = f"total variation distance {away:.2g}"
+        rounding = _unrounded(leaf, says)
+        if rounding:
+            why = f"{self.title} do not round it: {_gap(leaf)}"
+        other = _family(leaf) != _family(says) or bool(_values(leaf) - _values(says))
+        if other or (away > _FAR and not rounding):
+            notes.lost(path, shown, why)
+        else:
+            notes.approximated(path, shown, why)
+
+    def show(self, spec: Any) -> object:
+        """A spelling as a person would write it, by its `repr`."""
+        return spec
+
+
+def _same_data(one: Any, other: Any) -> bool:
+    try:
+        return Frozen(one) == Frozen(other)
+    except SpecError:
+        return False
+
+
+def _group(tree: dict[str, Any]) -> Group:
+    return Group(tuple((k, _group(v) if isinstance(v, dict) else v) for k, v in tree.items()))
+
+
+def spread(
+    node: Node, separator: str, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Node]]:
+    """Leaves with their paths; a constant mapping counts as a group of constants.
+
+    Raises:
+        UnsupportedError: A name holds the separator.
+    """
+    if path and separator in path[-1]:
+        raise UnsupportedError(
+            f"the name of a parameter holds {separator!r}, which joins the names of groups here",
+            path=".".join(path),
+            hint="rename it",
+        )
+    value = node.value if isinstance(node, Constant) else None
+    if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
+        node = Group(tuple((key, Constant.of(item)) for key, item in value.items()))
+    if isinstance(node, Group):
+        for name, child in node.items:
+            yield from spread(child, separator, (*path, name))
+    else:
+        yield path, node
+
+
+def options(values: Any, weights: Any = None, path: str = "") -> Node:
+    """A choice of plain values; a single one is a constant.
+
+    Raises:
+        SpecError: No list, or nothing in it.
+    """
+    if not isinstance(values, list | tuple) or not values:
+        raise SpecError("no options", path=path, found=short(values), expected="a list of values")
+    nodes = tuple(Constant.of(value, f"{path}[{i}]") for i, value in enumerate(values))
+    if len(nodes) == 1 and not isinstance(nodes[0].value, dict):
+        return nodes[0]
+    if weights is not None:
+        try:
+            total = math.fsum(weights)
+            weights = tuple(float(weight) / total for weight in weights)
+        except (TypeError, ValueError, ZeroDivisionError):
+            raise SpecError(
+                "weights", path=path, found=short(weights), expected="numbers"
+            ) from None
+        if max(weights) - min(weights) < 1e-15:
+            weights = None
+    return Choice(nodes, weights)
+
+
+# Proposals ----------------------------------------------------------------------------------------
+
+
+def _proposals(leaf: Node) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Forms near a node's law, the likeliest first: kind, and what its maker takes."""
+    if isinstance(leaf, Constant):
+        yield "constant", {"value": leaf.value}
+        yield "options", {"values": [leaf.value], "weights": None}
+    elif isinstance(leaf, Choice):
+        weights = None if leaf.weights is None or leaf.grid else list(leaf.weights)
+        yield "options", {"values": leaf.values(), "weights": weights}
+    elif isinstance(leaf, Parameter):
+        yield from _laws(leaf.distribution)
+
+
+def _laws(law: Distribution) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(law, Integers):
+        yield from _integers(law)
+        return
+    if law.q is not None:
+        yield from _cells(law)
+    if isinstance(law, Uniform):
+        low, high = _bounds(law)
+        if law.q is not None and law.integer:
+            first, last = round(low), round(high)
+            if first < last and (law.scale == "linear" or first > 0):
+                log = law.scale != "linear"
+                yield "int", {"low": first, "high": last, "step": 1, "log": log}
+        yield "float", {"low": low, "high": high, "log": law.scale != "linear"}
+        return
+    kind = "beta" if isinstance(law, Beta) else "normal"
+    yield kind, {"law": law}
+    log = isinstance(law, Normal) and law.scale == "log"
+    continuous = msgspec.structs.replace(law, q=None, integer=False)
+    low, high = (float(laws.ppf(continuous, u)) for u in (0.001, 0.999))
+    if low < high and (not log or low > 0):
+        yield "float", {"low": low, "high": high, "log": log}
+
+
+def _integers(law: Integers) -> Iterator[tuple[str, dict[str, Any]]]:
+    low, high, step = law.low, law.high, law.step
+    if low == high:
+        yield "constant", {"value": low}
+        yield "options", {"values": [low], "weights": None}
+        return
+    yield "int", {"low": low, "high": high, "step": step, "log": law.log}
+    half = step / 2
+    if step == 1:
+        yield "rounded", {"low": low - half, "high": high + half, "log": law.log}
+    if law.count <= MOST_OPTIONS:
+        values = list(range(low, high + 1, step))
+        weights = laws.log_integer_weights(law) if law.log else None
+        yield "options", {"values": values, "weights": weights}
+    if law.log:
+        yield "int", {"low": low, "high": high, "step": step, "log": False}
+    if step > 1:
+        yield "int", {"low": low, "high": high, "step": 1, "log": law.log}
+        yield "rounded", {"low": low - 0.5, "high": high + 0.5, "log": law.log}
+    if not law.log or low > half:
+        yield "float", {"low": low - half, "high": high + half, "log": law.log}
+
+
+def _cells(law: Uniform | Normal | Beta) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Proposals for a rounded law, by its values and their weights."""
+    log = law.scale != "linear" if isinstance(law, Uniform) else False
+    if isinstance(law, Uniform) and law.integer and law.q == 1:
+        low, high = _bounds(law)
+        yield "rounded", {"low": low, "high": high, "log": log}
+    try:
+        cells = laws.cell_probabilities(law, _MOST_CELLS)
+    except ValueError:
+        return
+    cast = int if law.integer else float
+    values = [cast(value) for value in cells]
+    if len(values) == 1:
+        yield "constant", {"value": values[0]}
+        yield "options", {"values": values, "weights": None}
+        return
+    step: Any = law.q
+    ends = {"low": values[0], "high": values[-1], "step": int(step) if law.integer else step}
+    kind = "int" if law.integer else "grid"
+    numeric = {**ends, "log": False} if law.integer else ends
+    yield kind, numeric
+    if law.integer and log and values[0] > 0:
+        yield kind, {**ends, "log": True}
+    if len(values) <= MOST_OPTIONS:
+        total = math.fsum(cells.values())
+        weights = [weight / total for weight in cells.values()]
+        even = max(weights) - min(weights) < 1e-12
+        yield "options", {"values": values, "weights": None if even else weights}
+    if law.integer:
+        yield kind, {**numeric, "step": 1}
+
+
+def _bounds(law: Uniform) -> tuple[float, float]:
+    """The bounds of the values, whatever the scale."""
+    low, high = laws.transformed_bounds(law)
+    if law.scale == "linear":
+        return low, high
+    if not law.exponents:
+        return law.low, law.high
+    try:
+        found = (
+            (math.exp(low), math.exp(high))
+            if law.scale == "log"
+            else (
+                math.exp(-high),
+                math.exp(-low),
+            )
+        )
+    except OverflowError:
+        raise UnsupportedError(
+            "an exponent beyond what a float can hold", found=f"{law.low:g}, {law.high:g}"
+        ) from None
+    return found
+
+
+# Distances ----------------------------------------------------------------------------------------
+
+
+def distance(one: Node, other: Node) -> float:
+    """Total variation distance of two leaves; 1.0 between a discrete and a continuous law.
+
+    That of two continuous laws is summed over 2,000 cells between their quantiles.
+    """
+    if one == other:
+        return 0.0
+    left, right = _table(one), _table(other)
+    if left is not None and right is not None:
+        away = 0.5 * math.fsum(abs(left.get(k, 0) - right.get(k, 0)) for k in {*left, *right})
+        return away if away > _SAME else 0.0
+    if not isinstance(one, Parameter) or not isinstance(other, Parameter):
+        return 1.0
+    if left is not None or right is not None or _discrete(one) or _discrete(other):
+        return 1.0
+    return _continuous(one.distribution, other.distribution)
+
+
+def _discrete(node: Parameter) -> bool:
+    return isinstance(node.distribution, Integers) or node.distribution.q is not None
+
+
+def _continuous(one: Any, other: Any) -> float:
+    grid = [k / 34 for k in range(1, 34)]
+    if all(math.isclose(laws.ppf(one, u), laws.ppf(other, u), rel_tol=1e-9) for u in grid):
+        return 0.0
+    points = sorted({laws.ppf(law, k / 1000) for law in (one, other) for k in range(1, 1000)})
+    before, away = (0.0, 0.0), 0.0
+    for here in [*((laws.cdf(one, x), laws.cdf(other, x)) for x in points), (1.0, 1.0)]:
+        away += abs((here[0] - before[0]) - (here[1] - before[1]))
+        before = here
+    return 0.5 * away
+
+
+def _table(node: Node) -> dict[Any, float] | None:
+    """Probability by type and value; None for a continuous or a vast law."""
+    if isinstance(node, Constant):
+        return {node.frozen: 1.0}
+    table: dict[Any, float] = {}
+    if isinstance(node, Choice):
+        weights = node.weights or (1 / len(node.options),) * len(node.options)
+        for option, weight in zip(node.options, weights, strict=True):
+            key = _key(option.value) if isinstance(option, Constant) else option
+            table[key] = table.get(key, 0.0) + weight
+        return table
+    if not isinstance(node, Parameter):
+        return None
+    law = node.distribution
+    try:
+        cells = laws.cell_probabilities(law, _MOST_CELLS)
+    except ValueError:
+        return None
+    whole = isinstance(law, Integers) or law.integer
+    return {_key(int(value) if whole else value): weight for value, weight in cells.items()}
+
+
+def _key(value: Any) -> Any:
+    """Floats count by 12 digits, so that ``3 * 0.1`` is ``0.3``; all else by type and content."""
+    return f"{value + 0.0:.12g}" if type(value) is float else Frozen(value)
+
+
+def _values(node: Node) -> set[Any]:
+    return set(_table(node) or ()) if isinstance(node, Choice | Constant) else set()
+
+
+def _family(node: Node) -> type:
+    """What a change of makes another experiment: normal, beta, or anything that has bounds."""
+    law = node.distribution if isinstance(node, Parameter) else None
+    return type(law) if isinstance(law, Normal | Beta) else object
+
+
+def _unrounded(leaf: Node, says: Node) -> bool:
+    """Whether `says` is a continuous law in place of a rounded one."""
+    if not isinstance(leaf, Parameter) or not isinstance(says, Parameter):
+        return False
+    return _discrete(leaf) and not _discrete(says)
+
+
+def _score(leaf: Node, says: Node) -> float:
+    """The distance, where leaving out the rounding counts as less than moving all the weight."""
+    if _unrounded(leaf, says) and isinstance(leaf, Parameter) and isinstance(says, Parameter):
+        law = leaf.distribution
+        if isinstance(law, Integers):
+            return _FAR + 0.1
+        plain = msgspec.structs.replace(law, q=None, integer=False)
+        return _FAR + 0.1 if _continuous(plain, says.distribution) == 0 else 1.0
+    return distance(leaf, says)
+
+
+def _gap(leaf: Node) -> str:
+    law = leaf.distribution if isinstance(leaf, Parameter) else None
+    step: Any = getattr(law, "q", None) or getattr(law, "step", 1)
+    return f"values move by up to {step / 2:g}; round in the program"
+
+
+def unknown(what: str, word: object, known: Any) -> SpecError:
+    """An error about a word that the notation does not have."""
+    return SpecError(
+        f"unknown {what}",
+        found=repr(word),
+        expected=f"one of {', '.join(known)}",
+        hint=suggest(str(word), list(known)),
+    )

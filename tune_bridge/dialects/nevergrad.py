@@ -1,0 +1,293 @@
+"""Nevergrad's parametrizations: ``p.Dict`` of Scalar, Log, Choice and TransitionChoice.
+
+The laws are those of ``parameter.sample()``: bounded scalars are uniform (``Log``: log-uniform),
+and casting to an integer rounds, so that the ends weigh half where the bounds are integers.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+from typing import Any
+
+from tune_bridge.dialects.calls import Call, Signature, parse_signatures
+from tune_bridge.dialects.flat_space import FlatDialect, options
+from tune_bridge.dialects.python_source import Program
+from tune_bridge.dialects.python_space import at_path, short, type_name
+from tune_bridge.errors import UnsupportedError
+from tune_bridge.notes import Notes
+from tune_bridge.space import Constant, Integers, Node, Normal, Parameter, Uniform
+
+__all__ = ["NevergradDialect"]
+
+_SIGNATURES = parse_signatures(
+    "nevergrad",
+    """
+    Scalar(init=None, *, lower=None, upper=None, mutable_sigma=True)
+    Log(*, init=None, exponent=None, lower=None, upper=None, mutable_sigma=False)
+    Choice(choices, repetitions=None, deterministic=False)
+    TransitionChoice(choices, transitions=(1.0, 1.0), repetitions=None, ordered=True)
+    Dict(**parameters)
+    Instrumentation(*args, **kwargs)
+    """,
+    prefix="p",
+)
+_CAST = "set_integer_casting"
+_CASTING = {name: Signature(f"p.{name}.{_CAST}", "nevergrad", "self") for name in ("Scalar", "Log")}
+
+
+def _flatten(value: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+    """Named parameters below a container, recorded or live."""
+    if isinstance(value, Call) and value.name in ("p.Dict", "p.Instrumentation"):
+        items = value.arguments.get("parameters") or value.arguments.get("kwargs") or {}
+        loose = value.arguments.get("args")
+    elif type_name(value) == "nevergrad's Instrumentation":
+        items, loose = dict(value[1]._content), list(value[0]._content)
+    elif type_name(value) == "nevergrad's Dict":
+        items, loose = dict(value._content), None
+    else:
+        return [(path, value)]
+    if loose:
+        raise UnsupportedError(
+            "an Instrumentation with parameters that have no name",
+            path=".".join(path),
+            hint="give them by keyword",
+        )
+    rows = []
+    for name, item in items.items():
+        if not isinstance(name, str):
+            raise UnsupportedError("a parameter's name is not a string", found=short(name))
+        rows += _flatten(item, (*path, name))
+    return rows
+
+
+def _spec(value: Any) -> dict[str, Any]:
+    if isinstance(value, Call):
+        return _recorded(value)
+    if type(value).__module__.partition(".")[0] != "nevergrad":
+        return {"kind": "constant", "value": value}
+    kind = type(value).__name__
+    if kind == "Constant":
+        return {"kind": "constant", "value": value.value}
+    if kind in ("Choice", "TransitionChoice"):
+        if value._repetitions is not None:
+            raise UnsupportedError("repetitions of a choice", found=str(value._repetitions))
+        return {"kind": kind, "choices": [_option(option) for option in value.choices]}
+    if kind not in ("Scalar", "Log"):
+        raise UnsupportedError(
+            f"{kind} cannot be translated", expected="Scalar, Log, Choice or TransitionChoice"
+        )
+    return _live_scalar(value, kind)
+
+
+def _option(value: Any) -> Any:
+    if isinstance(value, Call) or not type_name(value).startswith("nevergrad's"):
+        if isinstance(value, Call):
+            raise _condition(value)
+        return value
+    if type(value).__name__ != "Constant":
+        raise _condition(value)
+    return value.value
+
+
+def _condition(value: Any) -> UnsupportedError:
+    return UnsupportedError(
+        "a condition: an option holds a parameter",
+        found=short(value),
+        hint="lift the parameter out of the choice",
+    )
+
+
+def _live_scalar(value: Any, kind: str) -> dict[str, Any]:
+    layers = {type(layer).__name__: layer for layer in value._layers}
+    low, high = (None if b is None else float(b[0]) for b in value.bounds)
+    log = "Exponent" in layers
+    if log and low is not None and high is not None:
+        # The bounds are exponents inside; a trip through them leaves the last digits wrong.
+        low, high = float(f"{low:.14g}"), float(f"{high:.14g}")
+    spec: dict[str, Any] = {"kind": "Log" if log else kind, "integer": bool(value.integer)}
+    bound = layers.get("Bound")
+    if low is None or high is None:
+        if low is not None or high is not None:
+            raise UnsupportedError("a scalar with one bound", found=f"{low} and {high}")
+        base = getattr(layers.get("Exponent"), "_base", None)
+        spec["init"] = float(value.value)
+        spec["sigma"] = float(value.sigma.value) * (math.log(base) if log and base else 1.0)
+        return spec
+    spec |= {"lower": low, "upper": high}
+    if not getattr(bound, "uniform_sampling", False):
+        spec["init"] = float(value.value)
+    return spec
+
+
+def _recorded(call: Call) -> dict[str, Any]:
+    name = call.name.removeprefix("p.")
+    if name.endswith(_CAST):
+        return {**_recorded(call.arguments["self"]), "integer": True}
+    if name in ("Choice", "TransitionChoice"):
+        if call.get("repetitions") is not None:
+            raise UnsupportedError("repetitions of a choice", found=short(call))
+        choices = call.get("choices")
+        choices = range(choices) if isinstance(choices, int) else choices
+        return {"kind": name, "choices": [_option(option) for option in choices]}
+    if name not in ("Scalar", "Log"):
+        raise UnsupportedError(f"{call.name} cannot be translated", found=short(call))
+    low, high, init = call.get("lower"), call.get("upper"), call.get("init")
+    spec: dict[str, Any] = {"kind": name, "integer": False}
+    if low is None and high is None:
+        sigma = math.log(call.get("exponent") or 2.0) if name == "Log" else 1.0
+        start = init if init is not None else float(name == "Log")
+        return {**spec, "init": float(start), "sigma": sigma}
+    if low is None or high is None:
+        raise UnsupportedError("a scalar with one bound", found=short(call))
+    spec |= {"lower": float(low), "upper": float(high)}
+    return spec if init is None else {**spec, "init": float(init)}
+
+
+def _make_float(low: float, high: float, log: bool) -> Any:
+    kind = "Log" if log else "Scalar"
+    return {"kind": kind, "integer": False, "lower": float(low), "upper": float(high)}
+
+
+def _make_rounded(low: float, high: float, log: bool) -> Any:
+    return {**_make_float(low, high, log), "integer": True}
+
+
+def _make_int(low: int, high: int, step: int, log: bool) -> Any:
+    return _make_rounded(low - 0.5, high + 0.5, log) if step == 1 else None
+
+
+class NevergradDialect(FlatDialect):
+    """Parametrizations of named parameters."""
+
+    name = "nevergrad"
+    suffixes = (".py",)
+    title = "Nevergrad parameters"
+    makers = {  # noqa: RUF012 - never changed
+        "float": _make_float,
+        "int": _make_int,
+        "rounded": _make_rounded,
+        "constant": lambda value: {"kind": "constant", "value": value},
+        "options": lambda values, weights: {"kind": "Choice", "choices": list(values)},
+    }
+
+    def specs(self, source: Any, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Parameters by name."""
+        rows = _flatten(source, ())
+        if rows and not rows[0][0]:
+            raise UnsupportedError(
+                "not a p.Dict, nor a p.Instrumentation of named parameters",
+                found=type_name(source),
+                expected="p.Dict(lr=p.Log(lower=1e-5, upper=0.1))",
+            )
+        found: dict[str, Any] = {}
+        for path, value in rows:
+            with at_path(".".join(path)):
+                if any("/" in name for name in path):
+                    raise UnsupportedError("a name with a '/'", hint="rename it")
+                found["/".join(path)] = _spec(value)
+        return found, {}
+
+    def node(self, spec: Any, path: str, notes: Notes) -> Node:
+        """The law of one parameter."""
+        kind = spec["kind"]
+        if kind == "constant":
+            return Constant.of(spec["value"], path)
+        if kind in ("Choice", "TransitionChoice"):
+            return options(spec["choices"])
+        scale: Any = "log" if kind == "Log" else "linear"
+        rounding: Any = {"q": 1, "integer": True} if spec["integer"] else {}
+        if "lower" in spec:
+            if "init" in spec:
+                notes.approximated(
+                    path, "drawn between its bounds", f"Nevergrad starts at {spec['init']:g}"
+                )
+            law = Uniform(spec["lower"], spec["upper"], scale, **rounding)
+            return Parameter(_equal(law) or law)
+        notes.approximated(
+            path, "without bounds as normal", "Nevergrad's mutations have heavier tails"
+        )
+        init = math.log(spec["init"]) if scale == "log" else spec["init"]
+        return Parameter(Normal(init, spec["sigma"], scale, **rounding))
+
+    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+        """A call of ``p.Dict``, with groups as dicts inside."""
+        tree: dict[str, Any] = {}
+        for name, spec in specs.items():
+            *groups, last = name.split("/")
+            place = tree
+            for group in groups:
+                place = place.setdefault(group, {})
+            place[last] = _Leaf(spec)
+        return _dict(tree)
+
+    def text(self, native: Any) -> str:
+        """A program with the parametrization."""
+        program = _Chained("A search space for Nevergrad.")
+        program.assign("space", native)
+        return str(program)
+
+    def show(self, spec: Any) -> object:
+        """The call."""
+        return _call(spec)
+
+
+class _Leaf:
+    def __init__(self, spec: Any) -> None:
+        self.spec = spec
+
+
+def _dict(tree: dict[str, Any]) -> Call:
+    items = {
+        name: _call(item.spec) if isinstance(item, _Leaf) else _dict(item)
+        for name, item in tree.items()
+    }
+    return Call(_SIGNATURES["p.Dict"], {"parameters": items})
+
+
+def _call(spec: Any) -> Any:
+    kind = spec["kind"]
+    if kind == "constant":
+        return spec["value"]
+    if "choices" in spec:
+        return _SIGNATURES[f"p.{kind}"].call(spec["choices"])
+    given = {key: spec[key] for key in ("init", "lower", "upper") if key in spec}
+    if kind == "Log" and "sigma" in spec:
+        given["exponent"] = math.exp(spec["sigma"])
+    call = _SIGNATURES[f"p.{kind}"].call(**given)
+    return _CASTING[kind].call(call) if spec["integer"] else call
+
+
+def _equal(law: Uniform) -> Integers | None:
+    """Integers, where the bounds are halfway between them: all of them weigh the same."""
+    first, last = law.low + 0.5, law.high - 0.5
+    whole = first == math.floor(first) and last == math.floor(last)
+    if law.scale != "linear" or not law.integer or not whole or first > last:
+        return None
+    return Integers(int(first), int(last))
+
+
+class _Chained(Program):
+    """Writes casts as methods, and names that are no identifiers in a dict."""
+
+    def _flat(self, value: Any) -> str:
+        if isinstance(value, Call) and value.name.endswith(_CAST):
+            return f"{self._flat(value.arguments['self'])}.{_CAST}()"
+        if isinstance(value, Call) and value.name == "p.Dict":
+            self._callable(value.signature)
+            items = value.arguments["parameters"]
+            if not all(name.isidentifier() and not keyword.iskeyword(name) for name in items):
+                return f"p.Dict(**{self._flat(items)})"
+        return super()._flat(value)
+
+    def _parts(self, value: Any, indent: int) -> tuple[str, list[str], str] | None:
+        if isinstance(value, Call) and self._flat(value).startswith("p.Dict(**"):
+            opening, items, closing = super()._parts(value.arguments["parameters"], indent) or (
+                "{",
+                [],
+                "}",
+            )
+            return f"p.Dict(**{opening}", items, f"{closing})"
+        if isinstance(value, Call) and value.name.endswith(_CAST):
+            return None
+        return super()._parts(value, indent)
