@@ -139,11 +139,11 @@ def test_what_cannot_be_logged_is_warned_of_once(
 
 def test_an_error(experiment: Experiment, tmp_path: Path) -> None:
     trial = experiment.start(Trial("a"))
-    trial.fail(tmp_path, ValueError("broken"))
+    trial.fail(tmp_path, ValueError("\x1b[36mbroken\x1b[39m"))
     experiment.callback.on_trial_error(0, experiment.trials, trial)
     _, runs = experiment.end()
     assert runs["a"].state == "failed"
-    assert "ValueError: broken" in runs["a"].message
+    assert "ValueError: broken" in runs["a"].message  # Ray colours its errors
 
 
 def test_a_program_without_a_usable_metric(experiment: Experiment, tmp_path: Path) -> None:
@@ -265,6 +265,33 @@ def test_a_backend_that_is_away_costs_nothing(tmp_path: Path) -> None:
     callback.on_trial_result(0, [trial], trial, {"loss": 1})
     callback.on_trial_complete(0, [trial], trial)
     callback.on_experiment_end([trial])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("points", [None, [{"lr": 0.5}]])
+def test_a_searcher_that_has_been_given_the_configs_space(points: list[Any] | None) -> None:
+    """Tune hands the config's domains to the searcher before any callback is asked."""
+    tune = pytest.importorskip("ray.tune")
+    from ray.tune.search.hyperopt import HyperOptSearch
+
+    from tune_bridge.sweep_config import SweepConfig
+    from tune_bridge.tune_observer import Observer
+
+    config = {
+        "lr": tune.loguniform(1e-4, 1),
+        "net": {"width": tune.choice([4, 8]), "depth": 3},
+    }
+    given = {"config": config, "metric": "loss", "mode": "min", "num_samples": 4}
+    expected = SweepConfig.from_tune(
+        "train.py", search_alg=HyperOptSearch(n_initial_points=5), **given
+    )
+    searcher = HyperOptSearch(n_initial_points=5, points_to_evaluate=points)
+    assert searcher.set_search_properties("loss", "min", config)
+    space = searcher._space
+    observer = Observer(None, {"run_or_experiment": "train.py", "search_alg": searcher, **given})
+    assert observer.sweep_config() == expected
+    assert "HyperOptSearch" in expected["controller"]["tune"]["search_alg"]
+    assert searcher._space is space
 
 
 def test_plain_values() -> None:

@@ -37,7 +37,7 @@ from tune_bridge.backends.base import (
 )
 from tune_bridge.backends.writer import Writer
 from tune_bridge.reports import PAYLOAD
-from tune_bridge.trial import ProgramError, run_id
+from tune_bridge.trial import ProgramError, printable, run_id
 from tune_bridge.tune_observer import plain_config, plain_row
 
 __all__ = ["SweepCallback"]
@@ -274,7 +274,7 @@ class SweepCallback(Callback):
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Notes an attempt that failed, when Tune tries again."""
         record = self._record(trial)
-        text = tune_observer.error_text(trial)[-_MESSAGE:]
+        text = _error_text(trial)
         failures = int(getattr(trial, "num_failures", 1) or 1)
         self._patch(
             record,
@@ -295,7 +295,7 @@ class SweepCallback(Callback):
                 message += "; the searcher was told of a failure"
             self._end(record, error.outcome, message=message, exit_code=error.exit_code)
         else:
-            self._end(record, "failed", message=tune_observer.error_text(trial)[-_MESSAGE:])
+            self._end(record, "failed", message=_error_text(trial))
 
     @_contained
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
@@ -424,3 +424,8 @@ class SweepCallback(Callback):
         self.outcomes[state] = self.outcomes.get(state, 0) + 1
         self.stopped_early += bool(changes.get("stopped_early"))
         self._patch(record, time.time(), state=state, **changes)
+
+
+def _error_text(trial: Any) -> str:
+    lines = tune_observer.error_text(trial)[-_MESSAGE:].splitlines()
+    return "\n".join(printable(line) for line in lines)

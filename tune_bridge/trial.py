@@ -37,7 +37,14 @@ from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD, Listener, Reports
 from tune_bridge.values import decode, encode
 
-__all__ = ["Program", "ProgramError", "ProgramSettings", "resolve_program", "run_id"]
+__all__ = [
+    "Program",
+    "ProgramError",
+    "ProgramSettings",
+    "printable",
+    "resolve_program",
+    "run_id",
+]
 
 _CUT_AFTER = 5.0  # seconds for a connection that stays open when the program has ended
 _SIGNAL_FIRST = 0.2  # seconds for the signal to arrive, should the program survive it
@@ -383,7 +390,7 @@ class Program:
         return self._with_tail(text)
 
     def _with_tail(self, text: str) -> str:
-        tail = [_printable(line) for line in self._last.get("tail", ()) if line.strip()]
+        tail = [printable(line) for line in self._last.get("tail", ()) if line.strip()]
         if tail:
             text += f": {tail[-1].strip()[:_SHOWN]}"
         if len(tail) > 1:
@@ -391,7 +398,7 @@ class Program:
         return f"{text}{_ALL_OUTPUT}{self.output})"
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """A line of output without anything that a terminal would obey."""
     plain = _CONTROL.sub("", line.expandtabs())
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in plain)

@@ -8,6 +8,7 @@ later version of Ray call differently, the sweep says less and everything else g
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import sys
 from collections.abc import Collection, Iterable, Mapping
@@ -138,8 +139,14 @@ class Observer:
         from tune_bridge.sweep_config import SweepConfig
 
         arguments = self._tune_arguments()
-        for left_out in ((), ("search_alg",), ("search_alg", "scheduler")):
-            part = {key: value for key, value in arguments.items() if key not in left_out}
+        views = [arguments]
+        if "search_alg" in arguments:
+            views.append({**arguments, "search_alg": _without_space(arguments["search_alg"])})
+        views += [
+            {key: arguments[key] for key in arguments if key not in left_out}
+            for left_out in (("search_alg",), ("search_alg", "scheduler"))
+        ]
+        for part in views:
             try:
                 return dict(SweepConfig.from_tune(**part))
             except TuneBridgeError as error:
@@ -303,6 +310,19 @@ def _unwrap(searcher: Any) -> Any:
     while getattr(searcher, "searcher", None) is not None:
         searcher = searcher.searcher
     return searcher
+
+
+def _without_space(searcher: Any) -> Any:
+    """A searcher as it was before Tune gave it the space of the config.
+
+    HyperOpt's initial points are trials by then, in words of that space, and are left out.
+    """
+    bare = copy.copy(searcher)
+    with contextlib.suppress(AttributeError):
+        bare._space = None
+        if isinstance(getattr(bare, "_points_to_evaluate", None), int):
+            bare._points_to_evaluate = None
+    return bare
 
 
 def _named(thing: Any, name: str) -> bool:
