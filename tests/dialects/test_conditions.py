@@ -499,3 +499,71 @@ def test_a_choice_of_plain_lists_and_dicts_is_native_and_exact():
     assert "controller" not in written.value
     counts = Counter(str(sample(space, random.Random(i))["x"]) for i in range(30))
     assert len(counts) == 3
+
+
+# Arithmetic
+
+ARITHMETIC = {
+    "a product": lambda hp: hp.uniform("x", 0, 1) * 10,
+    "a product on the left": lambda hp: -2 * hp.uniform("x", 0, 1),
+    "a sum": lambda hp: 3 + hp.normal("x", 0, 1),
+    "a difference": lambda hp: 1 - hp.uniform("x", 0, 4),
+    "a quotient": lambda hp: hp.uniform("x", 0, 4) / 2,
+    "a negative": lambda hp: -hp.normal("x", 1, 2),
+    "a rounded product": lambda hp: hp.quniform("x", 0, 5, 1) * 0.5,
+    "a rounded sum": lambda hp: hp.quniform("x", 0, 5, 0.5) + 2,
+    "a log product": lambda hp: hp.loguniform("x", -3, 1) * 100,
+    "a log-normal product": lambda hp: hp.lognormal("x", 0, 1) * 0.25,
+    "integers": lambda hp: hp.randint("x", 5) * 2 + 4,
+    "integers like rounded ones": lambda hp: hp.uniformint("x", 1, 6) * 2,
+    "plain options": lambda hp: hp.choice("x", [1, 2.5]) * 3 + 1,
+}
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_arithmetic_is_folded_into_the_law(name):
+    hyperopt = pytest.importorskip("hyperopt")
+    import numpy as np
+    from scipy import stats
+
+    make, dialect = ARITHMETIC[name], get_dialect("hyperopt")
+    live = {"x": make(hyperopt.hp)}
+    recorded = dialect.read({"x": make(trees.Builder().hp)})
+    node = recorded.value.space.get("x")
+    assert dialect.read(live).value.space.get("x") == node
+    assert all(note.level is Level.EXACT for note in recorded.notes)
+    state, rng = np.random.default_rng(1), random.Random(2)
+    theirs = [hyperopt.pyll.stochastic.sample(live, rng=state)["x"] for _ in range(1500)]
+    ours = [sample(node, rng) for _ in range(1500)]
+    assert {type(x) for x in ours} == {type(x.item() if hasattr(x, "item") else x) for x in theirs}
+    if len({*ours}) > 100:
+        assert stats.ks_2samp(ours, [float(x) for x in theirs]).pvalue > 1e-4
+    else:
+        assert_same_law(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda hp: hp.loguniform("x", -3, 1) + 1,
+        lambda hp: hp.quniform("x", 0, 5, 1) + 0.5,
+        lambda hp: hp.uniform("x", 0, 1) * hp.uniform("y", 0, 1),
+        lambda hp: 1 / hp.uniform("x", 1, 2),
+        lambda hp: hp.uniform("x", 0, 1) ** 2,
+        lambda hp: hp.choice("x", ["a", "b"]) + 1,
+    ],
+)
+@pytest.mark.parametrize("live", [False, True])
+def test_other_arithmetic_is_one_error(make, live):
+    if live:
+        pytest.importorskip("hyperopt")
+    with pytest.raises(UnsupportedError, match=r"^a\.b: scope\.\w+: .*no law"):
+        get_dialect("hyperopt").read(
+            {"a": {"b": make(trees.Builder("" if live else "tune_bridge").hp)}}
+        )
+
+
+def test_calls_of_tune_have_no_arithmetic():
+    t = trees.Builder().tune
+    with pytest.raises(TypeError):
+        t.uniform(0, 1) * 2

@@ -192,9 +192,9 @@ BAD: dict[str, tuple[Any, type[InputError], tuple[str, ...]]] = {
         ("two places", "a and b.c"),
     ),
     "arithmetic": (
-        lambda b: {"m": {"n": b.scope.sub(b.hp.uniform("k", 0, 1), 1)}},
+        lambda b: {"m": {"n": b.hp.loguniform("k", 0, 1) - 1}},
         UnsupportedError,
-        ("m.n", "scope.sub"),
+        ("m.n", "scope.sub", "no law"),
     ),
     "the integer of a fraction": (
         lambda b: {"m": b.scope.int(b.hp.normal("m", 0, 1))},

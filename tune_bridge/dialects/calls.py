@@ -109,6 +109,49 @@ class Call:
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(self.argument_list(repr))})"
 
+    def __add__(self, other: Any) -> Any:
+        return self._operate("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._operate("add", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._operate("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._operate("sub", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._operate("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._operate("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._operate("truediv", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._operate("truediv", other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._operate("floordiv", self, other)
+
+    def __pow__(self, other: Any) -> Any:
+        return self._operate("pow", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return self._operate("pow", other, self)
+
+    def __neg__(self) -> Any:
+        return self._operate("neg", self)
+
+    def _operate(self, name: str, *operands: Any) -> Any:
+        """HyperOpt's nodes take Python's operators; other libraries' objects do not."""
+        if self.name.partition(".")[0] not in ("hp", "scope"):
+            return NotImplemented
+        signature = Signature(f"scope.{name}", "hyperopt.pyll", "*args, **kwargs")
+        return Call(signature, {"args": operands})
+
     def argument_list(self, show: Callable[[Any], str]) -> Iterator[str]:
         """The arguments as source text: required ones by position, then by name."""
         positional = True

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tune_bridge.dialects.calls import Call
+from tune_bridge.dialects.hyperopt.arithmetic import OPERATORS, combine
 from tune_bridge.dialects.hyperopt.signatures import LAWS, Law
 from tune_bridge.dialects.python_space import LeafReader, TreeReader, short
 from tune_bridge.errors import SpecError, UnsupportedError
@@ -207,13 +208,28 @@ def _float(call: Call, path: str, reader: TreeReader) -> Node:
     raise _operation(call, path)
 
 
+def _arithmetic(call: Call, path: str, reader: TreeReader) -> Node:
+    args = call.get("args", ())
+    operands = [reader.recall(item) for item in args]
+    if call.get("kwargs") or sum(isinstance(item, Call) for item in operands) != 1:
+        raise _operation(call, path)
+    read = [reader.node(x, path) if isinstance(x, Call) else x for x in operands]
+    node = combine(call.name.removeprefix("scope."), read)
+    if node is None:
+        raise _operation(call, path)
+    reader.notes.exact(
+        path, f"{short(call, 80)} is a law of its own", "the arithmetic is in its bounds"
+    )
+    return node
+
+
 def _other(call: Call, path: str, reader: TreeReader) -> Node:
     raise _operation(call, path)
 
 
 def _operation(call: Call, path: str) -> UnsupportedError:
     return UnsupportedError(
-        f"{call.name}: operations on parameters are not supported yet",
+        f"{call.name}: this operation on a parameter gives no law that a sweep could say",
         path=path,
         found=short(call),
         hint="do the arithmetic in the program",
@@ -227,6 +243,7 @@ LEAVES: dict[str, LeafReader] = {
     "hp.pchoice": _pchoice,
     "scope.int": _int,
     "scope.float": _float,
+    **{f"scope.{name}": _arithmetic for name in OPERATORS},
     "scope.*": _other,
 }
 """Reader of a call by its name; ``scope.*`` stands for every further operation."""
