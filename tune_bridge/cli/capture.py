@@ -27,9 +27,9 @@ class _Captured(BaseException):
 def main(argv: list[str]) -> None:
     """Executes ``argv[0]`` and writes JSON to ``argv[1]``: the config and notes, or the error."""
     source, answer = argv[0], Path(argv[1])
-    name = argv[2] if len(argv) > 2 else None
+    name, origin = ([item or None for item in argv[2:]] + [None, None])[:2]
     try:
-        config = _capture(source, name)
+        config = _capture(source, name, origin)
         notes = config._notes if config._notes is not None else Notes()
         result = {"config": config, "notes": [note.as_dict() for note in notes]}
     except InputError as error:
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     answer.write_text(json.dumps(result), "utf-8")
 
 
-def _capture(source: str, name: str | None) -> SweepConfig:
+def _capture(source: str, name: str | None, origin: str | None) -> SweepConfig:
     _intercept(Path(source).read_text("utf-8", "replace"))
     sys.argv = [source]
     sys.path[0] = str(Path(source).resolve().parent)
@@ -65,7 +65,32 @@ def _capture(source: str, name: str | None) -> SweepConfig:
             line=error.lineno if isinstance(error, SyntaxError) else _line_of(error, source),
             hint="the file failed while it was executed",
         ) from None
-    return _choose(variables, source, name)
+    return (
+        _choose(variables, source, name)
+        if origin is None
+        else _read(variables, source, name, origin)
+    )
+
+
+_USUAL = ("space", "pbounds", "parameters", "parametrization", "dimensions")
+"""What people call a space, where they do not say what it is called."""
+
+
+def _read(variables: dict[str, Any], source: str, name: str | None, origin: str) -> SweepConfig:
+    """The variable that holds a space of another notation."""
+    from tune_bridge.cli.source import from_notation
+    from tune_bridge.dialects.base import get_dialect
+
+    dialect = get_dialect(origin)
+    found = [key for key in ((name,) if name else _USUAL) if key in variables]
+    if not found:
+        raise InputError(
+            f"no variable called {name or ' or '.join(_USUAL)!r}",
+            source=source,
+            found=", ".join(key for key in variables if not key.startswith("_"))[:200] or "none",
+            hint="name the one with the space: --object NAME",
+        )
+    return from_notation(dialect, variables[found[0]])
 
 
 def _intercept(text: str) -> None:

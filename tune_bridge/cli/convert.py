@@ -25,6 +25,12 @@ __all__ = ["convert"]
     "a Python file becomes a sweep and a sweep becomes a Tune program.",
 )
 @click.option("--strict", is_flag=True, help="Refuse everything that is not exact.")
+@click.option(
+    "--from",
+    "origin",
+    metavar="NOTATION",
+    help="What SRC holds, if it is no sweep and nothing of Ray's: optuna, configspace, ...",
+)
 @click.option("--object", "name", metavar="NAME", help="The variable meant, if a file has several.")
 @click.option(
     "--timeout", type=float, default=TIMEOUT, show_default=True, help="Seconds for a Python file."
@@ -36,6 +42,7 @@ def convert(
     dst: str | None,
     target: str | None,
     strict: bool,
+    origin: str | None,
     name: str | None,
     timeout: float,
     as_json: bool,
@@ -51,13 +58,15 @@ def convert(
       tune-bridge convert sweep.yaml --to tune
       tune-bridge convert sweep.yaml -o space.py --to hyperopt
     """
-    config = load_source(src, name=name, timeout=timeout)
+    config = load_source(src, name=name, timeout=timeout, origin=origin)
     read_notes = list(config.notes)
     target = target or _target(src, dst)
     dialect = get_dialect(target)
     written = dialect.source(config.experiment)
     # A Python file was translated into a sweep on the way in; those notes speak of that sweep.
     notes = Notes(read_notes if target == "sweep" and read_notes else written.notes)
+    if origin is not None:
+        notes = Notes([*read_notes, *written.notes])
     notes.require(Level.EXACT if strict else Level.APPROXIMATED)
     if dst:
         write_text(dst, written.value)

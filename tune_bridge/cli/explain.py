@@ -26,12 +26,18 @@ _WORDS = {Level.LOST: "not offered"}
 
 @click.command(short_help="Say what each side makes of it, how exact, and why.")
 @click.argument("src", type=click.Path())
+@click.option(
+    "--from",
+    "origin",
+    metavar="NOTATION",
+    help="What SRC holds, if it is no sweep and nothing of Ray's: optuna, configspace, ...",
+)
 @click.option("--object", "name", metavar="NAME", help="The variable meant, if a file has several.")
 @click.option(
     "--timeout", type=float, default=TIMEOUT, show_default=True, help="Seconds for a Python file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(src: str, name: str | None, timeout: float, as_json: bool) -> None:
+def explain(src: str, origin: str | None, name: str | None, timeout: float, as_json: bool) -> None:
     """Says what W&B, Ray Tune and HyperOpt make of SRC, before anything is spent.
 
     One row for each parameter and setting: how it is spelled, how exact that is, and why.
@@ -42,7 +48,7 @@ def explain(src: str, name: str | None, timeout: float, as_json: bool) -> None:
       approximated  near; the reason says by how much
       not offered   the other side has no word for it
     """
-    config = load_source(src, name=name, timeout=timeout)
+    config = load_source(src, name=name, timeout=timeout, origin=origin)
     lines = explain_experiment(config.experiment)
     if as_json:
         import json
