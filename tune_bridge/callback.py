@@ -427,5 +427,7 @@ class SweepCallback(Callback):
 
 
 def _error_text(trial: Any) -> str:
-    lines = tune_observer.error_text(trial)[-_MESSAGE:].splitlines()
-    return "\n".join(printable(line) for line in lines)
+    """A trial's traceback, under the error that it ends with."""
+    text = tune_observer.error_text(trial)[-_MESSAGE:]
+    lines = [printable(line) for line in text.splitlines()]
+    return "\n".join(lines if len(lines) == 1 else [*lines[-1:], *lines])
