@@ -15,6 +15,7 @@ from tune_bridge.dialects.hyperopt.signatures import LAWS
 from tune_bridge.dialects.hyperopt.signatures import SIGNATURES as HYPEROPT
 from tune_bridge.dialects.ray_tune.signatures import OWN
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES as TUNE
+from tune_bridge.dialects.ray_tune.tables import CLASSES, MODULES
 from tune_bridge.errors import SpecError
 
 Shape = dict[str, tuple[Any, Any]]
@@ -29,7 +30,9 @@ def _shape(parameters: inspect.Signature) -> Shape:
     }
 
 
-@pytest.mark.parametrize("signature", TUNE.values(), ids=TUNE.keys())
+@pytest.mark.parametrize(
+    "signature", [s for name, s in TUNE.items() if name not in CLASSES], ids=repr
+)
 def test_the_signatures_of_ray_are_ours(signature):
     pytest.importorskip("ray.tune")
     real = _shape(inspect.signature(signature.resolve()))
@@ -81,14 +84,20 @@ def test_every_function_of_hp_has_a_twin():
 
 
 TWINS = {
-    "tune_bridge.tune": [name.split(".")[1] for name in TUNE if name.startswith("tune.")],
-    "tune_bridge.tune.search": ["BasicVariantGenerator", "ConcurrencyLimiter"],
-    "tune_bridge.tune.search.basic_variant": ["BasicVariantGenerator"],
-    "tune_bridge.tune.search.hyperopt": ["HyperOptSearch"],
-    "tune_bridge.tune.suggest": ["BasicVariantGenerator", "ConcurrencyLimiter"],
-    "tune_bridge.tune.suggest.basic_variant": ["BasicVariantGenerator"],
-    "tune_bridge.tune.suggest.hyperopt": ["HyperOptSearch"],
-    "tune_bridge.tune.schedulers": ["ASHAScheduler", "AsyncHyperBandScheduler", "FIFOScheduler"],
+    "tune_bridge.tune": [
+        *(name.split(".")[1] for name in TUNE if name.startswith("tune.")),
+        "create_scheduler",
+        "create_searcher",
+    ],
+    "tune_bridge.tune.search": ["BasicVariantGenerator", "ConcurrencyLimiter", "Repeater"],
+    "tune_bridge.tune.suggest": ["BasicVariantGenerator", "ConcurrencyLimiter", "Repeater"],
+    **{
+        f"tune_bridge.tune.{package}.{module}": list(names)
+        for package in ("search", "suggest")
+        for module, names in MODULES.items()
+    },
+    "tune_bridge.tune.schedulers": [n for n, t in CLASSES.items() if t.role == "scheduler"],
+    "tune_bridge.tune.stopper": [n for n, t in CLASSES.items() if t.role == "stopper"],
     "tune_bridge.tune.domains": [name.split(".")[1] for name in OWN],
     "tune_bridge.hyperopt.hp": [name[3:] for name in HYPEROPT if name.startswith("hp.")],
     "tune_bridge.hyperopt": ["fmin", "hp", "pyll", "rand", "tpe"],
@@ -142,6 +151,15 @@ def test_the_old_place_of_hyperopt_search_knows_the_old_limit():
     assert limited.name == "ConcurrencyLimiter"
     assert limited.get("max_concurrent") == 4
     assert limited.get("searcher").get("metric") == "a"
+
+
+def test_searchers_and_schedulers_are_created_by_their_strings():
+    twin = importlib.import_module("tune_bridge.tune")
+    assert twin.create_searcher("Optuna", seed=3).get("seed") == 3
+    assert twin.create_scheduler("pb2").name == "PB2"
+    assert twin.schedulers.PB2().name == twin.schedulers.PB2.__name__ == "PB2"
+    with pytest.raises(SpecError, match="no searcher called 'optun'"):
+        twin.create_searcher("optun")
 
 
 def test_a_bare_signature_is_built_as_the_callable_itself():

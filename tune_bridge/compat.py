@@ -7,10 +7,12 @@ fails when the file is stale.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tune_bridge.dialects.base import get_dialect
+from tune_bridge.dialects.ray_tune.runs import RUNS
+from tune_bridge.dialects.ray_tune.tables import CALLS, CLASSES, Table
 from tune_bridge.dialects.sweep.distributions import DISTRIBUTIONS, read_parameter
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
@@ -77,16 +79,28 @@ _SEARCHERS = (
     ("Scikit-Optimize", Algorithm("SkOptSearch"), _X),
     ("Ax", Algorithm("AxSearch"), _X),
     ("BOHB", Algorithm("TuneBOHB"), _X),
+    ("Optuna", Algorithm("OptunaSearch"), _X),
+    ("HEBO", Algorithm("HEBOSearch"), _X),
+    ("ZOOpt", Algorithm("ZOOptSearch"), _X),
+    ("Repeater", Algorithm.of("Repeater", searcher={"HyperOptSearch": {}}), _X),
     ("W&B's bayes", Algorithm("bayes"), _X),
 )
 
+_MUTATIONS = {"x": [0.1, 0.2]}
+
 _SCHEDULERS = (
     ("First in, first out", None),
-    ("Population Based Training (PBT)", Algorithm("PopulationBasedTraining")),
+    (
+        "Population Based Training (PBT)",
+        Algorithm.of("PopulationBasedTraining", hyperparam_mutations=_MUTATIONS),
+    ),
+    ("Population Based Bandits (PB2)", Algorithm.of("PB2", hyperparam_bounds={"x": [0, 1]})),
+    ("Replay of PBT", Algorithm.of("PopulationBasedTrainingReplay", policy_file="policy.txt")),
     ("Asynchronous HyperBand (ASHA)", Algorithm("AsyncHyperBandScheduler")),
     ("HyperBand", Algorithm("HyperBandScheduler")),
     ("HyperBand (BOHB)", Algorithm("HyperBandForBOHB")),
     ("Median Stopping Rule", Algorithm("MedianStoppingRule")),
+    ("Changing resources", Algorithm("ResourceChangingScheduler")),
     ("W&B's hyperband", Algorithm.of("hyperband", min_iter=3)),
 )
 
@@ -118,6 +132,7 @@ fails when it is stale.
   tune-bridge reads back.
 - **approximated**: near; the reason says by how much.
 - **not yet**: a later version.
+- **never**: an object that no file can hold; the error says what to do.
 - **not offered**: the other side has no word for it.
 """
 
@@ -141,6 +156,12 @@ def _page() -> Iterator[str]:
     yield from _table(("", "W&B sweep", "Ray Tune", "HyperOpt"), map(_native_row, DISTRIBUTIONS))
     yield "\n## Settings\n"
     yield from _table(("", "W&B sweep", "Ray Tune"), map(_setting_row, _SETTINGS))
+    for title, tables in (
+        ("Arguments of Ray Tune's calls", CALLS),
+        ("Arguments of searchers, schedulers and stoppers", CLASSES),
+    ):
+        yield f"\n## {title}\n"
+        yield from _table(("", "argument", "what happens", "where, or why"), _arguments(tables))
 
 
 def _table(head: tuple[str, ...], rows: Any) -> Iterator[str]:
@@ -205,15 +226,16 @@ def _line(experiment: Experiment, attribute: str) -> Line | None:
     return next((line for line in explain(experiment) if line.path == attribute), None)
 
 
-def _runs(experiment: Experiment) -> tuple[str, str]:
-    """What the Tune writer can write is what `tune-bridge run` hands to Ray."""
-    get_dialect("tune").write(experiment)
-    return "**works**", "**not yet**"
+def _runs(kind: str) -> tuple[str, str]:
+    """What the runner's table says."""
+    why = RUNS.get(kind, "")
+    return (f"**not yet**: {why}" if why else "**works**"), "**not yet**"
 
 
 def _algorithm_row(name: str, experiment: Experiment, attribute: str) -> tuple[str, ...]:
     try:
-        runs = _runs(experiment)
+        chosen = getattr(experiment, attribute)
+        runs = _runs("" if chosen is None else chosen.kind)
         line = _line(experiment, attribute)
     except InputError:
         return (name, *["**not yet**"] * 4)
@@ -247,6 +269,22 @@ def _setting_row(setting: tuple[str, str, dict[str, Any]]) -> tuple[str, ...]:
     line = _line(Experiment(space=_X, program="t.py").replace(**changes), attribute)
     assert line is not None
     return (name, _show(line.cells["sweep"]), _show(line.cells["tune"]))
+
+
+_PLACES = {
+    "native": "**exact**",
+    "carried": "**carried**",
+    "refused": "**never**, a clear error",
+}
+
+
+def _arguments(tables: Mapping[str, Table]) -> Iterator[tuple[str, ...]]:
+    """What the tables say that readers go by."""
+    for table in tables.values():
+        for argument in table.arguments:
+            if argument.name:
+                place = argument.detail or "in `controller.tune`"
+                yield f"`{table.name}`", f"`{argument.name}`", _PLACES[argument.how], place
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -282,7 +283,7 @@ def _settings(experiment: Experiment) -> list[Line]:
             "sweep": _setting_cell(sweep, keys, sweep_notes, attribute),
             "tune": _setting_cell(arguments, names, tune_notes, attribute),
         }
-        if attribute == "scheduler" and isinstance(value, Algorithm):
+        if attribute == "scheduler" and isinstance(value, Algorithm) and rungs(value) is not None:
             note = Note(Level.EXACT, "scheduler", f"rungs at {_rung_text(value)}")
             cells["tune"] = msgspec.structs.replace(
                 cells["tune"], notes=(note, *cells["tune"].notes)
@@ -319,18 +320,20 @@ def _value_text(value: Any) -> str:
 def rungs(scheduler: Algorithm) -> list[int] | None:
     """Iterations at which a scheduler judges, ascending; None for one without rungs.
 
-    For AsyncHyperBand ``grace_period * reduction_factor ** k`` up to ``max_t``; for W&B's hyperband
-    ``min_iter * eta ** k`` (the first ten, there is no end) or ``max_iter / eta ** k`` for k up to
-    s.
+    For AsyncHyperBand ``grace_period * reduction_factor ** k``, as many as Ray makes: it counts
+    them with logarithms of floats, which loses the top rung of 1 to 243 by 3 and of 1 to 1000 by
+    10. A trial ends at ``max_t`` all the same. Further brackets begin one rung higher each and add
+    none. For HyperBand the milestones of all its brackets (``_Bracket.successive_halving``). For
+    W&B's hyperband ``min_iter * eta ** k`` (the first ten, there is no end) or
+    ``max_iter / eta ** k`` for k up to s.
     """
-    if scheduler.kind == "AsyncHyperBandScheduler":
-        first, factor = scheduler.arg("grace_period", 1), scheduler.arg("reduction_factor", 4)
-        found: list[int] = []
-        end = scheduler.arg("max_t", 100)
-        while first <= end and len(found) < 1000:
-            found.append(int(first))
-            first *= factor
-        return found
+    ray = {
+        "AsyncHyperBandScheduler": _asha_rungs,
+        "HyperBandScheduler": _hyperband_rungs,
+        "HyperBandForBOHB": _hyperband_rungs,
+    }.get(scheduler.kind)
+    if ray is not None:
+        return ray(scheduler)
     if scheduler.kind != "hyperband":
         return None
     eta = scheduler.arg("eta", 3)
@@ -338,6 +341,23 @@ def rungs(scheduler: Algorithm) -> list[int] | None:
         bands = [int(scheduler.arg("max_iter") / eta**k) for k in range(1, scheduler.arg("s") + 1)]
         return sorted({band for band in bands if band >= 1})
     return [int(scheduler.arg("min_iter") * eta**k) for k in range(10)]
+
+
+def _asha_rungs(scheduler: Algorithm) -> list[int]:
+    first, factor = scheduler.arg("grace_period", 1), scheduler.arg("reduction_factor", 4)
+    count = int(math.log(scheduler.arg("max_t", 100) / first) / math.log(factor) + 1)
+    return [int(first * factor**k) for k in range(min(count, 1000))]
+
+
+def _hyperband_rungs(scheduler: Algorithm) -> list[int]:
+    most, factor = scheduler.arg("max_t", 81), scheduler.arg("reduction_factor", 3)
+    found = set()
+    for halvings in range(round(math.log(most) / math.log(factor)) + 1):
+        rung = int(most * factor**-halvings)
+        for _ in range(halvings + 1 if rung else 0):
+            found.add(rung)
+            rung = int(min(rung * factor, most))
+    return sorted(found)
 
 
 def _rung_text(scheduler: Algorithm) -> str:

@@ -350,20 +350,24 @@ BAD: dict[str, tuple[dict[str, Any], type[InputError], tuple[str, ...]]] = {
     "a removed argument": ({"local_dir": "/tmp"}, UnsupportedError, ("local_dir", "storage_path")),
     "a stopper": ({"stop": lambda i, r: True}, UnsupportedError, ("stop", "function")),
     "a callback": ({"callbacks": [object()]}, UnsupportedError, ("callbacks", "list")),
-    "a function": ({"trial_name_creator": str}, UnsupportedError, ("trial_name_creator",)),
+    "a lambda": (
+        {"trial_name_creator": lambda trial: "x"},
+        UnsupportedError,
+        ("trial_name_creator", "lambda"),
+    ),
     "another searcher": ({"search_alg": _Own()}, UnsupportedError, ("search_alg", "_Own")),
     "a searcher's class": ({"search_alg": _Own}, UnsupportedError, ("search_alg", "_Own")),
     "another searcher's name": (
-        {"search_alg": "optuna"},
+        {"search_alg": "optun"},
         UnsupportedError,
-        ("search_alg", "'optuna'", "'hyperopt'"),
+        ("search_alg", "'optun'", "'hyperopt'", "'optuna'"),
     ),
     "a scheduler as a searcher": (
         {"search_alg": FIFOScheduler()},
         UnsupportedError,
         ("search_alg", "FIFOScheduler"),
     ),
-    "another scheduler": ({"scheduler": "pbt"}, UnsupportedError, ("scheduler", "'pbt'")),
+    "another scheduler": ({"scheduler": "pbtt"}, UnsupportedError, ("scheduler", "'pbtt'")),
     "a searcher as a scheduler": (
         {"scheduler": BasicVariantGenerator()},
         UnsupportedError,
@@ -391,11 +395,6 @@ BAD: dict[str, tuple[dict[str, Any], type[InputError], tuple[str, ...]]] = {
     ),
     "no such mode": ({"metric": "a", "mode": "lowest"}, SpecError, ("mode", "'lowest'")),
     "no mode": ({"search_alg": "hyperopt", "metric": "a"}, SpecError, ("mode", "'min' or 'max'")),
-    "a batch": (
-        {"search_alg": ConcurrencyLimiter(HyperOptSearch(), 2, batch=True)},
-        UnsupportedError,
-        ("search_alg.batch",),
-    ),
     "no limit": (
         {"search_alg": ConcurrencyLimiter(HyperOptSearch(), 0)},
         SpecError,

@@ -212,11 +212,11 @@ def test_what_tune_has_no_word_for_is_noted():
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"searcher": Algorithm("OptunaSearch")}, "OptunaSearch"),
-        ({"scheduler": Algorithm("PopulationBasedTraining")}, "PopulationBasedTraining"),
+        ({"searcher": Algorithm("OtherSearch")}, "OtherSearch"),
+        ({"scheduler": Algorithm("OtherScheduler")}, "OtherScheduler"),
     ],
 )
-def test_what_is_not_supported_yet_is_not_written(changes, word):
+def test_what_is_not_known_is_not_written(changes, word):
     with pytest.raises(UnsupportedError, match=word):
         DIALECT.write(_bayes(searcher=RANDOM).replace(**changes))
 

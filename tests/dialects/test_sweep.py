@@ -378,11 +378,11 @@ def test_a_malformed_sweep_has_one_clear_error(
             SpecError,
             "metric",
         ),
-        (Experiment(space=WIDTH, searcher=Algorithm("AxSearch")), UnsupportedError, "AxSearch"),
+        (Experiment(space=WIDTH, searcher=Algorithm("MySearch")), UnsupportedError, "MySearch"),
         (
-            Experiment(space=WIDTH, scheduler=Algorithm("PB2"), objective=LOSS),
+            Experiment(space=WIDTH, scheduler=Algorithm("Mine"), objective=LOSS),
             UnsupportedError,
-            "PB2",
+            "Mine",
         ),
         (
             Experiment(space=Group((("c", Constant.of({"eval": "x"})),))),

@@ -13,8 +13,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tune_bridge.dialects.calls import recorder
+from tune_bridge.dialects.base import suggest as _nearest
+from tune_bridge.dialects.calls import Call, recorder
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.dialects.ray_tune.tables import SCHEDULER_STRINGS, SEARCHER_STRINGS
+from tune_bridge.errors import SpecError
+from tune_bridge.tune import schedulers as schedulers
+from tune_bridge.tune import search as search
+from tune_bridge.tune import stopper as stopper
+from tune_bridge.tune import suggest as suggest
+from tune_bridge.tune.recorders import class_recorder
 
 if TYPE_CHECKING:
     from tune_bridge.sweep_config import SweepConfig
@@ -27,6 +35,8 @@ __all__ = [
     "TuneConfig",
     "Tuner",
     "choice",
+    "create_scheduler",
+    "create_searcher",
     "grid_search",
     "lograndint",
     "loguniform",
@@ -66,6 +76,35 @@ CheckpointConfig = recorder(SIGNATURES["tune.CheckpointConfig"])
 SyncConfig = recorder(SIGNATURES["tune.SyncConfig"])
 with_parameters = recorder(SIGNATURES["tune.with_parameters"])
 with_resources = recorder(SIGNATURES["tune.with_resources"])
+
+
+def create_searcher(search_alg: str, **arguments: Any) -> Call:
+    """Records a searcher by the string that Ray has for it, such as "optuna".
+
+    Raises:
+        SpecError: There is no such string.
+    """
+    return _create(SEARCHER_STRINGS, "searcher", search_alg, arguments)
+
+
+def create_scheduler(scheduler: str, **arguments: Any) -> Call:
+    """Records a scheduler by the string that Ray has for it, such as "pbt".
+
+    Raises:
+        SpecError: There is no such string.
+    """
+    return _create(SCHEDULER_STRINGS, "scheduler", scheduler, arguments)
+
+
+def _create(names: dict[str, str], what: str, name: str, arguments: dict[str, Any]) -> Call:
+    if name.lower() not in names:
+        raise SpecError(
+            f"Ray has no {what} called {name!r}",
+            path=what,
+            expected=f"one of {', '.join(names)}",
+            hint=_nearest(name, list(names)),
+        )
+    return class_recorder(names[name.lower()])(**arguments)
 
 
 def run(run_or_experiment: Any, **arguments: Any) -> SweepConfig:

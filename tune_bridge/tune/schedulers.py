@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from tune_bridge.dialects.calls import recorder
-from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.tune.recorders import class_recorder
 
-__all__ = ["ASHAScheduler", "AsyncHyperBandScheduler", "FIFOScheduler"]
+__all__ = [
+    "PB2",
+    "ASHAScheduler",
+    "AsyncHyperBandScheduler",
+    "FIFOScheduler",
+    "HyperBandForBOHB",
+    "HyperBandScheduler",
+    "MedianStoppingRule",
+    "PopulationBasedTraining",
+    "PopulationBasedTrainingReplay",
+    "ResourceChangingScheduler",
+]
 
-ASHAScheduler = recorder(SIGNATURES["ASHAScheduler"])
-AsyncHyperBandScheduler = recorder(SIGNATURES["AsyncHyperBandScheduler"])
-FIFOScheduler = recorder(SIGNATURES["FIFOScheduler"])
+ASHAScheduler = class_recorder("ASHAScheduler")
+AsyncHyperBandScheduler = class_recorder("AsyncHyperBandScheduler")
+FIFOScheduler = class_recorder("FIFOScheduler")
+HyperBandForBOHB = class_recorder("HyperBandForBOHB")
+HyperBandScheduler = class_recorder("HyperBandScheduler")
+MedianStoppingRule = class_recorder("MedianStoppingRule")
+PB2 = class_recorder("PB2")
+PopulationBasedTraining = class_recorder("PopulationBasedTraining")
+PopulationBasedTrainingReplay = class_recorder("PopulationBasedTrainingReplay")
+ResourceChangingScheduler = class_recorder("ResourceChangingScheduler")

@@ -49,7 +49,7 @@ class TuneDialect(Dialect):
 
         Raises:
             SpecError: A mapping in the space that Ray would execute.
-            UnsupportedError: A condition, or a searcher or scheduler that is not supported yet.
+            UnsupportedError: A condition, or a searcher or scheduler that is not known.
         """
         notes = Notes()
         return Translation(write_run(experiment, notes), notes)
@@ -62,7 +62,7 @@ class TuneDialect(Dialect):
 
         Raises:
             SpecError: A mapping in the space that Ray would execute.
-            UnsupportedError: A condition, or a searcher or scheduler that is not supported yet.
+            UnsupportedError: A condition, or a searcher or scheduler that is not known.
         """
         written = self.write(experiment)
         call, what = written.value, experiment.program or experiment.trainable
@@ -96,7 +96,7 @@ def live_arguments(experiment: Experiment) -> dict[str, Any]:
     Raises:
         SpecError: A mapping in the space that Ray would execute, or a trainable that cannot be
             imported.
-        UnsupportedError: A condition, or a searcher or scheduler that is not supported yet.
+        UnsupportedError: A condition, or a searcher or scheduler that is not known.
         MissingExtraError: Ray or HyperOpt is not installed.
     """
     arguments = TuneDialect().write(experiment).value.arguments

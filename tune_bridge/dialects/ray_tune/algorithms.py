@@ -1,44 +1,72 @@
-"""Searchers and schedulers: from calls to `Algorithm` values and back."""
+"""Searchers and schedulers: from calls to `Algorithm` values and back, by the tables.
+
+Wrappers are searchers with a searcher among their arguments: ``Repeater`` always, a
+``ConcurrencyLimiter`` only when it works in batches; without, it is the experiment's
+``max_concurrent``.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tune_bridge.dialects.base import suggest
 from tune_bridge.dialects.calls import Call
 from tune_bridge.dialects.python_space import at_path, recall, same, short, type_name
+from tune_bridge.dialects.ray_tune.carried import keep_arguments, revive_arguments
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.dialects.ray_tune.tables import (
+    CLASSES,
+    SCHEDULER_STRINGS,
+    SEARCHER_STRINGS,
+    Table,
+)
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment
 from tune_bridge.notes import Notes
 from tune_bridge.values import Frozen
 
-__all__ = ["ReadScheduler", "ReadSearcher", "read_scheduler", "read_searcher", "write_scheduler"]
+__all__ = [
+    "ReadScheduler",
+    "ReadSearcher",
+    "innermost",
+    "read_scheduler",
+    "read_searcher",
+    "write_scheduler",
+    "write_searcher",
+]
 
-_SEARCHER_STRINGS = {
-    "random": "BasicVariantGenerator",
-    "variant_generator": "BasicVariantGenerator",
-    "hyperopt": "HyperOptSearch",
-}
-_SCHEDULER_STRINGS = {
-    "fifo": "FIFOScheduler",
-    "asynchyperband": "AsyncHyperBandScheduler",
-    "async_hyperband": "AsyncHyperBandScheduler",
-}
+_WRAPPERS = ("ConcurrencyLimiter", "Repeater")
 
-_HELD = {
-    "BasicVariantGenerator": ("points_to_evaluate", "max_concurrent", "random_state"),
-    "HyperOptSearch": ("space", "metric", "mode", "points_to_evaluate", "random_state_seed"),
-    "AsyncHyperBandScheduler": ("metric", "mode"),
-}
-"""Arguments that the experiment itself holds, by class."""
-
-_SEED = {"BasicVariantGenerator": "random_state", "HyperOptSearch": "random_state_seed"}
+_AX_SEED = "random_seed"
+"""Ax takes its seed among the further arguments of its client."""
 
 _LARGE = 1_000_000
 """ASHA's max_t where W&B's hyperband has no end."""
+
+
+def innermost(searcher: Algorithm) -> Algorithm:
+    """The searcher that thinks, without its wrappers."""
+    while searcher.kind in _WRAPPERS:
+        searcher = _plain_algorithm(searcher.arg("searcher"))
+    return searcher
+
+
+def _plain_algorithm(data: Any) -> Algorithm:
+    """An algorithm among another's arguments.
+
+    Raises:
+        SpecError: The data, which may come from a file, is none.
+    """
+    if isinstance(data, dict) and len(data) == 1:
+        ((kind, args),) = data.items()
+        if kind in CLASSES and isinstance(args, dict):
+            return Algorithm(kind, Frozen(args))
+    raise SpecError(
+        "an algorithm in another", found=short(data), expected='{"HyperOptSearch": {...}}'
+    )
 
 
 class ReadSearcher(NamedTuple):
@@ -64,6 +92,11 @@ class ReadSearcher(NamedTuple):
     max_concurrent: int | None = None
     default: bool = False
 
+    @property
+    def kind(self) -> str:
+        """The class of the searcher that thinks."""
+        return innermost(self.algorithm).kind
+
 
 class ReadScheduler(NamedTuple):
     """What a scheduler says: class and arguments (None for FIFO), metric and mode."""
@@ -78,47 +111,61 @@ def read_searcher(value: Any) -> ReadSearcher:
 
     Raises:
         SpecError: A limit on concurrency is malformed.
-        UnsupportedError: Another searcher than random search and HyperOpt.
+        UnsupportedError: A searcher of the user's own, or an argument that has no name.
     """
     if value is None:
         return ReadSearcher(RANDOM, default=True)
-    call = _call(value, "search_alg", _SEARCHER_STRINGS, "searcher")
-    if call.name == "ConcurrencyLimiter":
-        if not same(call.get("batch"), False):
-            raise UnsupportedError(
-                "a ConcurrencyLimiter that works in batches is not supported yet",
-                path="search_alg.batch",
-                hint="leave batch out",
-            )
-        limit = _positive(call.get("max_concurrent"), "search_alg.max_concurrent")
-        return read_searcher(call.get("searcher"))._replace(max_concurrent=limit, default=False)
-    if call.name not in _SEED:
-        raise _not_yet(
-            "searcher", "search_alg", call.name, ("BasicVariantGenerator", "HyperOptSearch")
-        )
-    seed = call.get(_SEED[call.name])
-    limit = call.get("max_concurrent")
+    call = _call(value, "search_alg", SEARCHER_STRINGS, ("searcher", "limiter"))
+    table = CLASSES[call.name]
+    if table.role == "limiter":
+        return _read_wrapper(call, table)
+    args = keep_arguments(call, table, "search_alg")
+    seed_name, limit_name = table.native("seed"), table.native("max_concurrent")
+    seed = call.get(seed_name) if seed_name else None
+    if call.name == "AxSearch" and _AX_SEED in args.get("ax_kwargs", {}):
+        seed, seed_name = args["ax_kwargs"].pop(_AX_SEED), _AX_SEED
+        args = {name: item for name, item in args.items() if item != {}}
+    limit = call.get(limit_name) if limit_name else None
+    space_name = table.native("space")
     return ReadSearcher(
-        algorithm=_algorithm(call, "search_alg"),
-        space=call.get("space"),
+        algorithm=Algorithm(call.name, Frozen(args, "search_alg")),
+        space=call.get(space_name) if space_name else None,
         points=call.get("points_to_evaluate"),
         metric=call.get("metric"),
         mode=call.get("mode"),
-        seed=None if seed is None else _whole_seed(seed, call.name),
-        # 0 is the generator's way to say: no limit.
+        seed=None if seed is None else _whole_seed(seed, call.name, str(seed_name)),
+        # 0 is the way to say: no limit.
         max_concurrent=None
         if limit is None or same(limit, 0)
         else _positive(limit, "search_alg.max_concurrent"),
     )
 
 
-def _whole_seed(seed: Any, name: str) -> int:
+def _read_wrapper(call: Call, table: Table) -> ReadSearcher:
+    inner = read_searcher(call.get("searcher"))
+    if call.name == "ConcurrencyLimiter":
+        limit = _positive(call.get("max_concurrent"), "search_alg.max_concurrent")
+        inner = inner._replace(max_concurrent=limit, default=False)
+        if same(call.get("batch"), False):
+            return inner
+    elif isinstance(recall(call.get("searcher"), {}), Call) and inner.max_concurrent is not None:
+        raise UnsupportedError(
+            "a limit on trials inside of a Repeater",
+            path="search_alg.searcher",
+            hint="put the ConcurrencyLimiter around the Repeater, as Ray's documentation says",
+        )
+    args = keep_arguments(call, table, "search_alg", skip=("searcher",))
+    args["searcher"] = {inner.algorithm.kind: inner.algorithm.args.value}
+    return inner._replace(algorithm=Algorithm(call.name, Frozen(args, "search_alg")))
+
+
+def _whole_seed(seed: Any, name: str, argument: str) -> int:
     if not isinstance(seed, bool):
         with contextlib.suppress(TypeError):
             return operator.index(seed)
     raise UnsupportedError(
         f"the seed of {name} is not an integer",
-        path=f"search_alg.{_SEED[name]}",
+        path=f"search_alg.{argument}",
         found=short(seed),
         expected="an integer",
     )
@@ -135,30 +182,64 @@ def _positive(value: Any, path: str) -> int:
     return value
 
 
-def read_scheduler(value: Any) -> ReadScheduler:
+def read_scheduler(value: Any, path: str = "scheduler") -> ReadScheduler:
     """Reads ``scheduler``.
 
     Raises:
         SpecError: An argument that the scheduler itself would refuse.
-        UnsupportedError: Another scheduler than FIFO and ASHA.
+        UnsupportedError: A scheduler of the user's own, or an argument that has no name.
     """
     if value is None:
         return ReadScheduler(None)
-    call = _call(value, "scheduler", _SCHEDULER_STRINGS, "scheduler")
+    call = _call(value, path, SCHEDULER_STRINGS, ("scheduler",))
     if call.name == "FIFOScheduler":
         return ReadScheduler(None)
     if call.name == "ASHAScheduler":
         call = Call(SIGNATURES["AsyncHyperBandScheduler"], call.arguments)
-    if call.name != "AsyncHyperBandScheduler":
-        raise _not_yet("scheduler", "scheduler", call.name, ("FIFOScheduler", "ASHAScheduler"))
-    _check_asha(call)
-    return ReadScheduler(_algorithm(call, "scheduler"), call.get("metric"), call.get("mode"))
+    _check_numbers(call, path)
+    args = keep_arguments(call, CLASSES[call.name], path, skip=("base_scheduler",))
+    metric, mode = call.get("metric"), call.get("mode")
+    if call.name == "ResourceChangingScheduler":
+        base = read_scheduler(call.get("base_scheduler"), f"{path}.base_scheduler")
+        metric, mode = base.metric, base.mode
+        if base.algorithm is not None:
+            args["base_scheduler"] = {base.algorithm.kind: base.algorithm.args.value}
+        if args.get("resources_allocation_function") == {"DistributeResources": {}}:
+            del args["resources_allocation_function"]
+    return ReadScheduler(Algorithm(call.name, Frozen(args, path)), metric, mode)
 
 
-def _check_asha(call: Call) -> None:
-    """The rules that Ray's constructor asserts."""
+_ABOVE_0 = (lambda value: value > 0, "a number above 0")
+_RULES: dict[str, dict[str, tuple[Callable[[float], bool], str]]] = {
+    "AsyncHyperBandScheduler": {
+        "max_t": _ABOVE_0,
+        "grace_period": _ABOVE_0,
+        "reduction_factor": (lambda value: value > 1, "a number above 1"),
+        "brackets": (lambda value: value >= 1, "a whole number above 0"),
+    },
+    "HyperBandScheduler": {
+        "max_t": _ABOVE_0,
+        "reduction_factor": (lambda value: value > 1, "a number above 1"),
+    },
+    "PopulationBasedTraining": {
+        "perturbation_interval": _ABOVE_0,
+        "quantile_fraction": (lambda value: 0 <= value <= 0.5, "from 0 to 0.5"),
+    },
+}
+_RULES["HyperBandForBOHB"] = _RULES["HyperBandScheduler"]
+_RULES["PB2"] = _RULES["PopulationBasedTraining"]
+
+_NEEDS = {
+    "PopulationBasedTraining": ("hyperparam_mutations", "custom_explore_fn"),
+    "PB2": ("hyperparam_bounds",),
+}
+"""Scheduler -> arguments of which Ray wants at least one."""
+
+
+def _check_numbers(call: Call, path: str) -> None:
+    """The rules that Ray's constructors assert."""
     numbers = {}
-    for name in ("max_t", "grace_period", "reduction_factor", "brackets"):
+    for name, (kept, expected) in _RULES.get(call.name, {}).items():
         value = call.get(name)
         try:
             if isinstance(value, bool | str | bytes):
@@ -166,64 +247,65 @@ def _check_asha(call: Call) -> None:
             numbers[name] = float(value)
         except (TypeError, ValueError, OverflowError):
             raise SpecError(
-                f"{name} is not a number", path=f"scheduler.{name}", found=short(value)
+                f"{name} is not a number", path=f"{path}.{name}", found=short(value)
             ) from None
-    rules = (
-        ("max_t", numbers["max_t"] > 0, "a number above 0"),
-        ("grace_period", numbers["grace_period"] > 0, "a number above 0"),
-        ("grace_period", numbers["grace_period"] <= numbers["max_t"], "at most max_t"),
-        ("reduction_factor", numbers["reduction_factor"] > 1, "a number above 1"),
-        ("brackets", numbers["brackets"] >= 1, "a whole number above 0"),
-    )
-    for name, kept, expected in rules:
-        if not kept:
-            raise SpecError(
-                "Ray's scheduler refuses this",
-                path=f"scheduler.{name}",
-                found=f"{numbers[name]:g}",
-                expected=expected,
-            )
+        if not kept(numbers[name]):
+            raise _refused(f"{path}.{name}", f"{numbers[name]:g}", expected)
+    if "grace_period" in numbers and numbers["grace_period"] > numbers["max_t"]:
+        raise _refused(f"{path}.grace_period", f"{numbers['grace_period']:g}", "at most max_t")
+    needs = _NEEDS.get(call.name, ())
+    if needs and not any(call.get(name) for name in needs):
+        raise _refused(f"{path}.{needs[0]}", "nothing", " or ".join(needs))
 
 
-def _call(value: Any, path: str, strings: dict[str, str], what: str) -> Call:
+def _refused(path: str, found: str, expected: str) -> SpecError:
+    return SpecError("Ray's scheduler refuses this", path=path, found=found, expected=expected)
+
+
+def _call(value: Any, path: str, strings: dict[str, str], roles: tuple[str, ...]) -> Call:
     """A string, a live object or a recorded call, as a call."""
     if isinstance(value, str):
         name = strings.get(value.lower())
         if name is None:
             hint = suggest(value.lower(), list(strings))
-            raise _not_yet(what, path, repr(value), tuple(map(repr, strings)), hint)
-        return SIGNATURES[name].call()
+            raise _unknown(roles[0], path, repr(value), tuple(map(repr, strings)), hint)
+        return SIGNATURES[name].call() if name not in _NOT_BARE else _not_bare(name, path)
     with at_path(path):
         call = recall(value, {})
-    if isinstance(call, Call):
+    if isinstance(call, Call) and call.name in CLASSES and CLASSES[call.name].role in roles:
         return call
     name = value.__qualname__ if isinstance(value, type) else type_name(value)
-    raise _not_yet(what, path, name, tuple(dict.fromkeys(strings.values())))
+    if isinstance(call, Call):
+        name = call.name
+    raise _unknown(roles[0], path, name, tuple(dict.fromkeys(strings.values())))
 
 
-def _not_yet(
+_NOT_BARE = {
+    "PopulationBasedTrainingReplay": "policy_file",
+    "PopulationBasedTraining": "hyperparam_mutations",
+    "PB2": "hyperparam_bounds",
+}
+"""Scheduler -> an argument without which its string says nothing to Ray either."""
+
+
+def _not_bare(name: str, path: str) -> Call:
+    raise SpecError(
+        f"{name} needs {_NOT_BARE[name]}",
+        path=path,
+        hint=f"write {name}({_NOT_BARE[name]}=...) instead of the string",
+    )
+
+
+def _unknown(
     what: str, path: str, found: str, known: tuple[str, ...], hint: str = ""
 ) -> UnsupportedError:
     return UnsupportedError(
-        f"this {what} is not supported yet",
+        f"this is no {what} of Ray's own",
         path=path,
         found=found,
         expected=f"one of {', '.join(known)}",
         hint=hint,
     )
-
-
-def _algorithm(call: Call, path: str) -> Algorithm:
-    """The class and the arguments that are neither held elsewhere nor at their defaults."""
-    held = _HELD[call.name]
-    args = {
-        name: value
-        for name, value in call.arguments.items()
-        if name not in held
-        and value is not None
-        and not same(value, call.signature.signature.parameters[name].default)
-    }
-    return Algorithm(call.name, Frozen(args, path))
 
 
 def write_searcher(
@@ -241,56 +323,89 @@ def write_searcher(
         ``tune.run`` has to be given beside it.
 
     Raises:
-        UnsupportedError: Tune has no such searcher here yet.
+        SpecError: Arguments that the searcher does not have.
+        UnsupportedError: Tune has no such searcher.
     """
-    searcher = experiment.searcher
-    kind = {"bayes": "HyperOptSearch"}.get(searcher.kind, searcher.kind)
-    if kind not in _SEED:
-        raise _not_yet("searcher", "searcher", searcher.kind, (*_SEED, "bayes"))
-    args = dict(searcher.args.value)
+    searcher, limit = experiment.searcher, experiment.max_concurrent
     if searcher.kind == "bayes":
         notes.approximated(
             "searcher",
             "W&B's bayes as HyperOptSearch",
             "Ray Tune has no Gaussian process of its own; HyperOpt's TPE is the nearest searcher",
         )
-        args = {}
-    if experiment.seed is not None:
-        args[_SEED[kind]] = experiment.seed
-    limit = experiment.max_concurrent
-    if kind == "BasicVariantGenerator" and (args or held):
+        searcher = Algorithm("HyperOptSearch")
+    if searcher.kind not in CLASSES or CLASSES[searcher.kind].role not in ("searcher", "limiter"):
+        raise _unknown("searcher", "searcher", searcher.kind, (*SEARCHER_STRINGS.values(), "bayes"))
+    if searcher.kind in _WRAPPERS:
+        return _write_wrapper(experiment, searcher, notes, held)
+    args = searcher.args.value
+    held |= _write_seed(experiment, CLASSES[searcher.kind], args, notes)
+    if searcher.kind == "BasicVariantGenerator":
+        if not (args or held):
+            return None, limit
         if limit is not None:
-            args["max_concurrent"] = limit
+            held["max_concurrent"] = limit
         limit = None
-    if kind == "BasicVariantGenerator" and not (args or held):
-        return None, limit
-    known = SIGNATURES[kind].signature.parameters
-    unknown = [name for name in args if name not in known]
-    if unknown:
-        raise SpecError(
-            f"{kind} has no such argument",
-            path=f"searcher.{unknown[0]}",
-            expected=f"one of {', '.join(known)}",
+    return revive_arguments(searcher.kind, args, "searcher", **held), limit
+
+
+def _write_wrapper(
+    experiment: Experiment, wrapper: Algorithm, notes: Notes, held: dict[str, Any]
+) -> tuple[Call, int | None]:
+    args = wrapper.args.value
+    inner = experiment.replace(searcher=_plain_algorithm(args.pop("searcher", None)))
+    in_limiter = wrapper.kind == "ConcurrencyLimiter"
+    if in_limiter:
+        inner = inner.replace(max_concurrent=None)
+    searcher, limit = write_searcher(inner, notes, **held)
+    arguments: dict[str, Any] = {"searcher": searcher or SIGNATURES["BasicVariantGenerator"].call()}
+    if in_limiter:
+        if experiment.max_concurrent is None:
+            raise SpecError("a ConcurrencyLimiter without a limit", path="max_concurrent")
+        arguments["max_concurrent"] = experiment.max_concurrent
+    return revive_arguments(wrapper.kind, args, "searcher", **arguments), limit
+
+
+def _write_seed(
+    experiment: Experiment, table: Table, args: dict[str, Any], notes: Notes
+) -> dict[str, Any]:
+    """The argument for the seed, or a note that there is none."""
+    seed, name = experiment.seed, table.native("seed")
+    if name is not None:
+        default = SIGNATURES[table.name].signature.parameters[name].default
+        return {} if same(seed, default) else {name: seed}
+    if seed is None:
+        return {}
+    if table.name == "AxSearch":
+        args["ax_kwargs"] = {**args.get("ax_kwargs", {}), _AX_SEED: seed}
+    else:
+        notes.approximated(
+            "seed", "left out", f"{table.name} takes no seed; it draws from numpy's global state"
         )
-    return SIGNATURES[kind].call(**{**held, **args}), limit
+    return {}
 
 
 def write_scheduler(scheduler: Algorithm | None, notes: Notes) -> Call | None:
     """Writes the scheduler of an experiment; None stays None.
 
     Raises:
-        SpecError: W&B's hyperband without its numbers.
-        UnsupportedError: Tune has no such scheduler here yet.
+        SpecError: W&B's hyperband without its numbers, or arguments that there are not.
+        UnsupportedError: Tune has no such scheduler.
     """
     if scheduler is None:
         return None
-    if scheduler.kind == "AsyncHyperBandScheduler":
-        return SIGNATURES["ASHAScheduler"].call(**scheduler.args.value)
     if scheduler.kind == "hyperband":
         return _hyperband(scheduler, notes)
-    raise _not_yet(
-        "scheduler", "scheduler", scheduler.kind, ("AsyncHyperBandScheduler", "hyperband")
-    )
+    if scheduler.kind not in CLASSES or CLASSES[scheduler.kind].role != "scheduler":
+        raise _unknown(
+            "scheduler", "scheduler", scheduler.kind, (*SCHEDULER_STRINGS.values(), "hyperband")
+        )
+    kind = {"AsyncHyperBandScheduler": "ASHAScheduler"}.get(scheduler.kind, scheduler.kind)
+    args = scheduler.args.value
+    if kind == "ResourceChangingScheduler" and "base_scheduler" in args:
+        base = write_scheduler(_plain_algorithm(args.pop("base_scheduler")), notes)
+        return revive_arguments(kind, args, "scheduler", base_scheduler=base)
+    return revive_arguments(kind, args, "scheduler")
 
 
 def _hyperband(scheduler: Algorithm, notes: Notes) -> Call:

@@ -14,6 +14,7 @@ from typing import Any
 from tune_bridge.dialects.calls import Call, Signature
 from tune_bridge.dialects.python_space import same, short
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.dialects.ray_tune.tables import CLASSES
 from tune_bridge.errors import UnsupportedError
 
 __all__ = ["bundle_resources", "recall"]
@@ -78,7 +79,82 @@ def _law_domain(domain: Any) -> Call:
     return own_call(domain.node)
 
 
-# Searchers and schedulers
+# Searchers, schedulers and stoppers
+
+
+def _by_table(value: Any) -> Call:
+    """An object that keeps its arguments in the attributes that the table names."""
+    table = CLASSES[type(value).__name__]
+    read = {
+        argument.name: getattr(value, argument.attribute)
+        for argument in table.arguments
+        if argument.attribute and hasattr(value, argument.attribute)
+    }
+    return _given(SIGNATURES[table.name], **{**read, **_DERIVED.get(table.name, _none)(value)})
+
+
+def _none(value: Any) -> dict[str, Any]:
+    return {}
+
+
+def _optuna(searcher: Any) -> dict[str, Any]:
+    name = searcher._study_name
+    sampler = searcher._sampler
+    return {
+        "points_to_evaluate": searcher._points_to_evaluate or None,
+        "study_name": None if name == "optuna" else name,
+        "seed": searcher._seed,
+        "sampler": sampler,
+    }
+
+
+def _bayesopt(searcher: Any) -> dict[str, Any]:
+    utility = searcher.utility
+    used = {"kind": utility.kind, "kappa": utility.kappa, "xi": utility.xi}
+    # Ray's own default, when nothing is given.
+    default = {"kind": "ucb", "kappa": 2.576, "xi": 0.0}
+    return {
+        "utility_kwargs": None if used == default else used,
+        "space": searcher._space or None,
+        "points_to_evaluate": searcher._points_to_evaluate or None,
+    }
+
+
+def _nevergrad(searcher: Any) -> dict[str, Any]:
+    if searcher._parameters is not None:
+        raise UnsupportedError(
+            "a Nevergrad optimizer that has its space already",
+            path="search_alg.optimizer",
+            expected="the optimizer's class, such as ng.optimizers.OnePlusOne",
+        )
+    return {
+        "optimizer_kwargs": searcher._optimizer_kwargs or None,
+        "points_to_evaluate": searcher._points_to_evaluate or None,
+    }
+
+
+def _ax(searcher: Any) -> dict[str, Any]:
+    given = searcher._ax if not searcher._space else None
+    return {"ax_client": given, "space": searcher._space or None}
+
+
+_DERIVED: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "AxSearch": _ax,
+    "BayesOptSearch": _bayesopt,
+    "NevergradSearch": _nevergrad,
+    "OptunaSearch": _optuna,
+    "DistributeResources": lambda shares: {
+        "increase_by": shares.increase_by or None,
+        "reserve_resources": shares.reserve_resources or None,
+    },
+    "ResourceChangingScheduler": lambda scheduler: {
+        "base_scheduler": None
+        if type(scheduler._base_scheduler).__name__ == "FIFOScheduler"
+        else scheduler._base_scheduler
+    },
+}
+_DERIVED["DistributeResourcesToTopJob"] = _DERIVED["DistributeResources"]
+"""Class -> arguments that another form of the attribute says."""
 
 
 def _given(signature: Signature, **arguments: Any) -> Call:
@@ -165,15 +241,6 @@ def _generator_seed(generator: Any) -> int | None:
     )
 
 
-def _concurrency_limiter(limiter: Any) -> Call:
-    return _given(
-        SIGNATURES["ConcurrencyLimiter"],
-        searcher=limiter.searcher,
-        max_concurrent=limiter.max_concurrent,
-        batch=limiter.batch,
-    )
-
-
 def _asha(scheduler: Any) -> Call:
     grace = scheduler._brackets[0]._rungs[-1][0]
     return _given(
@@ -242,11 +309,10 @@ def bundle_resources(resources: Any) -> dict[str, Any] | None:
 
 
 _CLASSES: dict[str, Callable[[Any], Call]] = {
+    **dict.fromkeys(CLASSES, _by_table),
     "AsyncHyperBandScheduler": _asha,
     "BasicVariantGenerator": _basic_variant_generator,
     "CheckpointConfig": _dataclass,
-    "ConcurrencyLimiter": _concurrency_limiter,
-    "FIFOScheduler": lambda _: SIGNATURES["FIFOScheduler"].call(),
     "FailureConfig": _dataclass,
     "HyperOptSearch": _hyperopt_search,
     "LawDomain": _law_domain,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from tune_bridge.dialects.base import suggest
-from tune_bridge.dialects.calls import Call, Signature
+from tune_bridge.dialects.base import get_dialect, suggest
+from tune_bridge.dialects.calls import Call
 from tune_bridge.dialects.hyperopt.points import from_labels
 from tune_bridge.dialects.python_space import (
     LeafReader,
     TreeReader,
+    at_path,
     merge,
     recall,
     same,
@@ -25,42 +25,36 @@ from tune_bridge.dialects.ray_tune.algorithms import (
     read_scheduler,
     read_searcher,
 )
+from tune_bridge.dialects.ray_tune.carried import importable, keep, keep_arguments
 from tune_bridge.dialects.ray_tune.domains import LEAVES, SEARCHER_LEAVES, grid
 from tune_bridge.dialects.ray_tune.live import bundle_resources
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.dialects.ray_tune.tables import CALLS, CLASSES, REMOVED
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Experiment, Objective
 from tune_bridge.notes import Notes
 from tune_bridge.space import Group, check_executable
 from tune_bridge.values import EMPTY, Frozen
 
-__all__ = ["RECORDS", "read_experiment"]
+__all__ = ["RECORDS", "STOPPER", "read_experiment"]
 
 _RUN = SIGNATURES["tune.run"].signature.parameters
 
-_READ = (
-    "run_or_experiment",
-    "config",
-    "search_alg",
-    "scheduler",
-    "metric",
-    "mode",
-    "num_samples",
-    "stop",
-    "name",
-    "max_concurrent_trials",
-    "resources_per_trial",
-)
-"""Arguments of ``tune.run`` that the experiment has a place for."""
-
-_REMOVED = {
-    "local_dir": "storage_path says where results go",
-    "chdir_to_trial_dir": "the environment variable RAY_CHDIR_TO_TRIAL_DIR decides it",
-}
-"""Arguments that Ray 2.60 still names and refuses."""
+STOPPER = "$stopper"
+"""The one key of stop criteria that are a Stopper: its class and arguments."""
 
 RECORDS = {"checkpoint_config": "tune.CheckpointConfig", "sync_config": "tune.SyncConfig"}
 """Arguments that are a record of plain values: kept as a dict, written as the class."""
+
+_NATIVE_SPACES = {
+    "AxSearch": "ax",
+    "BayesOptSearch": "bayesopt",
+    "NevergradSearch": "nevergrad",
+    "OptunaSearch": "optuna",
+    "SkOptSearch": "skopt",
+    "TuneBOHB": "configspace",
+}
+"""Searcher -> the notation of the space that it may be given."""
 
 _TUNER = {"trainable": "run_or_experiment", "param_space": "config"}
 _PARTS = {
@@ -94,6 +88,8 @@ def _arguments(source: Any) -> dict[str, Any]:
         return _tuner_arguments(source)
     if isinstance(source, dict):
         for name in source:
+            if name in REMOVED:
+                raise _removed(name, source[name])
             if name not in _RUN:
                 raise SpecError(
                     f"tune.run has no argument {name!r}",
@@ -188,27 +184,12 @@ class _Reader:
         return None, self.trainable(value), resources
 
     def trainable(self, value: Any) -> str:
-        if isinstance(value, Signature):
-            return f"{value.module}:{value.name}"
-        module = getattr(value, "__module__", None)
-        name = getattr(value, "__qualname__", None)
-        problem = ""
-        if not callable(value) or not module or not name:
-            problem = "this is neither a program nor a function or class"
-        elif "<lambda>" in name:
-            problem = "a lambda has no name to import it by"
-        elif "<locals>" in name:
-            problem = "a function inside a function cannot be imported"
-        elif module in sys.modules and _look_up(module, name) is not value:
-            problem = f"{module} has another {name}, or none"
-        if problem:
-            raise UnsupportedError(
-                problem,
-                path="run_or_experiment",
-                found=short(name or value),
-                expected="a program's path, or a function or class importable by name",
-                hint="define it at the top level of a module",
-            )
+        try:
+            found = importable(value, "run_or_experiment")
+        except UnsupportedError as error:
+            error.expected = "a program's path, or a function or class importable by name"
+            raise
+        module, _, name = found.partition(":")
         if module == "__main__":
             self.notes.exact(
                 "trainable",
@@ -216,7 +197,7 @@ class _Reader:
                 "it can be found again only from that program",
                 "move it into a module to use it elsewhere",
             )
-        return f"{module}:{name}"
+        return found
 
     def resources(self, value: Any) -> dict[str, Any]:
         if value is None:
@@ -240,6 +221,8 @@ class _Reader:
         if searcher.space is None:
             self.check_grid(searcher, tree)
             return tree, False
+        if searcher.kind != "HyperOptSearch":
+            return self.searcher_space(searcher, tree), False
         inner = self.tree(searcher.space, SEARCHER_LEAVES)
         searched = Experiment(space=tree).searched
         if searched:
@@ -250,12 +233,40 @@ class _Reader:
             )
         return merge(tree, inner), True
 
+    def searcher_space(self, searcher: ReadSearcher, constants: Group) -> Group:
+        """The space that a searcher was given, in Tune's words or in its own library's.
+
+        Tune's domains mean there what they mean in a config: Ray converts both alike.
+        """
+        path, value = "search_alg.space", searcher.space
+        if _in_tunes_words(value):
+            inner = self.tree(value, LEAVES)
+        elif searcher.kind in _NATIVE_SPACES:
+            with at_path(path):
+                notation = get_dialect(_NATIVE_SPACES[searcher.kind])
+                inner = notation.read(value, self.notes).value.space
+        else:
+            raise UnsupportedError(
+                f"a space in {searcher.kind}'s own words",
+                path=path,
+                found=short(value),
+                expected="domains of ray.tune, here or as config=",
+            )
+        searched = Experiment(space=constants).searched
+        if searched:
+            raise SpecError(
+                "both the config and the searcher have parameters, which Ray refuses",
+                path=next(iter(searched)),
+                expected="all parameters in one of them",
+            )
+        return merge(constants, inner)
+
     def check_grid(self, searcher: ReadSearcher, tree: Group) -> None:
         """A searcher cannot run a grid: Ray refuses it as well."""
         for path, node in Experiment(space=tree).searched.items():
-            if node.grid and searcher.algorithm.kind != RANDOM.kind:
+            if node.grid and searcher.kind != RANDOM.kind:
                 raise SpecError(
-                    f"a grid search beside {searcher.algorithm.kind}, which Ray refuses",
+                    f"a grid search beside {searcher.kind}, which Ray refuses",
                     path=path,
                     expected="a choice, or no searcher",
                 )
@@ -305,7 +316,7 @@ class _Reader:
         if metric is None:
             self.notes.exact("metric", "_metric", "Ray's name for a metric that is not named")
         if mode is None:
-            if searcher.algorithm.kind == "HyperOptSearch" or scheduler.algorithm is not None:
+            if searcher.kind != RANDOM.kind or scheduler.algorithm is not None:
                 raise SpecError(
                     "a metric without a mode", path="mode", found="none", expected="'min' or 'max'"
                 )
@@ -331,14 +342,23 @@ class _Reader:
         value = self.get("stop")
         if value is None:
             return EMPTY
-        if not isinstance(value, dict):
+        if isinstance(value, dict):
+            return Frozen(value, "stop")
+        if isinstance(value, list | tuple):
+            value = SIGNATURES["CombinedStopper"].call(*value)
+        kept = keep(value, "stop")
+        kept = kept if isinstance(kept, dict) else {}
+        if "$function" in kept:
+            kept = {"FunctionStopper": {"function": kept}}
+        kinds = [kind for kind in kept if kind in CLASSES and CLASSES[kind].role == "stopper"]
+        if not kinds:
             raise UnsupportedError(
-                "stop criteria that are a function or a Stopper are not supported yet",
+                "stop criteria that are no Stopper of Ray's own",
                 path="stop",
                 found=type_name(value),
-                expected='a dict such as {"training_iteration": 10}',
+                expected='a dict such as {"training_iteration": 10}, a function or a Stopper',
             )
-        return Frozen(value, "stop")
+        return Frozen({STOPPER: kept}, "stop")
 
     def max_concurrent(self, searcher: ReadSearcher) -> int | None:
         beside = self.get("max_concurrent_trials")
@@ -351,7 +371,7 @@ class _Reader:
                 found=short(beside),
                 expected="a whole number above 0",
             )
-        if searcher.algorithm.kind == "BasicVariantGenerator" and not searcher.default:
+        if searcher.kind == RANDOM.kind and not searcher.default:
             self.notes.exact(
                 "max_concurrent_trials",
                 "left out",
@@ -377,37 +397,40 @@ class _Reader:
         return value
 
     def extras(self) -> Frozen:
-        kept: dict[str, Any] = {}
+        table, kept = CALLS["tune.run"], dict[str, Any]()
         for name, value in self.arguments.items():
-            if name in _READ or same(value, _RUN[name].default):
+            argument = table.get(name)
+            if argument.how == "native" or same(value, _RUN[name].default):
                 continue
-            if name in _REMOVED:
+            if name in REMOVED:
+                raise _removed(name, value)
+            if argument.how == "refused":
                 raise UnsupportedError(
-                    f"Ray 2.60 has no {name}", path=name, found=short(value), hint=_REMOVED[name]
+                    f"{name} of tune.run cannot be written to a sweep",
+                    path=name,
+                    found=type_name(value),
+                    expected=argument.detail,
+                    hint=f"leave {name} out here and give it to Ray when the search is run",
                 )
-            kept[name] = _plain(name, value)
+            kept[name] = _kept(name, value)
             self.notes.exact(name, "kept for Ray", "a sweep has no place of its own for it")
         return Frozen({"tune": kept}, "extras") if kept else EMPTY
 
 
-def _plain(name: str, value: Any) -> Any:
-    """The value of an argument that is kept, if it can be written to a file."""
-    if name == "time_budget_s" and isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    value = recall(value, {})
-    if name in RECORDS:
-        if not isinstance(value, Call) or value.name != RECORDS[name]:
-            raise SpecError(name, path=name, found=type_name(value), expected=RECORDS[name])
-        value = value.arguments
-    try:
-        return Frozen(value, name).value
-    except SpecError:
-        raise UnsupportedError(
-            f"{name} of tune.run cannot be written to a sweep",
-            path=name,
-            found=type_name(value),
-            hint=f"leave {name} out here and give it to Ray when the search is run",
-        ) from None
+def _removed(name: str, value: Any) -> UnsupportedError:
+    return UnsupportedError(
+        f"Ray 2.60 has no {name}", path=name, found=short(value), hint=REMOVED[name]
+    )
+
+
+def _kept(name: str, value: Any) -> Any:
+    """The value of an argument that is kept, as plain data."""
+    if name not in RECORDS:
+        return keep(value, name)
+    record = recall(value, {})
+    if not isinstance(record, Call) or record.name != RECORDS[name]:
+        raise SpecError(name, path=name, found=type_name(value), expected=RECORDS[name])
+    return keep_arguments(record, CALLS[record.name], name)
 
 
 def _agreed(what: str, found: dict[str, Any]) -> Any:
@@ -433,8 +456,9 @@ def _registered(name: str) -> bool:
     return (registry.TRAINABLE_CLASS, name) in flush
 
 
-def _look_up(module: str, name: str) -> Any:
-    found: Any = sys.modules[module]
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found
+def _in_tunes_words(space: Any) -> bool:
+    """Whether a mapping holds a domain of ``ray.tune`` or of HyperOpt somewhere."""
+    if isinstance(space, Mapping):
+        return any(map(_in_tunes_words, space.values()))
+    call = recall(space, {})
+    return isinstance(call, Call) and call.name in LEAVES

@@ -6,6 +6,7 @@ import importlib
 from typing import Any, NamedTuple
 
 from tune_bridge.dialects.calls import Signature, parse_signatures
+from tune_bridge.dialects.ray_tune.tables import CALLS, CLASSES
 from tune_bridge.space import Integers, Normal, Uniform
 
 __all__ = ["DOMAINS", "OWN", "SIGNATURES", "DomainRow", "OwnSignature"]
@@ -83,11 +84,6 @@ OWN: dict[str, Signature] = {
 }
 """Laws that ``ray.tune`` has no function for; the parameters are those of the space's classes."""
 
-_ASHA = (
-    "time_attr='training_iteration', metric=None, mode=None, max_t=100, grace_period=1, "
-    "reduction_factor=4, brackets=1, stop_last_trials=True"
-)
-
 SIGNATURES: dict[str, Signature] = {
     **parse_signatures(
         "ray",
@@ -96,53 +92,12 @@ SIGNATURES: dict[str, Signature] = {
         choice(categories)
         grid_search(values)
         sample_from(func)
-        run(run_or_experiment, *, name=None, metric=None, mode=None, stop=None, \
-time_budget_s=None, config=None, resources_per_trial=None, num_samples=1, storage_path=None, \
-storage_filesystem=None, search_alg=None, scheduler=None, checkpoint_config=None, verbose=None, \
-progress_reporter=None, log_to_file=False, trial_name_creator=None, trial_dirname_creator=None, \
-sync_config=None, export_formats=None, max_failures=0, fail_fast=False, restore=None, \
-resume=None, resume_config=None, reuse_actors=False, raise_on_failed_trial=True, callbacks=None, \
-max_concurrent_trials=None, keep_checkpoints_num=None, checkpoint_score_attr=None, \
-checkpoint_freq=0, checkpoint_at_end=False, chdir_to_trial_dir='DEPRECATED', local_dir=None)
-        Tuner(trainable=None, *, param_space=None, tune_config=None, run_config=None)
-        TuneConfig(mode=None, metric=None, search_alg=None, scheduler=None, num_samples=1, \
-max_concurrent_trials=None, time_budget_s=None, reuse_actors=False, trial_name_creator=None, \
-trial_dirname_creator=None, chdir_to_trial_dir='DEPRECATED')
-        RunConfig(name=None, storage_path=None, storage_filesystem=None, failure_config=None, \
-checkpoint_config=None, sync_config=None, verbose=None, stop=None, callbacks=None, \
-progress_reporter=None, log_to_file=False, local_dir=None)
-        FailureConfig(max_failures=0, fail_fast=False)
-        CheckpointConfig(num_to_keep=None, checkpoint_score_attribute=None, \
-checkpoint_score_order='max', checkpoint_frequency=0, checkpoint_at_end=None)
-        SyncConfig(sync_period=300, sync_timeout=1800, sync_artifacts=False, \
-sync_artifacts_on_checkpoint=True)
-        with_parameters(trainable, **kwargs)
-        with_resources(trainable, resources)
         """,
         prefix="tune",
     ),
-    **parse_signatures(
-        "ray.tune.search.hyperopt",
-        """
-        HyperOptSearch(space=None, metric=None, mode=None, points_to_evaluate=None, \
-n_initial_points=20, random_state_seed=None, gamma=0.25)
-        """,
-    ),
-    **parse_signatures(
-        "ray.tune.search",
-        """
-        BasicVariantGenerator(points_to_evaluate=None, max_concurrent=0, \
-constant_grid_search=False, random_state=None)
-        ConcurrencyLimiter(searcher, max_concurrent, batch=False)
-        """,
-    ),
-    **parse_signatures(
-        "ray.tune.schedulers",
-        f"""
-        FIFOScheduler()
-        AsyncHyperBandScheduler({_ASHA})
-        ASHAScheduler({_ASHA})
-        """,
-    ),
+    **{
+        name: Signature(name, table.module, table.parameters)
+        for name, table in (CALLS | CLASSES).items()
+    },
 }
 """Signature by name, as people write it: ``tune.uniform``, ``HyperOptSearch``."""

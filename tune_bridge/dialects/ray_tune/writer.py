@@ -10,9 +10,10 @@ from tune_bridge.dialects.calls import Call, Signature
 from tune_bridge.dialects.hyperopt.points import to_labels
 from tune_bridge.dialects.hyperopt.writer import write_space
 from tune_bridge.dialects.python_space import join, short
-from tune_bridge.dialects.ray_tune.algorithms import write_scheduler, write_searcher
+from tune_bridge.dialects.ray_tune.algorithms import innermost, write_scheduler, write_searcher
+from tune_bridge.dialects.ray_tune.carried import reference, revive
 from tune_bridge.dialects.ray_tune.domains import has_partner, write_config
-from tune_bridge.dialects.ray_tune.reader import RECORDS
+from tune_bridge.dialects.ray_tune.reader import RECORDS, STOPPER
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import Experiment
@@ -60,7 +61,8 @@ def write_run(experiment: Experiment, notes: Notes) -> Call:
     arguments |= _search(experiment, notes)
     arguments |= _samples(experiment, notes)
     if experiment.stop:
-        arguments["stop"] = experiment.stop.value
+        stop = experiment.stop.value
+        arguments["stop"] = revive(stop[STOPPER], "stop") if set(stop) == {STOPPER} else stop
     if experiment.resources:
         arguments["resources_per_trial"] = experiment.resources.value
     if experiment.name is not None:
@@ -76,8 +78,7 @@ def trainable_signature(trainable: str | None) -> Signature | str | None:
     """The importable thing that ``module:qualname`` names; a registered name stays a string."""
     if trainable is None or ":" not in trainable:
         return trainable
-    module, _, name = trainable.partition(":")
-    return Signature(name, module, "*args, **kwargs")
+    return reference(trainable)
 
 
 def _search(experiment: Experiment, notes: Notes) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def _in_searcher(experiment: Experiment) -> bool:
     of integer ranges. A space that was not Tune's to begin with, or has other laws, is given to it
     as ``hp`` parameters, which have the laws that are asked for.
     """
-    if experiment.searcher.kind not in ("HyperOptSearch", "bayes"):
+    if innermost(experiment.searcher).kind not in ("HyperOptSearch", "bayes"):
         return False
     searched = experiment.searched
     if not searched:
@@ -197,7 +198,7 @@ def _check_nesting(experiment: Experiment) -> None:
     Raises:
         UnsupportedError: Naming the place.
     """
-    kind = experiment.searcher.kind
+    kind = innermost(experiment.searcher).kind
     for place in walk(experiment.space):
         nested = isinstance(place.node, Sequence)
         nested = nested or (isinstance(place.node, Choice) and not place.node.plain)
@@ -286,7 +287,8 @@ def _extras(experiment: Experiment, notes: Notes) -> dict[str, Any]:
             _known(SIGNATURES["tune.run"], {name: value}, "extras.tune")
             if record is not None:
                 _known(SIGNATURES[record], value, f"extras.tune.{name}")
-            found[name] = value if record is None else SIGNATURES[record].call(**value)
+            kept = revive(value, f"extras.tune.{name}")
+            found[name] = kept if record is None else SIGNATURES[record].call(**kept)
     return found
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tune_bridge.dialects.base import suggest
+from tune_bridge.dialects.sweep.algorithms import (
+    SEARCHERS,
+    WHY_BAYES,
+    thinking,
+    write_early_terminate,
+)
 from tune_bridge.dialects.sweep.distributions import read_group, write_parameter
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
@@ -23,15 +29,6 @@ METHODS: dict[str, Algorithm] = {
     "custom": Algorithm("custom"),
 }
 """W&B's method -> searcher."""
-
-SEARCHERS: dict[str, str] = {
-    "BasicVariantGenerator": "random",
-    "HyperOptSearch": "bayes",
-    "bayes": "bayes",
-    "custom": "custom",
-}
-"""Searcher -> nearest method. A BasicVariantGenerator whose searched leaves are all grids is
-"grid"."""
 
 KEPT = (
     "metrics", "scheduler", "job", "image_uri", "apiVersion", "kind", "settings",
@@ -283,7 +280,9 @@ def write_native(experiment: Experiment, notes: Notes) -> dict[str, Any]:
         config["metric"] = _write_metric(experiment.objective)
     config["parameters"] = _write_parameters(experiment, notes)
     if experiment.scheduler is not None:
-        config["early_terminate"] = _write_scheduler(experiment, notes)
+        rungs = write_early_terminate(experiment, notes)
+        if rungs is not None:
+            config["early_terminate"] = rungs
     cap = _run_cap(experiment, notes)
     if cap is not None:
         config["run_cap"] = cap
@@ -300,11 +299,11 @@ def _write_metric(objective: Objective) -> dict[str, Any]:
 
 
 def _write_method(experiment: Experiment, notes: Notes) -> str:
-    kind = experiment.searcher.kind
+    kind = thinking(experiment.searcher, notes)
     method = SEARCHERS.get(kind)
     if method is None:
         raise UnsupportedError(
-            "a searcher that sweeps do not know yet",
+            "a searcher that sweeps do not know",
             path="search_alg",
             found=kind,
             expected=", ".join(SEARCHERS),
@@ -316,12 +315,12 @@ def _write_method(experiment: Experiment, notes: Notes) -> str:
             expected="metric and mode",
             hint='give the searcher metric="..." and mode="min" or "max"',
         )
-    if kind == "HyperOptSearch":
+    if kind in WHY_BAYES:
         notes.carried(
             "method",
-            "bayes is the nearest method to HyperOptSearch",
-            "W&B's own bayes is a Gaussian process, HyperOpt's is a tree of Parzen estimators; "
-            "tune-bridge runs HyperOptSearch",
+            f"bayes is the nearest method to {kind}",
+            f"W&B's own bayes is a Gaussian process, {WHY_BAYES[kind]}; "
+            f"the carry says {kind} again",
         )
     if kind != "BasicVariantGenerator":
         return method
@@ -362,53 +361,6 @@ def _write_parameters(experiment: Experiment, notes: Notes) -> dict[str, Any]:
     return parameters
 
 
-def _write_asha(args: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
-    grace, factor = args.get("grace_period", 1), args.get("reduction_factor", 4)
-    notes.carried(
-        "early_terminate",
-        f"hyperband with min_iter {grace} and eta {factor:g} has AsyncHyperBand's rungs",
-        "W&B looks every few minutes and never ends a run for its age; ASHA decides at each report "
-        f"and ends a trial at max_t {args.get('max_t', 100)}",
-    )
-    return {"type": "hyperband", "min_iter": max(1, math.ceil(grace)), "eta": _plain(factor)}
-
-
-def _write_hyperband(args: Mapping[str, Any], notes: Notes) -> dict[str, Any]:
-    return {"type": "hyperband", **args}
-
-
-SCHEDULERS: dict[str, Callable[[Mapping[str, Any], Notes], dict[str, Any]]] = {
-    "AsyncHyperBandScheduler": _write_asha,
-    "hyperband": _write_hyperband,
-}
-"""Scheduler -> writer of ``early_terminate``."""
-
-
-def _write_scheduler(experiment: Experiment, notes: Notes) -> dict[str, Any]:
-    scheduler = experiment.scheduler
-    assert scheduler is not None
-    writer = SCHEDULERS.get(scheduler.kind)
-    if writer is None:
-        raise UnsupportedError(
-            "a scheduler that sweeps do not know yet",
-            path="scheduler",
-            found=scheduler.kind,
-            expected=", ".join(SCHEDULERS),
-        )
-    if experiment.objective is None:
-        raise SpecError(
-            f"{scheduler.kind} without a metric",
-            path="metric",
-            expected="metric and mode",
-            hint='give tune.run or the scheduler metric="..." and mode="min" or "max"',
-        )
-    return writer(scheduler.args.value, notes)
-
-
-def _plain(number: float) -> float:
-    return int(number) if number == int(number) else number
-
-
 def grid_values(node: Parameter | Choice) -> int | None:
     """How many values a grid over `node` has; None when it has no end."""
     if isinstance(node, Choice):
@@ -430,7 +382,7 @@ def grid_size(experiment: Experiment) -> int:
 
 def _run_cap(experiment: Experiment, notes: Notes) -> int | None:
     samples = experiment.num_samples
-    if experiment.searcher.kind == "BasicVariantGenerator" and experiment.is_grid:
+    if thinking(experiment.searcher) == RANDOM.kind and experiment.is_grid:
         if samples != 1:
             times = "without end" if samples is None else f"{samples} times"
             notes.carried("num_samples", "W&B's grid runs once", f"Tune repeats it {times}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from tune_bridge.dialects.calls import recorder
-from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.dialects.ray_tune.tables import MODULES
+from tune_bridge.tune.recorders import add_modules, class_recorder
 
-__all__ = ["BasicVariantGenerator", "ConcurrencyLimiter"]
+__all__ = ["BasicVariantGenerator", "ConcurrencyLimiter", "Repeater"]
 
-BasicVariantGenerator = recorder(SIGNATURES["BasicVariantGenerator"])
-ConcurrencyLimiter = recorder(SIGNATURES["ConcurrencyLimiter"])
+BasicVariantGenerator = class_recorder("BasicVariantGenerator")
+ConcurrencyLimiter = class_recorder("ConcurrencyLimiter")
+Repeater = class_recorder("Repeater")
+
+add_modules(__name__, "ray.tune.search", MODULES)

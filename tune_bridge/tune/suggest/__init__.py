@@ -1,8 +1,14 @@
-"""The names of ``ray.tune.suggest``, as the searchers' package was called before Ray 2.0."""
+"""The names of ``ray.tune.suggest``, recorded: before Ray 2.0 the searchers were there."""
 
 from __future__ import annotations
 
-from tune_bridge.tune.search import BasicVariantGenerator as BasicVariantGenerator
-from tune_bridge.tune.search import ConcurrencyLimiter as ConcurrencyLimiter
+from tune_bridge.dialects.ray_tune.tables import MODULES
+from tune_bridge.tune.recorders import add_modules, class_recorder
 
-__all__ = ["BasicVariantGenerator", "ConcurrencyLimiter"]
+__all__ = ["BasicVariantGenerator", "ConcurrencyLimiter", "Repeater"]
+
+BasicVariantGenerator = class_recorder("BasicVariantGenerator")
+ConcurrencyLimiter = class_recorder("ConcurrencyLimiter")
+Repeater = class_recorder("Repeater")
+
+add_modules(__name__, "ray.tune.suggest", MODULES)
