@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
 import traceback
@@ -95,7 +96,7 @@ def _read(variables: dict[str, Any], source: str, name: str | None, origin: str)
 
 def _intercept(text: str) -> None:
     """Takes the place of Ray's own entry points, where the file speaks of Ray at all."""
-    if "ray" not in text:
+    if not re.search(r"\bray\b", text):
         return
     try:
         from ray import tune
