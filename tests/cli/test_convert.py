@@ -190,7 +190,7 @@ def test_run_says_which_file_misses_its_program(tmp_path: Path) -> None:
 
 def test_a_word_that_holds_ray_loads_no_ray(tmp_path: Path) -> None:
     code = "import sys\nfrom tune_bridge import tune\n# an array\n" + TWO.splitlines()[2]
-    written(tmp_path, "e.py", code + "\nprint('ray' in sys.modules, file=sys.stderr)\n")
+    written(tmp_path, "e.py", code + "\nprint('r' + 'ay' in sys.modules, file=sys.stderr)\n")
     assert cli("convert", "e.py", "-q", cwd=tmp_path).stderr == "False\n"
 
 
