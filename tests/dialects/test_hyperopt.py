@@ -578,3 +578,10 @@ def test_hyperopt_draws_from_the_law_that_is_written(node):
     rng = np.random.default_rng(12345)
     draws = [draw(live, rng=rng) for _ in range(3_000)]
     assert drawn_from(draws, node) > LEAST
+
+
+def test_a_grid_is_drawn_as_often_as_it_has_cells() -> None:
+    nodes = {name: Choice((Constant.of(1), Constant.of(2)), grid=True) for name in "ab"}
+    space = Group(tuple(nodes.items()))
+    experiment = Experiment(space=space, program="train.py", num_samples=3)
+    assert "max_evals=12" in DIALECT.source(experiment).value

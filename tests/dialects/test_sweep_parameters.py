@@ -157,6 +157,7 @@ def test_an_integer_quantum_makes_integers() -> None:
         ({"min": 3, "max": 3}, "p.min", ["{value: 3}"]),
         ({"min": "1e-5", "max": 1.0}, "p.min", ["not a number", "'1e-5'", "without quotes"]),
         ({"min": True, "max": 3}, "p.min", ["not a number"]),
+        ({"min": 0.0, "max": float("inf")}, "p.max", ["max is not finite", "inf"]),
         ({"min": 1}, "p", ["max is missing"]),
         ({}, "p", ["value, values, or min and max"]),
         ({"valeus": [1]}, "p", ["did you mean 'values'?"]),

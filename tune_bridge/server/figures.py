@@ -23,8 +23,8 @@ _BEST = {"light": "#1a1b1e", "dark": "#ffffff"}
 _COLOURS = ("#228be6", "#e8940c", "#12a37c", "#e03131", "#7950f2", "#d6336c", "#15aabf", "#74b816")
 _PANEL = {"light": "#ffffff", "dark": "#1c1e21"}
 _RAMP = {
-    "light": ("#fddbb8", "#fb9b6b", "#e65164", "#b63679", "#7b2382", "#3b0f70"),
-    "dark": ("#3c2f6b", "#722a80", "#b5367a", "#f1605d", "#feb078", "#fcfdbf"),
+    "light": ("#f0a35e", "#f07c5f", "#e65164", "#b63679", "#7b2382", "#3b0f70"),
+    "dark": ("#5f4fa3", "#7d3c98", "#b5367a", "#f1605d", "#feb078", "#fcfdbf"),
 }
 """Worst to best: faint to strong against the background."""
 

@@ -231,7 +231,7 @@ def _best_tile(snapshot: Snapshot) -> Any:
         way = "highest" if plan.goal == "maximize" else "lowest"
         label = f"Best run: {way} {text(plan.objective, 40)}"
     if best is None:
-        reason = "no run has a value yet" if plan.objective else "the sweep names no metric"
+        reason = "no run has a usable value" if plan.objective else "the sweep names no metric"
         body: list[Any] = [
             html.Div(_NONE, className="tb-big"),
             html.Div(reason, className="tb-dim"),

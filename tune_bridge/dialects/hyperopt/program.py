@@ -8,6 +8,7 @@ from tune_bridge.dialects.calls import Call, Signature
 from tune_bridge.dialects.hyperopt.points import to_labels
 from tune_bridge.dialects.hyperopt.signatures import SIGNATURES
 from tune_bridge.dialects.python_source import Program, quote
+from tune_bridge.dialects.sweep.keys import grid_size
 from tune_bridge.experiment import RANDOM, Experiment
 from tune_bridge.notes import Notes
 
@@ -87,7 +88,10 @@ def _objective(experiment: Experiment, program: Program) -> Signature:
 def _fmin(experiment: Experiment, objective: Signature, notes: Notes) -> Call:
     arguments: dict[str, Any] = {"fn": objective, "space": Signature("space", "__main__", "")}
     arguments["algo"] = _algorithm(experiment, notes)
-    limits = [n for n in (experiment.num_samples, experiment.run_cap) if n is not None]
+    samples = experiment.num_samples
+    # A grid is sampled here; as many draws as it has cells are the nearest to trying each once.
+    total = None if samples is None else samples * grid_size(experiment)
+    limits = [n for n in (total, experiment.run_cap) if n is not None]
     if limits:
         arguments["max_evals"] = min(limits)
     if experiment.seed is not None:

@@ -310,9 +310,17 @@ class _Reader:
                 "more than one metric is not supported yet", path="metric", found=short(metric)
             )
         if metric is not None and not isinstance(metric, str):
-            raise SpecError("a metric", path="metric", found=short(metric), expected="its name")
+            raise SpecError(
+                "the metric is not a name", path="metric", found=short(metric), expected="its name"
+            )
         if mode is not None and not (isinstance(mode, str) and mode in ("min", "max")):
-            raise SpecError("a mode", path="mode", found=short(mode), expected="'min' or 'max'")
+            raise SpecError(
+                "unknown mode",
+                path="mode",
+                found=short(mode),
+                expected="'min' or 'max'",
+                hint=suggest(str(mode)[:3], ["min", "max"]),
+            )
         if metric is None:
             self.notes.exact("metric", "_metric", "Ray's name for a metric that is not named")
         if mode is None:

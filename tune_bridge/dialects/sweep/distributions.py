@@ -306,6 +306,13 @@ def _check_bounds(spec: Mapping[str, Any], path: str) -> None:
                 expected="a number",
                 hint="it is text here: write it without quotes" if number else "",
             )
+        if not math.isfinite(value):
+            raise SpecError(
+                f"{key} is not finite",
+                path=f"{path}.{key}",
+                found=repr(value),
+                expected="a finite number",
+            )
     low, high = spec["min"], spec["max"]
     if not low < high:
         raise SpecError(
