@@ -12,7 +12,7 @@ from tune_bridge.errors import SpecError
 from tune_bridge.experiment import Algorithm, Experiment, Objective
 from tune_bridge.sampling import configurations
 from tune_bridge.space import Choice, Constant, Group, Integers, Node, Normal, Parameter, Uniform
-from tune_bridge.testing.strategies import experiments
+from tune_bridge.testing.strategies import conditional_spaces, experiments
 from tune_bridge.values import Frozen
 
 
@@ -94,6 +94,28 @@ def test_parameters_come_and_go_and_settings_change() -> None:
         ("objective", "none -> loss minimize"),
         ("searcher", "BasicVariantGenerator -> HyperOptSearch"),
     ]
+
+
+def branches(low: float = 0.0, **more: Node) -> Choice:
+    sgd = (("name", Constant.of("sgd")), ("momentum", Parameter(Uniform(low, 1))), *more.items())
+    adam = (("name", Constant.of("adam")), ("beta", Parameter(Uniform(0, 1))))
+    return Choice((Group(sgd), Group(adam)))
+
+
+def test_branches_are_compared_inside() -> None:
+    (change,) = compare(of(opt=branches()), of(opt=branches(0.5)))
+    assert (change.path, change.what) == ("opt[sgd].momentum", "narrowed below by 0.5")
+    one = of(opt=branches(), batch=choice(16, 32))
+    other = of(opt=branches(batch=choice(16, 32)))
+    assert [(c.path, c.what) for c in compare(one, other)] == [
+        ("opt[sgd].batch", "now only with opt=sgd")
+    ]
+    assert [c.what for c in compare(other, one)] == ["now always"]
+
+
+@given(experiments(space=conditional_spaces))
+def test_a_conditional_experiment_is_itself(experiment: Experiment) -> None:
+    assert compare(experiment, experiment) == []
 
 
 def test_the_distance_of_a_law_to_itself_is_nothing() -> None:

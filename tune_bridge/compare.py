@@ -10,18 +10,20 @@ from __future__ import annotations
 import bisect
 import math
 import random
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
 
 from tune_bridge import laws
+from tune_bridge.dialects.sweep.conditions import branch_names
 from tune_bridge.dialects.sweep.distributions import write_parameter
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Notes
-from tune_bridge.space import Constant, Group, Integers, Node, Parameter, Uniform, leaves
+from tune_bridge.space import Choice, Constant, Group, Integers, Node, Parameter, Sequence, Uniform
 
 __all__ = ["DRAWS", "SETTINGS", "Change", "compare", "describe", "distance"]
 
@@ -66,7 +68,7 @@ def compare(one: Experiment, other: Experiment, *, draws: int = DRAWS) -> list[C
         draws: Draws from each side for a parameter that is not equal as written.
     """
     before, after = dict(_flat(one.space)), dict(_flat(other.space))
-    changes = []
+    changes: list[Change] = []
     for path in [*before, *(path for path in after if path not in before)]:
         left, right = before.get(path), after.get(path)
         if left is None or right is None:
@@ -77,6 +79,7 @@ def compare(one: Experiment, other: Experiment, *, draws: int = DRAWS) -> list[C
             what = _words(left, right, apart)
             if what:
                 changes.append(_change(path, what, left, right, apart))
+    changes = _moved(changes)
     for name in SETTINGS:
         old, new = getattr(one, name), getattr(other, name)
         if old != new:
@@ -91,8 +94,60 @@ def _change(path: str, what: str, left: Node | None, right: Node | None, apart: 
     return Change(path, "parameter", what, before, after, apart)
 
 
-def _flat(space: Group) -> list[tuple[str, Node]]:
-    return [(".".join(path), node) for path, node in leaves(space)]
+def _flat(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
+    """Leaves by path, those inside of branches by the branch's name: ``optimizer[sgd].momentum``.
+
+    A choice between search spaces stands there itself as a choice between the names.
+    """
+    if isinstance(node, Group):
+        for name, child in node.items:
+            yield from _flat(child, f"{path}.{name}" if path else name)
+    elif isinstance(node, Sequence):
+        yield path, Constant.of(f"a {node.kind} of {len(node.items)}")
+        for index, item in enumerate(node.items):
+            yield from _flat(item, f"{path}[{index}]")
+    elif isinstance(node, Choice) and not node.plain:
+        names = branch_names(node)[1]
+        yield path, Choice(tuple(map(Constant.of, names)), node.weights, grid=node.grid)
+        for name, option in zip(names, node.options, strict=True):
+            yield from _flat(option, f"{path}[{name}]")
+    else:
+        yield path, node
+
+
+def _moved(changes: list[Change]) -> list[Change]:
+    """A parameter that went into a branch, or out of one, is one change and not two."""
+    removed = {c.path: c for c in changes if c.what == "removed"}
+    result = []
+    for change in changes:
+        old = next(
+            (
+                path
+                for path, gone in removed.items()
+                if change.what == "added"
+                and _last(path) == _last(change.path)
+                and gone.before == change.after
+            ),
+            None,
+        )
+        if old is None:
+            result.append(change)
+            continue
+        gone = removed.pop(old)
+        result = [c for c in result if c.path != old]
+        where = _condition(change.path)
+        what = f"now only with {where}" if where else "now always"
+        result.append(Change(change.path, "parameter", what, gone.before, change.after, 1.0))
+    return result
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _condition(path: str) -> str:
+    found = re.findall(r"([^.\[\]]+)\[([^\]]+)\]", path)
+    return " and ".join(f"{name}={branch}" for name, branch in found)
 
 
 def distance(one: Node, other: Node, seed: str = "", draws: int = DRAWS) -> float:
@@ -126,7 +181,7 @@ def _key(value: Any) -> str:
     return f"{float(value):.9g}" if _is_number(value) else repr(value)
 
 
-def _kolmogorov(one: Sequence[float], other: Sequence[float]) -> float:
+def _kolmogorov(one: list[float], other: list[float]) -> float:
     left, right = sorted(one), sorted(other)
     return max(
         abs(bisect.bisect_right(left, x) / len(left) - bisect.bisect_right(right, x) / len(right))
