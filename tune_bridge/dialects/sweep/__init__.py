@@ -40,6 +40,12 @@ class SweepDialect(Dialect):
             except InputError as error:
                 raise error.at(source.source, *source.place(error.path)) from None
         config = _mapping(source)
+        if "tune" in config and "parameters" not in config:
+            # A document of wandb 0.8 to 0.10: the modules that read it are loaded for it alone.
+            from tune_bridge.dialects.legacy import legacy_arguments
+            from tune_bridge.dialects.ray_tune import TuneDialect
+
+            return TuneDialect().read(legacy_arguments(config, notes), notes)
         native = read_native(config, notes)
         controller = config.get("controller")
         if not isinstance(controller, Mapping) or "tune" not in controller:
