@@ -1,9 +1,9 @@
 """The ``tune:`` documents that wandb 0.8 to 0.10 wrote: read, as calls of ``tune.run``.
 
-Source: ``wandb/sweeps/config`` and ``wandb/sweeps/engine`` of wandb 0.10.12. A call is a mapping with
-one key, ``module.function``, and its arguments: a list, a mapping, or ``{args: [...], kwargs: {...}}``.
-Labels of ``hp`` could repeat there, because the key in the dict named the parameter; ``loguniform``
-took the values themselves as bounds, and no label.
+Source: ``wandb/sweeps/config`` and ``wandb/sweeps/engine`` of wandb 0.10.12. A call is a mapping
+with one key, ``module.function``, and its arguments: a list, a mapping, or
+``{args: [...], kwargs: {...}}``. Labels of ``hp`` could repeat there, because the key in the dict
+named the parameter; ``loguniform`` took the values themselves as bounds, and no label.
 """
 
 from __future__ import annotations
