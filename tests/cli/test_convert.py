@@ -194,6 +194,29 @@ def test_a_word_that_holds_ray_loads_no_ray(tmp_path: Path) -> None:
     assert cli("convert", "e.py", "-q", cwd=tmp_path).stderr == "False\n"
 
 
+@pytest.mark.slow
+def test_a_helper_that_fits_a_tuner_is_caught_too(tmp_path: Path) -> None:
+    written(
+        tmp_path,
+        "helper.py",
+        "from ray.tune import Tuner, uniform\n"
+        "def train(config): raise SystemExit('trained')\n"
+        "def go(): Tuner(train, param_space={'x': uniform(0, 1)}).fit()\n",
+    )
+    written(tmp_path, "e.py", "import helper\nhelper.go()\n")
+    done = cli("convert", "e.py", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "distribution: uniform" in done.stdout
+
+
+def test_what_was_built_before_sys_exit_counts(tmp_path: Path) -> None:
+    text = "import sys\nfrom tune_bridge import tune\n" + TWO.splitlines()[2]
+    written(tmp_path, "e.py", text + "\nsys.exit(0)\n")
+    assert cli("convert", "e.py", "-q", cwd=tmp_path).stdout.startswith("program: t.py")
+    written(tmp_path, "e.py", text + "\nsys.exit(3)\n")
+    assert "called sys.exit(3)" in cli("convert", "e.py", cwd=tmp_path).stderr
+
+
 def test_a_folder_is_no_missing_file(tmp_path: Path) -> None:
     (tmp_path / "folder.py").mkdir()
     assert "a folder" in cli("convert", "folder.py", cwd=tmp_path).stderr

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import json
-import re
-import runpy
 import sys
 import traceback
+import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,19 +48,25 @@ def main(argv: list[str]) -> None:
 
 
 def _capture(source: str, name: str | None, origin: str | None) -> SweepConfig:
-    _intercept(Path(source).read_text("utf-8", "replace"))
+    sys.meta_path.insert(0, _RayTune())
     sys.argv = [source]
     sys.path[0] = str(Path(source).resolve().parent)
+    # As `python FILE` does it; and unlike `runpy`, what was built survives a call of sys.exit.
+    module = types.ModuleType("__main__")
+    module.__file__ = source
+    sys.modules["__main__"] = module
+    variables = vars(module)
     try:
-        variables = runpy.run_path(source, run_name="__main__")
+        exec(compile(Path(source).read_bytes(), source, "exec"), variables)  # noqa: S102
     except _Captured as captured:
         return captured.config
     except TuneBridgeError:
         raise
     except SystemExit as error:
-        raise InputError(
-            f"called sys.exit({error.code!r}) before it built an experiment", source=source
-        ) from None
+        if error.code not in (0, None):
+            raise InputError(
+                f"called sys.exit({error.code!r}) before it built an experiment", source=source
+            ) from None
     except BaseException as error:  # noqa: BLE001 - it is the user's program
         # The user's own program failed; whatever it raised, the answer is one line about it.
         raise InputError(
@@ -94,23 +103,38 @@ def _read(variables: dict[str, Any], source: str, name: str | None, origin: str)
     return from_notation(dialect, variables[found[0]])
 
 
-def _intercept(text: str) -> None:
-    """Takes the place of Ray's own entry points, where the file speaks of Ray at all."""
-    if not re.search(r"\bray\b", text):
-        return
-    try:
-        from ray import tune
-    except ImportError:
-        return
+class _RayTune(importlib.abc.MetaPathFinder):
+    """Takes the place of Ray's own entry points, whoever imports them, and loads nothing itself."""
 
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Finds ``ray.tune`` as everybody else would, and patches it when it is loaded."""
+        if name != "ray.tune":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def exec_module(module: types.ModuleType) -> None:
+            load(module)
+            _patch(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def _patch(tune: Any) -> None:
     def run(*args: Any, **kwargs: Any) -> NoReturn:
         raise _Captured(SweepConfig.from_tune(*args, **kwargs))
 
     def fit(self: Any) -> NoReturn:
         raise _Captured(SweepConfig.from_tuner(self))
 
-    tune.run = run
-    tune.Tuner.fit = fit  # type: ignore[method-assign]
+    tune.run = sys.modules["ray.tune.tune"].run = run  # type: ignore[attr-defined]
+    tune.Tuner.fit = fit
 
 
 def _choose(variables: dict[str, Any], source: str, name: str | None) -> SweepConfig:
