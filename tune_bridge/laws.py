@@ -29,7 +29,16 @@ from tune_bridge.space import (
     Uniform,
 )
 
-__all__ = ["cdf", "cell_probabilities", "log_integer_weights", "ppf", "sample", "total_variation"]
+__all__ = [
+    "cdf",
+    "cell_probabilities",
+    "grid_count",
+    "grid_values",
+    "log_integer_weights",
+    "ppf",
+    "sample",
+    "total_variation",
+]
 
 _STANDARD = NormalDist()
 
@@ -174,6 +183,32 @@ def total_variation(one: dict[float, float], other: dict[float, float]) -> float
     left = {key(value): weight for value, weight in one.items()}
     right = {key(value): weight for value, weight in other.items()}
     return 0.5 * sum(abs(left.get(k, 0.0) - right.get(k, 0.0)) for k in {*left, *right})
+
+
+def grid_count(distribution: Distribution) -> int | None:
+    """How many values a grid over a distribution has; None when they cannot be enumerated.
+
+    Integers are all tried. A rounded uniform follows W&B's grid, numpy's ``arange(low, high, q)``:
+    the upper end is left out.
+    """
+    if isinstance(distribution, Integers):
+        return distribution.count
+    if isinstance(distribution, Uniform) and distribution.scale == "linear" and distribution.q:
+        return math.ceil((distribution.high - distribution.low) / distribution.q)
+    return None
+
+
+def grid_values(distribution: Distribution) -> list[int | float] | None:
+    """The values of `grid_count`, ascending."""
+    count = grid_count(distribution)
+    if count is None:
+        return None
+    if isinstance(distribution, Integers):
+        return list(range(distribution.low, distribution.high + 1, distribution.step))
+    assert isinstance(distribution, Uniform)
+    assert distribution.q is not None
+    values = [distribution.low + index * distribution.q for index in range(count)]
+    return [int(value) for value in values] if distribution.integer else list(values)
 
 
 def sample(node: Node, rng: random.Random) -> Any:

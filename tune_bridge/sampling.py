@@ -11,7 +11,7 @@ from typing import Any
 from tune_bridge import laws
 from tune_bridge.errors import SpecError
 from tune_bridge.experiment import Experiment
-from tune_bridge.space import Choice, Constant, Group, Integers, Node, Parameter, Uniform
+from tune_bridge.space import Choice, Constant, Group, Node, Parameter
 
 __all__ = ["configurations", "grid_nodes"]
 
@@ -83,21 +83,15 @@ def _grids(
 def grid_nodes(node: Parameter | Choice, path: str) -> list[Node]:
     """The values of a grid, as nodes.
 
-    Rounded uniform parameters follow W&B's grid: ``low, low + q, ...``, the upper end left out.
-
     Raises:
         SpecError: The values cannot be enumerated.
     """
     if isinstance(node, Choice):
         return list(node.options)
-    d = node.distribution
-    if isinstance(d, Integers):
-        return [Constant.of(value) for value in range(d.low, d.high + 1, d.step)]
-    if isinstance(d, Uniform) and d.q is not None and d.scale == "linear":
-        count = max(0, math.ceil((d.high - d.low) / d.q))
-        values = [d.low + k * d.q for k in range(count)]
-        return [Constant.of(int(value) if d.integer else value) for value in values]
-    raise SpecError("a grid over a parameter that cannot be enumerated", path=path)
+    values = laws.grid_values(node.distribution)
+    if values is None:
+        raise SpecError("a grid over a parameter that cannot be enumerated", path=path)
+    return [Constant.of(value) for value in values]
 
 
 def _fix(group: Group, chosen: dict[tuple[str, ...], Node], path: tuple[str, ...]) -> Group:

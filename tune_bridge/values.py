@@ -14,7 +14,7 @@ from typing import Any
 
 from tune_bridge.errors import SpecError
 
-__all__ = ["EMPTY", "Frozen", "decode", "encode", "plain_json", "same_data"]
+__all__ = ["EMPTY", "Frozen", "decode", "encode", "plain_json", "same_data", "shorten"]
 
 _TUPLE, _FLOAT, _ITEMS = "$tuple", "$float", "$items"
 _TAGS = frozenset({_TUPLE, _FLOAT, _ITEMS})
@@ -66,7 +66,7 @@ def encode(value: Any, path: str = "") -> Any:
     raise SpecError(
         "a value that a sweep cannot hold",
         path=path,
-        found=f"{type(value).__module__}.{type(value).__qualname__} {_short(value)}",
+        found=f"{type(value).__module__}.{type(value).__qualname__} {shorten(value)}",
         expected="None, a bool, a number, a string, or lists and dicts of them",
         hint="give its name or its settings as plain values and build the object in the program",
     )
@@ -117,7 +117,8 @@ def same_data(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _short(value: object, width: int = 60) -> str:
+def shorten(value: object, width: int = 60) -> str:
+    """The text of a value for a message, cut to `width` characters."""
     text = repr(value)
     return text if len(text) <= width else text[: width - 3] + "..."
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tune_bridge.errors import SpecError
@@ -244,8 +244,3 @@ def recorder(signature: Signature, doc: str = "") -> Callable[..., Call]:
     record.__doc__ = doc or f"Records a call of {signature.module}.{signature.name}."
     record.__signature__ = signature.signature  # type: ignore[attr-defined]
     return record
-
-
-def names(table: Mapping[str, Signature]) -> list[str]:
-    """The last parts of the names in a table."""
-    return [name.split(".")[-1] for name in table]

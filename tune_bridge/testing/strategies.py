@@ -5,7 +5,6 @@ Needs the ``hypothesis`` package, which tests bring.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -277,8 +276,3 @@ def experiments(
         space_in=draw(st.sampled_from(["config", "searcher"])) if has_searcher else "config",
         name=draw(optional),
     )
-
-
-def same_number(one: float, other: float) -> bool:
-    """Whether two bounds are equal up to rounding in a logarithm and back."""
-    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)

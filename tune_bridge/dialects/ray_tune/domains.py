@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tune_bridge import laws
 from tune_bridge.dialects.calls import Call
 from tune_bridge.dialects.hyperopt.reader import LEAVES as HYPEROPT_LEAVES
 from tune_bridge.dialects.hyperopt.reader import options as read_options
@@ -328,18 +329,12 @@ def own_call(node: Parameter | Choice, path: str = "", notes: Notes | None = Non
 
 
 def _grid_values(node: Parameter | Choice, path: str, notes: Notes) -> list[Any]:
-    """The values of a grid; W&B leaves out the upper bound of a quantised one (numpy's arange)."""
+    """The values of a grid."""
     if isinstance(node, Choice):
         return _write_options(node, path, notes)
-    if isinstance(node.distribution, Integers):
-        law = node.distribution
-        return list(range(law.low, law.high + 1, law.step))
-    if isinstance(node.distribution, Uniform) and node.distribution.scale == "linear":
-        uniform = node.distribution
-        if uniform.q is not None:
-            count = max(math.ceil((uniform.high - uniform.low) / uniform.q), 1)
-            values = [uniform.low + index * uniform.q for index in range(count)]
-            return [int(value) for value in values] if uniform.integer else values
+    values = laws.grid_values(node.distribution)
+    if values is not None:
+        return values
     raise UnsupportedError(
         "a grid over a distribution without a list of values",
         path=path,

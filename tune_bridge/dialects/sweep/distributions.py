@@ -32,7 +32,7 @@ from tune_bridge.space import (
     Sequence,
     Uniform,
 )
-from tune_bridge.values import plain_json
+from tune_bridge.values import plain_json, shorten
 
 __all__ = ["DISTRIBUTIONS", "MAX_WEIGHTED", "Native", "read_parameter", "write_parameter"]
 
@@ -152,9 +152,9 @@ def read_parameter(spec: Any, path: str, *, grid: bool = False) -> Node:
         raise SpecError(
             "a parameter is not a mapping",
             path=path,
-            found=_show(spec),
+            found=shorten(spec, 40),
             expected="value:, values:, or distribution: with its keys",
-            hint=f"write {{value: {_show(spec)}}} for a constant"
+            hint=f"write {{value: {shorten(spec, 40)}}} for a constant"
             if not isinstance(spec, list)
             else "write {values: [...]} for a choice",
         )
@@ -226,7 +226,7 @@ def read_group(
         raise SpecError(
             "parameters is not a mapping with something in it",
             path=path,
-            found=_show(parameters),
+            found=shorten(parameters, 40),
             expected="name: {distribution: ...}",
         )
     items = []
@@ -332,11 +332,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _show(value: Any, width: int = 40) -> str:
-    text = repr(value)
-    return text if len(text) <= width else text[: width - 3] + "..."
-
-
 # Writing ------------------------------------------------------------------------------------------
 
 
@@ -393,7 +388,7 @@ def _plain_constant(node: Constant, path: str, notes: Notes) -> Any:
     if changed:
         notes.carried(
             path,
-            f"{_show(node.value)} is written as {_show(value)}",
+            f"{shorten(node.value, 40)} is written as {shorten(value, 40)}",
             "JSON has no tuples, no NaN or infinity and only text as keys",
         )
     return value

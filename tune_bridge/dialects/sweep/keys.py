@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tune_bridge import laws
 from tune_bridge.dialects.base import suggest
 from tune_bridge.dialects.sweep.algorithms import (
     SEARCHERS,
@@ -17,10 +18,10 @@ from tune_bridge.dialects.sweep.distributions import read_group, write_parameter
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
 from tune_bridge.notes import Notes
-from tune_bridge.space import Choice, Integers, Parameter, Uniform, check_executable
+from tune_bridge.space import Choice, check_executable
 from tune_bridge.values import EMPTY, Frozen
 
-__all__ = ["METHODS", "grid_size", "grid_values", "read_native", "write_native"]
+__all__ = ["METHODS", "grid_size", "read_native", "write_native"]
 
 METHODS: dict[str, Algorithm] = {
     "random": RANDOM,
@@ -361,22 +362,13 @@ def _write_parameters(experiment: Experiment, notes: Notes) -> dict[str, Any]:
     return parameters
 
 
-def grid_values(node: Parameter | Choice) -> int | None:
-    """How many values a grid over `node` has; None when it has no end."""
-    if isinstance(node, Choice):
-        return len(node.options)
-    d = node.distribution
-    if isinstance(d, Integers):
-        return d.count
-    if isinstance(d, Uniform) and d.q is not None and d.scale == "linear":
-        # W&B enumerates numpy's arange(min, max, q): the end is left out.
-        return max(0, math.ceil((d.high - d.low) / d.q))
-    return None
-
-
 def grid_size(experiment: Experiment) -> int:
     """The product of the sizes of all grids in the space; 1 without any."""
-    sizes = [grid_values(node) for node in experiment.searched.values() if node.grid]
+    sizes = [
+        len(node.options) if isinstance(node, Choice) else laws.grid_count(node.distribution)
+        for node in experiment.searched.values()
+        if node.grid
+    ]
     return math.prod(size for size in sizes if size is not None)
 
 
