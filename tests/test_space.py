@@ -122,6 +122,13 @@ def test_half_weight_at_the_ends_of_a_rounded_uniform() -> None:
     assert laws.total_variation(cells, plain) == pytest.approx(0.1333, abs=1e-3)
 
 
+@pytest.mark.parametrize("u", [0.0, 1.0])
+def test_beta_has_ends(u: float) -> None:
+    for a in (0.1, 0.7, 2.0, 10.0):
+        for b in (0.1, 0.7, 2.0, 10.0):
+            assert 0 <= laws.ppf(Beta(a, b), u) <= 1
+
+
 def test_continuous_laws_have_no_cells() -> None:
     with pytest.raises(ValueError, match="continuous"):
         laws.cell_probabilities(Uniform(0, 1))

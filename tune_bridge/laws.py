@@ -72,7 +72,9 @@ def ppf(distribution: Distribution, u: float) -> int | float:
 
 def _continuous_ppf(distribution: Uniform | Normal | Beta, u: float) -> float:
     if isinstance(distribution, Beta):
-        return float(_beta().betaincinv(distribution.a, distribution.b, u))
+        x = float(_beta().betaincinv(distribution.a, distribution.b, u))
+        # scipy gives NaN where the quantile is too near to an end for a float.
+        return x if not math.isnan(x) else float(u > 0.5)
     if isinstance(distribution, Normal):
         x = distribution.mu + distribution.sigma * _STANDARD.inv_cdf(u)
         return math.exp(x) if distribution.scale == "log" else x
