@@ -124,9 +124,9 @@ def test_half_weight_at_the_ends_of_a_rounded_uniform() -> None:
 
 @pytest.mark.parametrize("u", [0.0, 1.0])
 def test_beta_has_ends(u: float) -> None:
-    for a in (0.1, 0.7, 2.0, 10.0):
-        for b in (0.1, 0.7, 2.0, 10.0):
-            assert 0 <= laws.ppf(Beta(a, b), u) <= 1
+    # scipy's own quantile of the first two is NaN at 2**-64.
+    for a, b in ((1.0452, 0.5763), (1.0151, 0.1), (0.1, 0.1), (10.0, 2.0)):
+        assert 0 <= laws.ppf(Beta(a, b), u) <= 1
 
 
 def test_continuous_laws_have_no_cells() -> None:
