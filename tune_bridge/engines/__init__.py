@@ -1,0 +1,1 @@
+"""Engines: who proposes configurations and judges runs, without a cluster."""

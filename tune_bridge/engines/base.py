@@ -1,0 +1,387 @@
+"""The contract of an engine: who proposes configurations and judges runs.
+
+An engine is asked and told; it starts nothing and waits for nothing. Whoever drives it (the
+controller, a simulation, a test) says what happened, in an order of its own, and does what the
+answers say:
+
+* `Engine.ask`: somebody is free. The answer is a new run, a paused one to go on with, "nothing now"
+  or "never again".
+* `Engine.tell`: a run has reported. The answer is a tuple of actions, on this run and on others; a
+  run that is not named goes on.
+* `Engine.end`: a run is over (or will be tried again).
+* `Engine.enqueue`: somebody asks for a configuration of their own.
+* `Engine.limit`: the run cap has changed.
+
+Promises, tested by `tune_bridge.testing.engines`:
+
+* **Deterministic.** The answers are a function of the experiment (its seed included), of the engine
+  seed and of the calls so far: no clock, no global random state. Every call gives its own time.
+* **Restorable.** `Engine.snapshot` and `restore_engine` give an engine with the same future.
+  A snapshot is a pickle: it is written to and read from our own files, nothing else.
+* **Polite.** Global random states are as before after each call; nothing is printed; ``ray.init``
+  is never called.
+* **Honest.** What a searcher cannot use (a failed run, a NaN, a metric that is missing) reaches it
+  in the form in which it can go on; it never sees a value that was not reported.
+* **Plain.** Configurations hold plain values (dict, list, str, int, float, bool, None), typed as
+  the space types them, constants included, nested as the space is.
+
+Engines are not thread-safe; a driver makes one call at a time.
+"""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import string
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from tune_bridge.experiment import Experiment
+
+__all__ = [
+    "Action",
+    "Answer",
+    "Asked",
+    "Checkpoint",
+    "Done",
+    "EndState",
+    "Ended",
+    "Engine",
+    "Enqueued",
+    "Event",
+    "Exploit",
+    "Limited",
+    "Pause",
+    "Resume",
+    "Start",
+    "Stop",
+    "StopAll",
+    "Told",
+    "Wait",
+    "replay",
+    "run_id",
+]
+
+_ALPHABET = string.ascii_lowercase + string.digits
+
+EndState = Literal["finished", "failed", "killed", "crashed"]
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A saved state of a run's program, as an engine sees it.
+
+    Attributes:
+        id: Names it where checkpoints are kept.
+        run: The run that saved it.
+        iteration: The run's ``training_iteration`` when it was saved: that of the last report
+            before it.
+    """
+
+    id: str
+    run: str
+    iteration: int
+
+
+# What `ask` answers.
+
+
+class Start(msgspec.Struct, frozen=True, tag_field="answer", tag="start"):
+    """A new run.
+
+    Attributes:
+        run: Its id (see `run_id`).
+        config: Its parameters and constants, nested as the space is.
+        info: What to keep with the run, for people: grid index, bracket, repeat of which run.
+    """
+
+    run: str
+    config: dict[str, Any]
+    info: dict[str, Any] = {}
+
+
+class Resume(msgspec.Struct, frozen=True, tag_field="answer", tag="resume"):
+    """A run that was paused, or is tried again, goes on.
+
+    Attributes:
+        run: Its id.
+        config: Its parameters; others than before after an `Exploit`.
+        checkpoint: Where it starts from; None for the beginning.
+    """
+
+    run: str
+    config: dict[str, Any]
+    checkpoint: Checkpoint | None = None
+
+
+class Wait(msgspec.Struct, frozen=True, tag_field="answer", tag="wait"):
+    """Nothing now: ask again after the next report or end of a run.
+
+    Attributes:
+        reason: Why, for people.
+    """
+
+    reason: str
+
+
+class Done(msgspec.Struct, frozen=True, tag_field="answer", tag="done"):
+    """Nothing any more, unless `Engine.limit`, `Engine.enqueue` or a retry opens it again.
+
+    Attributes:
+        reason: Why, for people.
+    """
+
+    reason: str
+
+
+Answer = Start | Resume | Wait | Done
+
+
+# What `tell` and `end` answer.
+
+
+class Stop(msgspec.Struct, frozen=True, tag_field="action", tag="stop"):
+    """The run ends here; its results are valid. The engine takes it as ended: no `end` follows.
+
+    Attributes:
+        run: Its id; it may be paused.
+        reason: Why, for people: rung and cut-off, limit, median.
+        info: The same as data: ``rule``, and what the rule knows (rung, cutoff, rank, ...).
+    """
+
+    run: str
+    reason: str
+    info: dict[str, Any] = {}
+
+
+class Pause(msgspec.Struct, frozen=True, tag_field="action", tag="pause"):
+    """The run leaves its place; a later `ask` may answer `Resume` for it.
+
+    It will go on from the checkpoint that came with its last report, or before it.
+    """
+
+    run: str
+    reason: str
+    info: dict[str, Any] = {}
+
+
+class Exploit(msgspec.Struct, frozen=True, tag_field="action", tag="exploit"):
+    """The run leaves its place; `Resume` brings it back with another's checkpoint and a new config.
+
+    Attributes:
+        run: Its id.
+        donor: The run it copies.
+        checkpoint: The donor's checkpoint.
+        old: Its parameters so far.
+        new: Its parameters from now on.
+        reason: For people.
+    """
+
+    run: str
+    donor: str
+    checkpoint: Checkpoint
+    old: dict[str, Any]
+    new: dict[str, Any]
+    reason: str
+
+
+class StopAll(msgspec.Struct, frozen=True, tag_field="action", tag="stop_all"):
+    """The whole sweep ends: its target is reached, its time is up, a stopper says so.
+
+    The engine takes all of its runs as ended, and answers `Done` from now on.
+    """
+
+    reason: str
+
+
+Action = Stop | Pause | Exploit | StopAll
+
+
+# What is said to an engine, as data: the event log.
+
+
+class Asked(msgspec.Struct, frozen=True, tag_field="event", tag="ask"):
+    """`Engine.ask` was called."""
+
+    time: float
+
+
+class Told(msgspec.Struct, frozen=True, tag_field="event", tag="tell"):
+    """`Engine.tell` was called."""
+
+    run: str
+    result: dict[str, Any]
+    time: float
+    checkpoint: str | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, tag_field="event", tag="end"):
+    """`Engine.end` was called."""
+
+    run: str
+    state: EndState
+    time: float
+    message: str = ""
+    retry: bool = False
+
+
+class Enqueued(msgspec.Struct, frozen=True, tag_field="event", tag="enqueue"):
+    """`Engine.enqueue` was called."""
+
+    config: dict[str, Any]
+    time: float
+
+
+class Limited(msgspec.Struct, frozen=True, tag_field="event", tag="limit"):
+    """`Engine.limit` was called."""
+
+    run_cap: int | None
+    time: float
+
+
+Event = Asked | Told | Ended | Enqueued | Limited
+
+
+class Engine(abc.ABC):
+    """Proposes configurations and judges runs. The module docstring is the contract.
+
+    Args:
+        experiment: What is searched, by whom, and all limits.
+        sweep_id: Its runs' ids derive from it (see `run_id`).
+        seed: Decides everything random that the experiment's own seed leaves open; the driver
+            keeps it with the sweep.
+
+    Raises:
+        UnsupportedError: This engine cannot do what the experiment says.
+        MissingExtraError: A library is not installed.
+    """
+
+    experiment: Experiment
+
+    needs_checkpoints: str = ""
+    """Why programs must be able to save and load checkpoints, for people; empty when they need
+    not."""
+
+    @abc.abstractmethod
+    def ask(self, *, time: float) -> Answer:
+        """Somebody is free.
+
+        Args:
+            time: Seconds since the epoch; never before that of an earlier call.
+        """
+
+    @abc.abstractmethod
+    def tell(
+        self,
+        run_id: str,
+        result: Mapping[str, Any],
+        *,
+        time: float,
+        checkpoint: str | None = None,
+    ) -> tuple[Action, ...]:
+        """A run has reported.
+
+        The engine adds what Tune adds where the program does not say it: ``training_iteration``
+        (reports so far, counted on from the checkpoint that the run started from),
+        ``time_total_s`` and ``time_this_iter_s`` (by the times of the calls, pauses left out).
+
+        Args:
+            run_id: A run that `ask` gave out, and that is not over. An unknown run, or one that is
+                over, is ignored: its report was late.
+            result: Metrics, nested or with "/" in their names.
+            time: See `ask`.
+            checkpoint: Id of a checkpoint that the program saved since its last report, or None.
+
+        Returns:
+            What is to be done; empty for "go on".
+        """
+
+    @abc.abstractmethod
+    def end(
+        self,
+        run_id: str,
+        state: EndState,
+        *,
+        time: float,
+        message: str = "",
+        retry: bool = False,
+    ) -> tuple[Action, ...]:
+        """A run is over. One that is over already, or unknown, is ignored.
+
+        Args:
+            run_id: Its id; it may be running or paused.
+            state: "finished" for a program that came to its end; "killed" when a person ended it:
+                its last result counts when there is one; "failed" and "crashed" are failures.
+            time: See `ask`.
+            message: Why, for people.
+            retry: It will be tried again: a later `ask` answers `Resume` for it, with its last
+                checkpoint.
+
+        Returns:
+            What is to be done with others.
+        """
+
+    @abc.abstractmethod
+    def enqueue(self, config: Mapping[str, Any], *, time: float) -> str:
+        """A configuration that a person wants; one of the next `ask` starts it.
+
+        It counts for the run cap. Searchers that can learn from points that are not theirs do.
+
+        Returns:
+            The id of its run.
+
+        Raises:
+            InputError: It does not fit the space; naming the parameter.
+        """
+
+    @abc.abstractmethod
+    def limit(self, run_cap: int | None, *, time: float) -> None:
+        """Changes the number of runs of the sweep in all; None for the experiment's own end."""
+
+    @abc.abstractmethod
+    def snapshot(self) -> bytes:
+        """Everything, for our own local file."""
+
+    def handle(self, event: Event) -> Answer | tuple[Action, ...]:
+        """Makes the call that `event` describes, and returns what it answers."""
+        match event:
+            case Asked():
+                return self.ask(time=event.time)
+            case Told():
+                return self.tell(
+                    event.run, event.result, time=event.time, checkpoint=event.checkpoint
+                )
+            case Ended():
+                return self.end(
+                    event.run,
+                    event.state,
+                    time=event.time,
+                    message=event.message,
+                    retry=event.retry,
+                )
+            case Enqueued():
+                self.enqueue(event.config, time=event.time)
+            case Limited():
+                self.limit(event.run_cap, time=event.time)
+        return ()
+
+
+def run_id(sweep_id: str, number: int) -> str:
+    """The id of the run that an engine makes as its `number`-th: eight letters and digits as W&B's.
+
+    Derived, not drawn, so that an engine that is rebuilt gives the same ids.
+    """
+    digest = hashlib.sha256(f"{sweep_id}/{number}".encode()).digest()
+    value = int.from_bytes(digest[:8], "big")
+    letters = []
+    for _ in range(8):
+        value, rest = divmod(value, len(_ALPHABET))
+        letters.append(_ALPHABET[rest])
+    return "".join(letters)
+
+
+def replay(engine: Engine, events: list[Event]) -> None:
+    """Brings a fresh engine (or one from a snapshot) to where the log ends."""
+    for event in events:
+        engine.handle(event)
