@@ -355,8 +355,6 @@ def test_a_call_of_fmin_is_read():
     assert (experiment.searcher, experiment.num_samples) == (RANDOM, 7)
     experiment = DIALECT.read(fmin(None, space, algo=tpe.suggest)).value
     assert experiment.searcher == Algorithm("HyperOptSearch")
-    with pytest.raises(UnsupportedError, match="timeout"):
-        DIALECT.read(fmin(None, space, timeout=3))
     with pytest.raises(UnsupportedError, match="algo"):
         DIALECT.read(fmin(None, space, algo="anneal"))
 

@@ -9,7 +9,9 @@ Nothing is drawn and HyperOpt is not loaded.
 
 from __future__ import annotations
 
-from tune_bridge.dialects.calls import Signature, recorder
+from typing import Any
+
+from tune_bridge.dialects.calls import Call, Signature, recorder
 from tune_bridge.dialects.hyperopt.signatures import SIGNATURES
 from tune_bridge.hyperopt import hp, pyll
 
@@ -20,11 +22,20 @@ fmin = recorder(
 )
 
 
+class _Suggest(Signature):
+    """The function that names an algorithm; ``functools.partial`` takes callables only."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Call:
+        """Records a call of it."""
+        return self.call(*args, **kwargs)
+
+
 class _Algorithm:
     """A module of HyperOpt with a `suggest` that names its algorithm."""
 
     def __init__(self, name: str) -> None:
-        self.suggest: Signature = SIGNATURES[f"{name}.suggest"]
+        known = SIGNATURES[f"{name}.suggest"]
+        self.suggest = _Suggest(known.name, known.module, known.parameters)
 
 
 tpe = _Algorithm("tpe")

@@ -10,21 +10,16 @@ from typing import Any
 
 from tune_bridge.dialects.base import Dialect, Translation
 from tune_bridge.dialects.calls import Call
+from tune_bridge.dialects.hyperopt.fmin import TPE, read_fmin
 from tune_bridge.dialects.hyperopt.program import write_program
 from tune_bridge.dialects.hyperopt.reader import LEAVES
 from tune_bridge.dialects.hyperopt.writer import write_space
-from tune_bridge.dialects.python_space import TreeReader, same
-from tune_bridge.errors import UnsupportedError
-from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
+from tune_bridge.dialects.python_space import TreeReader
+from tune_bridge.experiment import Experiment, Objective
 from tune_bridge.notes import Notes
 from tune_bridge.space import Sequence, check_executable, walk
 
 __all__ = ["HyperOptDialect"]
-
-_ALGORITHMS = {"tpe.suggest": Algorithm("HyperOptSearch"), "rand.suggest": RANDOM}
-"""What ``fmin(algo=...)`` may be here."""
-
-_READ = ("space", "algo", "max_evals", "fn")
 
 
 class HyperOptDialect(Dialect):
@@ -45,10 +40,8 @@ class HyperOptDialect(Dialect):
             UnsupportedError: An operation on a parameter that no law has, or an object in it.
         """
         notes = Notes() if notes is None else notes
-        searcher, samples = _ALGORITHMS["tpe.suggest"], None
-        if isinstance(source, Call) and source.name == "fmin":
-            searcher, samples = _algorithm(source), source.get("max_evals")
-            source = source.get("space")
+        call = source if isinstance(source, Call) and source.name == "fmin" else None
+        source = source if call is None else call.get("space")
         space = TreeReader(LEAVES, notes).root(source)
         check_executable(space)
         for place in walk(space):
@@ -56,12 +49,14 @@ class HyperOptDialect(Dialect):
                 notes.exact(
                     place.path, "a list stays a list", "HyperOpt itself makes a tuple of it"
                 )
+        if call is not None:
+            return Translation(read_fmin(call, space, notes), notes)
         experiment = Experiment(
             space=space,
             objective=Objective("loss"),
-            searcher=searcher,
-            num_samples=samples,
-            space_in="config" if searcher == RANDOM else "searcher",
+            searcher=TPE,
+            num_samples=None,
+            space_in="searcher",
         )
         return Translation(experiment, notes)
 
@@ -84,21 +79,3 @@ class HyperOptDialect(Dialect):
         written = self.write(experiment)
         program = write_program(experiment, written.value, written.notes)
         return Translation(str(program), written.notes)
-
-
-def _algorithm(call: Call) -> Algorithm:
-    for name, value in call.arguments.items():
-        if name not in _READ and not same(value, call.signature.signature.parameters[name].default):
-            raise UnsupportedError(
-                f"fmin's {name} is not supported yet", path=name, found=repr(value)
-            )
-    algorithm = call.get("algo")
-    known = _ALGORITHMS.get("tpe.suggest" if algorithm is None else getattr(algorithm, "name", ""))
-    if known is None:
-        raise UnsupportedError(
-            "this algorithm of fmin is not supported yet",
-            path="algo",
-            found=repr(algorithm),
-            expected="tpe.suggest or rand.suggest",
-        )
-    return known

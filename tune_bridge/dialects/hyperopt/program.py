@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, Signature
+from tune_bridge.dialects.hyperopt.fmin import TPE_ARGUMENTS
 from tune_bridge.dialects.hyperopt.points import to_labels
 from tune_bridge.dialects.hyperopt.signatures import SIGNATURES
 from tune_bridge.dialects.python_source import Program, quote
@@ -113,8 +114,8 @@ def _algorithm(experiment: Experiment, notes: Notes) -> Any:
             "searcher", f"{searcher.kind} as tpe.suggest", "HyperOpt has its own searchers"
         )
         return SIGNATURES["tpe.suggest"]
-    names = {"n_initial_points": "n_startup_jobs", "gamma": "gamma"}
-    keywords = {names[name]: value for name, value in searcher.args.value.items() if name in names}
+    given, names = searcher.args.value, TPE_ARGUMENTS
+    keywords = {names[name]: value for name, value in given.items() if name in names}
     if not keywords:
         return SIGNATURES["tpe.suggest"]
     tpe = {"func": SIGNATURES["tpe.suggest"], "keywords": keywords}

@@ -187,7 +187,7 @@ def _hyperopt_search(searcher: Any) -> Call:
             "n_initial_points": keywords.get("n_startup_jobs"),
             "gamma": keywords.get("gamma"),
             "points_to_evaluate": points or None,
-            "random_state_seed": _legacy_seed(searcher.rstate),
+            "random_state_seed": legacy_seed(searcher.rstate),
             "metric": searcher._metric,
             "mode": searcher._mode,
         },
@@ -198,7 +198,7 @@ def _hyperopt_search(searcher: Any) -> Call:
     return call
 
 
-def _legacy_seed(state: Any) -> int | None:
+def legacy_seed(state: Any) -> int | None:
     """The seed of a fresh `RandomState`, or None where the system chose it.
 
     The first word of MT19937's state is the seed when it is an integer (Matsumoto and Nishimura,
@@ -220,11 +220,11 @@ def _basic_variant_generator(searcher: Any) -> Call:
         points_to_evaluate=points or None,
         max_concurrent=searcher.max_concurrent,
         constant_grid_search=searcher._constant_grid_search,
-        random_state=_generator_seed(searcher._random_state._rng),
+        random_state=generator_seed(searcher._random_state._rng),
     )
 
 
-def _generator_seed(generator: Any) -> int | None:
+def generator_seed(generator: Any) -> int | None:
     if generator is None:
         return None
     from numpy.random import default_rng
