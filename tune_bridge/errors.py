@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "BackendError",
+    "ConflictError",
     "InputError",
     "MissingExtraError",
     "NotFoundError",
@@ -121,3 +122,7 @@ class MissingExtraError(TuneBridgeError):
 
 class BackendError(TuneBridgeError):
     """A backend could not be reached or refused the work: try again, or name another one."""
+
+
+class ConflictError(BackendError):
+    """Somebody else has written what was to be written: read again, then decide."""

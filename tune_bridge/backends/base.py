@@ -13,7 +13,10 @@ durability and replay one promise each, stated here and tested by `tune_bridge.t
 * **Isolated.** What is returned is a copy; changing it changes nothing in the backend.
 * **Concurrent.** Several threads may use one backend object, and several processes one place.
   A reader sees the operations of an `apply` together or not at all.
-* **Ordered.** Rows of a run come back by step, runs of a sweep by creation.
+* **Ordered.** Rows of a run come back by step, runs of a sweep by creation, events by number.
+* **One author of events.** The events of a sweep are numbered from 0 without a gap. Two controllers
+  cannot both write number n: the second one gets a `ConflictError`, and nothing of its `apply`
+  happens.
 
 States are W&B's: a sweep is pending, running, paused, finished, canceled, failed or crashed; a run
 is pending, running, finished, failed (its program did), killed (somebody stopped it) or crashed (it
@@ -36,6 +39,7 @@ __all__ = [
     "ENDED_RUN",
     "ENDED_SWEEP",
     "Backend",
+    "LogEvents",
     "LogRows",
     "Operation",
     "PatchRun",
@@ -192,7 +196,24 @@ class LogRows(msgspec.Struct, frozen=True, tag_field="op", tag="log_rows"):
     rows: Sequence[Row]
 
 
-Operation = PutSweep | PatchSweep | PutRun | PatchRun | LogRows
+class LogEvents(msgspec.Struct, frozen=True, tag_field="op", tag="log_events"):
+    """Adds events to a sweep: everything that its controller was told and has decided.
+
+    Attributes:
+        sweep_id: The sweep.
+        first: Number of the first event; the number of events that the sweep has, for new ones.
+            Events that are there already, and are the same, are not added again.
+        events: Plain data each.
+        time: When.
+    """
+
+    sweep_id: str
+    first: int
+    events: Sequence[dict[str, Any]]
+    time: float
+
+
+Operation = PutSweep | PatchSweep | PutRun | PatchRun | LogRows | LogEvents
 
 
 class Backend(abc.ABC):
@@ -208,6 +229,8 @@ class Backend(abc.ABC):
         Raises:
             NotFoundError: An operation names a sweep or run that does not exist.
             InputError: An operation holds a value or an attribute that cannot be stored.
+            ConflictError: Events with these numbers are there, and are others, or some before
+                them are missing.
             BackendError: The place cannot be reached or written; nothing was applied.
         """
 
@@ -277,6 +300,16 @@ class Backend(abc.ABC):
 
         Returns:
             Run id -> (step, value) by step; runs without the metric are absent.
+        """
+
+    @abc.abstractmethod
+    def events(
+        self, sweep_id: str, *, first: int = 0, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Events of a sweep from number `first` on, in order.
+
+        Raises:
+            NotFoundError: There is no such sweep.
         """
 
     @abc.abstractmethod

@@ -23,7 +23,7 @@ from sqlalchemy import exc, func, select
 from tune_bridge.backends import codec
 from tune_bridge.backends.base import Backend, Operation, Row, Run, Sweep
 from tune_bridge.backends.places import default_place
-from tune_bridge.backends.schema import HEAD, VERSION_TABLE, clock, runs, sweeps
+from tune_bridge.backends.schema import HEAD, VERSION_TABLE, clock, events, runs, sweeps
 from tune_bridge.backends.work import Work
 from tune_bridge.errors import BackendError, InputError, NotFoundError
 
@@ -288,6 +288,21 @@ class LocalBackend(Backend):
                     result[run_id] = points
             cursor.close()
         return result
+
+    def events(
+        self, sweep_id: str, *, first: int = 0, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """See `Backend.events`."""
+        with self._read() as connection:
+            self._check_sweep(connection, sweep_id)
+            query = (
+                select(events.c.data)
+                .join(sweeps, sweeps.c.seq == events.c.sweep)
+                .where(sweeps.c.id == sweep_id, events.c.number >= first)
+                .order_by(events.c.number)
+                .limit(limit)
+            )
+            return [codec.loads(text) for text in connection.execute(query).scalars()]
 
     def version(self, sweep_id: str | None = None) -> str:
         """See `Backend.version`."""

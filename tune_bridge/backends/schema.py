@@ -22,9 +22,9 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["HEAD", "VERSION_TABLE", "clock", "history", "metadata", "runs", "sweeps"]
+__all__ = ["HEAD", "VERSION_TABLE", "clock", "events", "history", "metadata", "runs", "sweeps"]
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration, known without importing Alembic."""
 
 VERSION_TABLE = "tune_bridge_version"
@@ -88,6 +88,15 @@ history = Table(
     Column("run", _Key, ForeignKey("runs.seq", ondelete="CASCADE"), primary_key=True),
     Column("step", BigInteger, primary_key=True, autoincrement=False),
     Column("time", Double, nullable=False),
+    Column("data", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("sweep", _Key, ForeignKey("sweeps.seq", ondelete="CASCADE"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("data", Text, nullable=False),
     sqlite_with_rowid=False,
 )

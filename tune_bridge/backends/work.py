@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from tune_bridge.backends import codec, merge
 from tune_bridge.backends.base import (
+    LogEvents,
     LogRows,
     Operation,
     PatchRun,
@@ -25,8 +26,8 @@ from tune_bridge.backends.base import (
     PutSweep,
     Row,
 )
-from tune_bridge.backends.schema import clock, history, runs, sweeps
-from tune_bridge.errors import InputError, NotFoundError
+from tune_bridge.backends.schema import clock, events, history, runs, sweeps
+from tune_bridge.errors import ConflictError, InputError, NotFoundError
 
 __all__ = ["Work"]
 
@@ -38,6 +39,7 @@ _PUT_ROWS = (
     "ON CONFLICT (run, step) DO UPDATE SET time = excluded.time, data = excluded.data "
     "WHERE excluded.time >= history.time"
 )
+_PUT_EVENTS = "INSERT INTO events (sweep, number, data) VALUES (?, ?, ?)"
 _JSON = frozenset({"config", "summary", "meta"})
 _stamps_encoder = msgspec.json.Encoder()
 _stamps_decoder = msgspec.json.Decoder(merge.Stamps)
@@ -98,6 +100,8 @@ class Work:
         """
         if isinstance(operation, LogRows):
             self._log(operation)
+        elif isinstance(operation, LogEvents):
+            self._log_events(operation)
         elif isinstance(operation, PatchRun):
             merge.patch_run(self._run(operation.id), operation)
             self._touch(self._keys[operation.id][1], operation.time)
@@ -199,6 +203,40 @@ class Work:
         latest = max(times)
         merge.log(record, rows if rising else sorted(rows, key=_order), latest)
         self._touch(sweep_id, latest)
+
+    def _log_events(self, operation: LogEvents) -> None:
+        sweep = self._connection.execute(
+            select(sweeps.c.seq).where(sweeps.c.id == operation.sweep_id)
+        ).scalar()
+        if sweep is None:
+            raise NotFoundError("no such sweep", found=repr(operation.sweep_id))
+        first = operation.first
+        texts = codec.dumps_many(operation.events)
+        mine = events.c.sweep == sweep
+        known = self._connection.execute(
+            select(events.c.data)
+            .where(mine, events.c.number >= first)
+            .order_by(events.c.number)
+            .limit(len(texts))
+        ).scalars()
+        there = list(known)
+        if there != texts[: len(there)]:
+            raise ConflictError(
+                f"sweep {operation.sweep_id}: another controller has written event {first}"
+            )
+        if there == texts:
+            return
+        last = self._connection.execute(select(sa.func.max(events.c.number)).where(mine)).scalar()
+        count = 0 if last is None else last + 1
+        if first + len(there) != count:
+            raise ConflictError(
+                f"sweep {operation.sweep_id}: event {first} would leave a gap after {count} events"
+            )
+        cursor = self._connection.connection.cursor()
+        new = texts[len(there) :]
+        cursor.executemany(_PUT_EVENTS, zip(repeat(sweep), range(count, count + len(new)), new))
+        cursor.close()
+        self._touch(operation.sweep_id, operation.time)
 
     def _unknown(self, seq: int, steps: list[int]) -> int:
         """How many of these steps the run does not have."""

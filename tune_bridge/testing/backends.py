@@ -34,6 +34,7 @@ from hypothesis import strategies as st
 
 from tune_bridge.backends.base import (
     Backend,
+    LogEvents,
     LogRows,
     Operation,
     PatchRun,
@@ -45,7 +46,7 @@ from tune_bridge.backends.base import (
     Sweep,
     new_id,
 )
-from tune_bridge.errors import BackendError, InputError, NotFoundError
+from tune_bridge.errors import BackendError, ConflictError, InputError, NotFoundError
 from tune_bridge.testing.operations import NESTED, comparable, scripts, snapshot
 
 __all__ = ["BackendTestCase"]
@@ -173,6 +174,41 @@ class BackendTestCase:
             with pytest.raises(InputError):
                 backend.apply([PatchRun(run_id, {"name": "x"}, 1.0), operation])
         assert snapshot(backend, backend.run(run_id).sweep_id) == before
+
+    def test_events_as_they_were(self, backend: Backend) -> None:
+        sweep_id = _sweep(backend)
+        kept: list[dict[str, Any]] = [{"event": "tell", "result": NESTED}, {}, {"a": math.nan}]
+        backend.apply([LogEvents(sweep_id, 0, kept[:1], 1.0)])
+        backend.apply([LogEvents(sweep_id, 1, kept[1:], 2.0)])
+        assert comparable(backend.events(sweep_id)) == comparable(kept)
+        assert comparable(backend.events(sweep_id, first=2)) == comparable(kept[2:])
+        assert backend.events(sweep_id, first=1, limit=1) == [{}]
+        assert backend.events(_sweep(backend)) == []
+
+    def test_events_have_one_author(self, backend: Backend) -> None:
+        sweep_id = _sweep(backend)
+        run_id = _run(backend, sweep_id)
+        first = LogEvents(sweep_id, 0, [{"n": 0}, {"n": 1}], 1.0)
+        backend.apply([first])
+        backend.apply([first])  # replayed
+        backend.apply([LogEvents(sweep_id, 1, [{"n": 1}, {"n": 2}], 1.0)])  # known in part
+        before = snapshot(backend, sweep_id)
+        for refused in (
+            LogEvents(sweep_id, 2, [{"n": "mine"}], 2.0),
+            LogEvents(sweep_id, 1, [{"n": 1}, {"n": "mine"}], 2.0),
+            LogEvents(sweep_id, 4, [{"n": 4}], 2.0),
+        ):
+            with pytest.raises(ConflictError):
+                backend.apply([PatchRun(run_id, {"name": "x"}, 1.0), refused])
+        assert [event["n"] for event in backend.events(sweep_id)] == [0, 1, 2]
+        assert snapshot(backend, sweep_id) == before
+        with pytest.raises(NotFoundError):
+            backend.apply([LogEvents("nosweep", 0, [{}], 1.0)])
+        with pytest.raises(NotFoundError):
+            backend.events("nosweep")
+        backend.delete_sweep(sweep_id)
+        with pytest.raises(NotFoundError):
+            backend.events(sweep_id)
 
     # Atomic, durable, isolated.
 
