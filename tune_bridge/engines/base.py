@@ -5,7 +5,8 @@ controller, a simulation, a test) says what happened, in an order of its own, an
 answers say:
 
 * `Engine.ask`: somebody is free. The answer is a new run, a paused one to go on with, "nothing now"
-  or "never again".
+  or "never again". It carries actions when asking itself decided something on other runs (a
+  bracket of HyperBand for BOHB is halved when nothing runs any more).
 * `Engine.tell`: a run has reported. The answer is a tuple of actions, on this run and on others; a
   run that is not named goes on.
 * `Engine.end`: a run is over (or will be tried again).
@@ -75,70 +76,18 @@ class Checkpoint(msgspec.Struct, frozen=True):
     Attributes:
         id: Names it where checkpoints are kept.
         run: The run that saved it.
-        iteration: The run's ``training_iteration`` when it was saved: that of the last report
-            before it.
+        iteration: The run's ``training_iteration`` when it was saved: that of the report that it
+            came with, as for Tune (save, then report); of the last report when it came alone.
+        seconds: The run's ``time_total_s`` then.
     """
 
     id: str
     run: str
     iteration: int
+    seconds: float = 0.0
 
 
-# What `ask` answers.
-
-
-class Start(msgspec.Struct, frozen=True, tag_field="answer", tag="start"):
-    """A new run.
-
-    Attributes:
-        run: Its id (see `run_id`).
-        config: Its parameters and constants, nested as the space is.
-        info: What to keep with the run, for people: grid index, bracket, repeat of which run.
-    """
-
-    run: str
-    config: dict[str, Any]
-    info: dict[str, Any] = {}
-
-
-class Resume(msgspec.Struct, frozen=True, tag_field="answer", tag="resume"):
-    """A run that was paused, or is tried again, goes on.
-
-    Attributes:
-        run: Its id.
-        config: Its parameters; others than before after an `Exploit`.
-        checkpoint: Where it starts from; None for the beginning.
-    """
-
-    run: str
-    config: dict[str, Any]
-    checkpoint: Checkpoint | None = None
-
-
-class Wait(msgspec.Struct, frozen=True, tag_field="answer", tag="wait"):
-    """Nothing now: ask again after the next report or end of a run.
-
-    Attributes:
-        reason: Why, for people.
-    """
-
-    reason: str
-
-
-class Done(msgspec.Struct, frozen=True, tag_field="answer", tag="done"):
-    """Nothing any more, unless `Engine.limit`, `Engine.enqueue` or a retry opens it again.
-
-    Attributes:
-        reason: Why, for people.
-    """
-
-    reason: str
-
-
-Answer = Start | Resume | Wait | Done
-
-
-# What `tell` and `end` answer.
+# What `tell`, `end` and `limit` answer, and what comes with an answer of `ask`.
 
 
 class Stop(msgspec.Struct, frozen=True, tag_field="action", tag="stop"):
@@ -158,7 +107,8 @@ class Stop(msgspec.Struct, frozen=True, tag_field="action", tag="stop"):
 class Pause(msgspec.Struct, frozen=True, tag_field="action", tag="pause"):
     """The run leaves its place; a later `ask` may answer `Resume` for it.
 
-    It will go on from the checkpoint that came with its last report, or before it.
+    It will go on from its last checkpoint: one that came with a report, or alone after this action
+    (see `Engine.tell`).
     """
 
     run: str
@@ -176,6 +126,7 @@ class Exploit(msgspec.Struct, frozen=True, tag_field="action", tag="exploit"):
         old: Its parameters so far.
         new: Its parameters from now on.
         reason: For people.
+        info: The same as data: ``rule``, scores, quantile, and the steps of both runs.
     """
 
     run: str
@@ -184,6 +135,7 @@ class Exploit(msgspec.Struct, frozen=True, tag_field="action", tag="exploit"):
     old: dict[str, Any]
     new: dict[str, Any]
     reason: str
+    info: dict[str, Any] = {}
 
 
 class StopAll(msgspec.Struct, frozen=True, tag_field="action", tag="stop_all"):
@@ -196,6 +148,82 @@ class StopAll(msgspec.Struct, frozen=True, tag_field="action", tag="stop_all"):
 
 
 Action = Stop | Pause | Exploit | StopAll
+
+
+# What `ask` answers.
+
+
+class Start(msgspec.Struct, frozen=True, tag_field="answer", tag="start"):
+    """A new run.
+
+    Attributes:
+        run: Its id (see `run_id`).
+        config: Its parameters and constants, nested as the space is.
+        info: What to keep with the run, for people: grid index, bracket, repeat of which run.
+        actions: What is to be done with others first: a scheduler may stop or copy runs when it is
+            asked for the next one.
+        actions: What is to be done with other runs, as after `Engine.tell`.
+    """
+
+    run: str
+    config: dict[str, Any]
+    info: dict[str, Any] = {}
+    actions: tuple[Action, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+
+class Resume(msgspec.Struct, frozen=True, tag_field="answer", tag="resume"):
+    """A run that was paused, or is tried again, goes on.
+
+    Attributes:
+        run: Its id.
+        config: Its parameters; others than before after an `Exploit`.
+        checkpoint: Where it starts from; None for the beginning.
+        actions: See `Start`.
+        actions: What is to be done with other runs, as after `Engine.tell`.
+    """
+
+    run: str
+    config: dict[str, Any]
+    checkpoint: Checkpoint | None = None
+    actions: tuple[Action, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+
+class Wait(msgspec.Struct, frozen=True, tag_field="answer", tag="wait"):
+    """Nothing now: ask again after the next report or end of a run.
+
+    Attributes:
+        reason: Why, for people.
+        closing: No new run will come: all that are left have been given out, and may come back
+            only when they are paused or tried again.
+        actions: See `Start`.
+        actions: What is to be done with other runs, as after `Engine.tell`.
+    """
+
+    reason: str
+    actions: tuple[Action, ...] = ()
+    closing: bool = False
+    actions: tuple[Action, ...] = ()
+
+
+class Done(msgspec.Struct, frozen=True, tag_field="answer", tag="done"):
+    """Nothing any more, unless `Engine.limit`, `Engine.enqueue` or a retry opens it again.
+
+    No run is waiting, running or paused any more.
+
+    Attributes:
+        reason: Why, for people.
+        actions: See `Start`; `StopAll` among them when the time is up.
+        actions: What is to be done with other runs, as after `Engine.tell`.
+    """
+
+    reason: str
+    actions: tuple[Action, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+
+Answer = Start | Resume | Wait | Done
 
 
 # What is said to an engine, as data: the event log.
@@ -288,10 +316,13 @@ class Engine(abc.ABC):
 
         Args:
             run_id: A run that `ask` gave out, and that is not over. An unknown run, or one that is
-                over, is ignored: its report was late.
-            result: Metrics, nested or with "/" in their names.
+                over or paused, is ignored: its report was late. One that waits to be tried again is
+                noted and not judged.
+            result: Metrics, nested or with "/" in their names. An empty one says a checkpoint
+                alone, and is no report: what a program saves when it is paused.
             time: See `ask`.
-            checkpoint: Id of a checkpoint that the program saved since its last report, or None.
+            checkpoint: Id of a checkpoint that the program saved with this report, or since the
+                last one; None for none.
 
         Returns:
             What is to be done; empty for "go on".
@@ -310,13 +341,14 @@ class Engine(abc.ABC):
         """A run is over. One that is over already, or unknown, is ignored.
 
         Args:
-            run_id: Its id; it may be running or paused.
+            run_id: Its id; it may be running, paused or waiting.
             state: "finished" for a program that came to its end; "killed" when a person ended it:
                 its last result counts when there is one; "failed" and "crashed" are failures.
             time: See `ask`.
             message: Why, for people.
             retry: It will be tried again: a later `ask` answers `Resume` for it, with its last
-                checkpoint.
+                checkpoint. Also for a run that is over as failed, crashed or killed, when a person
+                wants it once more.
 
         Returns:
             What is to be done with others.
@@ -336,8 +368,14 @@ class Engine(abc.ABC):
         """
 
     @abc.abstractmethod
-    def limit(self, run_cap: int | None, *, time: float) -> None:
-        """Changes the number of runs of the sweep in all; None for the experiment's own end."""
+    def limit(self, run_cap: int | None, *, time: float) -> tuple[Action, ...]:
+        """Changes the number of runs of the sweep in all; None for the experiment's own end.
+
+        Runs that were given out, and enqueued ones, are kept.
+
+        Returns:
+            What is to be done with others.
+        """
 
     @abc.abstractmethod
     def snapshot(self) -> bytes:
@@ -363,7 +401,7 @@ class Engine(abc.ABC):
             case Enqueued():
                 self.enqueue(event.config, time=event.time)
             case Limited():
-                self.limit(event.run_cap, time=event.time)
+                return self.limit(event.run_cap, time=event.time)
         return ()
 
 
