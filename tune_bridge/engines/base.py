@@ -162,13 +162,11 @@ class Start(msgspec.Struct, frozen=True, tag_field="answer", tag="start"):
         info: What to keep with the run, for people: grid index, bracket, repeat of which run.
         actions: What is to be done with others first: a scheduler may stop or copy runs when it is
             asked for the next one.
-        actions: What is to be done with other runs, as after `Engine.tell`.
     """
 
     run: str
     config: dict[str, Any]
     info: dict[str, Any] = {}
-    actions: tuple[Action, ...] = ()
     actions: tuple[Action, ...] = ()
 
 
@@ -180,13 +178,11 @@ class Resume(msgspec.Struct, frozen=True, tag_field="answer", tag="resume"):
         config: Its parameters; others than before after an `Exploit`.
         checkpoint: Where it starts from; None for the beginning.
         actions: See `Start`.
-        actions: What is to be done with other runs, as after `Engine.tell`.
     """
 
     run: str
     config: dict[str, Any]
     checkpoint: Checkpoint | None = None
-    actions: tuple[Action, ...] = ()
     actions: tuple[Action, ...] = ()
 
 
@@ -198,13 +194,11 @@ class Wait(msgspec.Struct, frozen=True, tag_field="answer", tag="wait"):
         closing: No new run will come: all that are left have been given out, and may come back
             only when they are paused or tried again.
         actions: See `Start`.
-        actions: What is to be done with other runs, as after `Engine.tell`.
     """
 
     reason: str
     actions: tuple[Action, ...] = ()
     closing: bool = False
-    actions: tuple[Action, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, tag_field="answer", tag="done"):
@@ -215,11 +209,9 @@ class Done(msgspec.Struct, frozen=True, tag_field="answer", tag="done"):
     Attributes:
         reason: Why, for people.
         actions: See `Start`; `StopAll` among them when the time is up.
-        actions: What is to be done with other runs, as after `Engine.tell`.
     """
 
     reason: str
-    actions: tuple[Action, ...] = ()
     actions: tuple[Action, ...] = ()
 
 

@@ -133,22 +133,19 @@ class Judge(abc.ABC):
 
     @abc.abstractmethod
     def add(self, run: str, config: dict[str, Any]) -> None:
-        """A run has been proposed or enqueued, or is tried again after its end; it waits."""
+        """A run has been proposed or enqueued, or is tried again after its end; it waits.
+
+        A judge may change `config` in place (a population draws what it mutates and the space does
+        not name); the run starts with what it holds afterwards.
+        """
 
     @abc.abstractmethod
     def choose(self) -> str | None:
         """Which waiting or paused run takes a free place; None for none of them.
 
         When it says None, the engine starts a waiting run if there is one, in the order of `add`
-        (as Tune does), or a new one. What choosing did to other runs is in `effects`.
+        (as Tune does), or a new one.
         """
-
-    def effects(self) -> tuple[Action, ...]:
-        """What `add`, `choose` or `start` decided on other runs since the last call.
-
-        The engine takes them before it answers `Engine.ask`, and puts them into the answer.
-        """
-        return ()
 
     def start(self, run: str) -> None:  # noqa: B027 - most judges need not know
         """A waiting or paused run takes a place."""
