@@ -250,8 +250,22 @@ def test_explain(tmp_path: Path) -> None:
     assert "tune.loguniform(1e-05, 0.1)" in done.stdout
     lines = json.loads(cli("explain", "s.yaml", "--json", cwd=tmp_path).stdout)
     assert lines[0]["path"] == "lr"
-    assert lines[0]["tune"]["level"] == "exact"
+    assert lines[0]["ray"]["level"] == "exact"
     assert cli("explain", "missing.yaml", cwd=tmp_path).returncode == 1
+
+
+def test_explain_requires_what_it_is_asked_to(tmp_path: Path) -> None:
+    written(tmp_path, "seed.py", SEED)
+    done = cli("explain", "seed.py", "--require", "exact", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == ("error: seed.py: searcher: approximated by wandb; expected exact\n")
+    done = cli("explain", "seed.py", "--require", "approximated", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    narrowed = ("explain", "seed.py", "--for", "ray", "--require", "exact", "--json")
+    done = cli(*narrowed, cwd=tmp_path)
+    assert done.returncode == 0
+    assert all("wandb" not in line for line in json.loads(done.stdout))
+    assert cli("explain", "seed.py", "--for", "nobody", cwd=tmp_path).returncode == 2
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``tune-bridge explain``: what each side makes of an experiment."""
+"""``tune-bridge explain``: what each engine will do with an experiment."""
 
 from __future__ import annotations
 
@@ -7,25 +7,33 @@ import sys
 
 import click
 
+from tune_bridge.behaviour import ENGINES, behaviour, below
 from tune_bridge.cli.source import TIMEOUT, load_source
-from tune_bridge.explain import NOTATIONS, Line
-from tune_bridge.explain import explain as explain_experiment
+from tune_bridge.explain import Line
 from tune_bridge.notes import Level
 
 __all__ = ["explain"]
 
-_TITLES = {"sweep": "W&B sweep", "tune": "Ray Tune", "hyperopt": "HyperOpt"}
-_STYLES = {
-    Level.EXACT: "green",
-    Level.CARRIED: "cyan",
-    Level.APPROXIMATED: "yellow",
-    Level.LOST: "red",
-}
-_WORDS = {Level.LOST: "not offered"}
+_TITLES = {"wandb": "W&B", "controller": "controller", "ray": "Ray"}
+_STYLES = {Level.EXACT: "green", Level.APPROXIMATED: "yellow", Level.LOST: "red"}
+_WORDS = {Level.LOST: "not done"}
+_REQUIRED = {"exact": Level.EXACT, "approximated": Level.APPROXIMATED}
 
 
-@click.command(short_help="Say what each side makes of it, how exact, and why.")
+@click.command(short_help="Say what each engine will do with it, how exactly, and why.")
 @click.argument("src", type=click.Path())
+@click.option(
+    "--for",
+    "engines",
+    type=click.Choice(ENGINES),
+    multiple=True,
+    help="One engine alone; repeatable.",
+)
+@click.option(
+    "--require",
+    type=click.Choice(list(_REQUIRED)),
+    help="Exit with 1 if anything is below this level.",
+)
 @click.option(
     "--from",
     "origin",
@@ -37,30 +45,61 @@ _WORDS = {Level.LOST: "not offered"}
     "--timeout", type=float, default=TIMEOUT, show_default=True, help="Seconds for a Python file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(src: str, origin: str | None, name: str | None, timeout: float, as_json: bool) -> None:
-    """Says what W&B, Ray Tune and HyperOpt make of SRC, before anything is spent.
+def explain(
+    src: str,
+    engines: tuple[str, ...],
+    require: str | None,
+    origin: str | None,
+    name: str | None,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Says what each engine will do with SRC, before anything is spent.
 
-    One row for each parameter and setting: how it is spelled, how exact that is, and why.
+    One row for each parameter and setting: what is drawn or done, how exactly, and why.
 
     \b
-      exact         the same law, the same behaviour
-      carried       the nearest native form; the file also holds the exact one for tune-bridge
+      wandb         W&B's own search, which reads the native keys of the sweep
+      controller    the bridge's, with Ray's searchers and schedulers and W&B's methods
+      ray           tune-bridge run, on Ray
+
+    \b
+      exact         as it is written
       approximated  near; the reason says by how much
-      not offered   the other side has no word for it
+      not done      ignored, or refused
+
+    Exit codes: 0 done, 1 something is below --require (or the input has to be changed), 2 wrong
+    usage.
     """
+    chosen = tuple(engine for engine in ENGINES if engine in engines) or ENGINES
     config = load_source(src, name=name, timeout=timeout, origin=origin)
-    lines = explain_experiment(config.experiment)
+    lines = behaviour(config.experiment, chosen)
     if as_json:
         import json
 
         click.echo(json.dumps([line.as_dict() for line in lines], indent=2))
-        return
-    for kind, title in (("parameter", "Parameters"), ("constant", "Constants")):
-        _show(title, [line for line in lines if line.kind == kind], NOTATIONS)
-    _show("Settings", [line for line in lines if line.kind == "setting"], ("sweep", "tune"))
+    else:
+        for kind in ("parameter", "constant", "setting"):
+            _show(f"{kind.title()}s", [line for line in lines if line.kind == kind], chosen)
+    return 0 if require is None else _judge(src, lines, require)
 
 
-def _show(title: str, lines: list[Line], notations: tuple[str, ...]) -> None:
+def _judge(src: str, lines: list[Line], require: str) -> int:
+    """Exit code 1, and one line that names what is below the level."""
+    found = below(lines, _REQUIRED[require])
+    if not found:
+        return 0
+    (path, engine, level), more = found[0], len(found) - 1
+    rest = f", and {more} more" if more else ""
+    click.echo(
+        f"error: {src}: {path}: {_WORDS.get(level, level.label)} by {engine}{rest}; "
+        f"expected {require}",
+        err=True,
+    )
+    return 1
+
+
+def _show(title: str, lines: list[Line], engines: tuple[str, ...]) -> None:
     if not lines:
         return
     from rich import box
@@ -72,22 +111,27 @@ def _show(title: str, lines: list[Line], notations: tuple[str, ...]) -> None:
     width = shutil.get_terminal_size().columns if terminal else 140
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(title.rstrip("s").lower(), no_wrap=True)
-    for notation in notations:
-        table.add_column(_TITLES[notation], overflow="fold")
+    for engine in engines:
+        table.add_column(_TITLES[engine], overflow="fold")
     table.add_column("why", overflow="fold")
     for line in lines:
-        reasons = Text()
         row = [Text(line.path)]
         if line.condition:
             row[0].append(f"\nif {line.condition}", style="dim")
-        for notation in notations:
-            cell = line.cells[notation]
+        for engine in engines:
+            cell = line.cells[engine]
             word = _WORDS.get(cell.level, cell.level.label)
             text = Text(f"{cell.text}\n" if cell.text else "")
             row.append(text.append(word, style=_STYLES[cell.level]))
-            for note in cell.notes:
-                why = f"{note.what}: {note.why}" if note.why else note.what
-                reasons.append(f"{_TITLES[notation]}: {why}\n")
-        reasons.rstrip()
-        table.add_row(*row, reasons)
+        table.add_row(*row, Text("\n".join(_reasons(line, engines))))
     Console(width=width).print(table)
+
+
+def _reasons(line: Line, engines: tuple[str, ...]) -> list[str]:
+    """What the notes of all cells say, each once, with those whom it is true of."""
+    told: dict[str, list[str]] = {}
+    for engine in engines:
+        for note in line.cells[engine].notes:
+            why = f"{note.what}: {note.why}" if note.why else note.what
+            told.setdefault(why, []).append(_TITLES[engine])
+    return [f"{', '.join(names)}: {why}" for why, names in told.items()]

@@ -433,6 +433,12 @@ def _hyperband(scheduler: Algorithm, notes: Notes) -> Call:
         "the bands are the same, but ASHA judges a trial when it arrives in a band, once, "
         "and W&B judges all runs again whenever it looks",
     )
+    if most < _LARGE:
+        notes.approximated(
+            "scheduler.max_iter",
+            f"a trial ends at {most}",
+            "ASHA ends what reaches its max_t; W&B only counts its bands down from max_iter",
+        )
     if scheduler.arg("strict"):
         notes.approximated(
             "scheduler.strict", "left out", "ASHA always stops a trial that falls below"
