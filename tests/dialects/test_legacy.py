@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tune_bridge import SweepConfig
-from tune_bridge.errors import InputError
-from tune_bridge.space import Choice, Constant, Parameter, Uniform
+from tune_bridge.dialects.base import get_dialect
+from tune_bridge.dialects.sweep import yaml_file
+from tune_bridge.errors import InputError, UnsupportedError
+from tune_bridge.experiment import Experiment
+from tune_bridge.notes import Level
+from tune_bridge.space import Choice, Constant, Group, Integers, Normal, Parameter, Uniform
+from tune_bridge.testing.strategies import conditional_spaces, experiments, spaces
+from tune_bridge.testing.translations import flat, same_law
 
 DOCUMENT = """
 program: train.py
@@ -47,7 +55,7 @@ def test_a_document_is_read() -> None:
         "activation": Choice((Constant.of("relu"), Constant.of("tanh"))),
         "height": Parameter(Uniform(-100, 100)),
         "width": Parameter(Uniform(0, 20)),
-        "lr": Parameter(Uniform(math.log(0.001), math.log(0.1), scale="log", exponents=True)),
+        "lr": Parameter(Uniform(0.001, 0.1, scale="log")),
     }
     assert experiment.searcher.kind == "HyperOptSearch"
     assert experiment.scheduler is not None
@@ -96,3 +104,77 @@ def test_a_damaged_document_has_one_clear_error(old: str, new: str, words: str) 
 def test_tune_must_be_a_record() -> None:
     with pytest.raises(InputError, match=r"tune: not a recorded tune\.run"):
         SweepConfig.from_yaml("tune: 3\n")
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+def test_a_document_is_written_back() -> None:
+    experiment = SweepConfig.from_yaml(DOCUMENT).experiment
+    written = get_dialect("legacy").write(experiment)
+    assert yaml_file.load(yaml_file.dump(written.value)).data == written.value
+    assert written.value["tune"]["search_alg"] == {
+        "hyperopt.HyperOptSearch": {
+            "space": {
+                "activation": {"hyperopt.hp.choice": ["activation", ["relu", "tanh"]]},
+                "height": {"hyperopt.hp.uniform": ["height", -100, 100]},
+                "width": {"hyperopt.hp.uniform": ["width", 0, 20]},
+                "lr": {"tune.loguniform": {"min_bound": 0.001, "max_bound": 0.1}},
+            },
+            "metric": "mean_loss",
+            "mode": "min",
+            "max_concurrent": 2,
+        }
+    }
+    assert written.value["tune"]["_wandb"]["seed"] == 123
+    assert SweepConfig(written.value).experiment == experiment
+    # What the old version ignored is named, and nothing else is.
+    worse = {note.path for note in written.notes if note.level > Level.EXACT}
+    assert worse == {"scheduler", "max_concurrent"}
+
+
+def test_a_random_search_is_exact() -> None:
+    space = Group(
+        (
+            ("a", Parameter(Uniform(0, 1))),
+            ("b", Parameter(Uniform(1e-3, 10, "log"))),
+            ("c", Parameter(Integers(1, 6))),
+            ("d", Choice((Constant.of("x"), Constant.of("y")), (0.25, 0.75))),
+            ("e", Parameter(Normal())),
+            ("f", Constant.of(3)),
+        )
+    )
+    experiment = Experiment(space=space, program="t.py", num_samples=20)
+    written = get_dialect("legacy").write(experiment)
+    assert written.notes.worst is Level.EXACT
+    assert written.value["tune"]["config"] == {
+        "a": {"tune.uniform": [0, 1]},
+        "b": {"tune.loguniform": {"min_bound": 0.001, "max_bound": 10.0}},
+        "c": {"tune.randint": {"low": 1, "high": 7}},
+        "d": {"tune.choice": {"a": ["x", "y"], "p": [0.25, 0.75]}},
+        "e": {"tune.randn": {}},
+        "f": 3,
+    }
+    assert get_dialect("legacy").read(written.value).value == experiment
+
+
+@pytest.mark.parametrize("space", [spaces, conditional_spaces])
+@given(data=st.data())
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_not_said_carries_a_note(space: Any, data: st.DataObject) -> None:
+    experiment = data.draw(experiments(space))
+    dialect = get_dialect("legacy")
+    try:
+        written = dialect.write(experiment)
+    except UnsupportedError:
+        return
+    again = dialect.read(written.value).value
+    text = yaml_file.load(yaml_file.dump(written.value)).data
+    assert dialect.read(text).value == again
+    below = {note.path for note in written.notes if note.level > Level.EXACT}
+    found = flat(again.space)
+    for path, node in flat(experiment.space).items():
+        assert same_law(node, found[path]) or any(p.startswith(".".join(path)) for p in below), path
+    for name in ("objective", "searcher", "scheduler", "num_samples", "stop", "points", "seed"):
+        if name not in below:
+            assert getattr(again, name) == getattr(experiment, name), name

@@ -73,6 +73,7 @@ DIALECTS: dict[str, str] = {
     "ax": "tune_bridge.dialects.ax:AxDialect",
     "skopt": "tune_bridge.dialects.skopt:SkOptDialect",
     "bayesopt": "tune_bridge.dialects.bayesopt:BayesOptDialect",
+    "legacy": "tune_bridge.dialects.legacy:LegacyDialect",
 }
 """Built-in dialects: name -> ``module:class``, loaded on first use."""
 

@@ -37,7 +37,7 @@ from tune_bridge.space import (
 )
 from tune_bridge.values import EMPTY, Frozen
 
-__all__ = ["MOST_OPTIONS", "FlatDialect", "distance", "options", "spread"]
+__all__ = ["MOST_OPTIONS", "FlatDialect", "distance", "options", "spread", "value_bounds"]
 
 MOST_OPTIONS = 256
 """The longest list of values that a distribution is written as."""
@@ -299,7 +299,7 @@ def _laws(law: Distribution) -> Iterator[tuple[str, dict[str, Any]]]:
     if law.q is not None:
         yield from _cells(law)
     if isinstance(law, Uniform):
-        low, high = _bounds(law)
+        low, high = value_bounds(law)
         if law.q is not None and law.integer:
             first, last = round(low), round(high)
             if first < last and (law.scale == "linear" or first > 0):
@@ -343,7 +343,7 @@ def _cells(law: Uniform | Normal | Beta) -> Iterator[tuple[str, dict[str, Any]]]
     """Proposals for a rounded law, by its values and their weights."""
     log = law.scale != "linear" if isinstance(law, Uniform) else False
     if isinstance(law, Uniform) and law.integer and law.q == 1:
-        low, high = _bounds(law)
+        low, high = value_bounds(law)
         yield "rounded", {"low": low, "high": high, "log": log}
     try:
         cells = laws.cell_probabilities(law, _MOST_CELLS)
@@ -371,7 +371,7 @@ def _cells(law: Uniform | Normal | Beta) -> Iterator[tuple[str, dict[str, Any]]]
         yield kind, {**numeric, "step": 1}
 
 
-def _bounds(law: Uniform) -> tuple[float, float]:
+def value_bounds(law: Uniform) -> tuple[float, float]:
     """The bounds of the values, whatever the scale."""
     low, high = laws.transformed_bounds(law)
     if law.scale == "linear":

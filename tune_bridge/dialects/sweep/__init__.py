@@ -42,10 +42,9 @@ class SweepDialect(Dialect):
         config = _mapping(source)
         if "tune" in config and "parameters" not in config:
             # A document of wandb 0.8 to 0.10: the modules that read it are loaded for it alone.
-            from tune_bridge.dialects.legacy import legacy_arguments
-            from tune_bridge.dialects.ray_tune import TuneDialect
+            from tune_bridge.dialects.legacy import LegacyDialect
 
-            return TuneDialect().read(legacy_arguments(config, notes), notes)
+            return LegacyDialect().read(config, notes)
         native = read_native(config, notes)
         controller = config.get("controller")
         if not isinstance(controller, Mapping) or "tune" not in controller:
