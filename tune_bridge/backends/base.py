@@ -108,6 +108,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         config: Parameters, possibly nested.
         summary: Last value of every logged key.
         rows: Number of history rows.
+        last_step: Step of the last one, -1 without any.
         created_at: When it was created.
         started_at: When it first ran, or None.
         ended_at: When it ended, or None.
@@ -125,6 +126,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     rows: int = 0
+    last_step: int = -1
     created_at: float = 0.0
     started_at: float | None = None
     ended_at: float | None = None

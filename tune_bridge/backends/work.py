@@ -159,14 +159,14 @@ class Work:
         merge.checked_put(operation)
         run = operation.run
         values = {name: getattr(run, name) for name in run.__struct_fields__}
-        values["rows"] = 0  # what it had elsewhere does not count here
+        values |= {"rows": 0, "last_step": -1}  # what it had elsewhere does not count here
         if run.sweep_id not in self._touched:
             found = self._connection.execute(
                 select(sweeps.c.seq).where(sweeps.c.id == run.sweep_id)
             ).first()
             if found is None:
                 raise NotFoundError("no such sweep", path=run.id, found=repr(run.sweep_id))
-        if self._insert(runs, values, last_step=-1):
+        if self._insert(runs, values):
             self._touch(run.sweep_id, max(run.created_at, run.updated_at))
 
     def _insert(self, table: sa.Table, values: dict[str, Any], **more: Any) -> bool:

@@ -35,11 +35,12 @@ import abc
 import hashlib
 import string
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from tune_bridge.experiment import Experiment
+from tune_bridge.wire import Checkpoint, EndState
 
 __all__ = [
     "Action",
@@ -66,25 +67,6 @@ __all__ = [
 ]
 
 _ALPHABET = string.ascii_lowercase + string.digits
-
-EndState = Literal["finished", "failed", "killed", "crashed"]
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """A saved state of a run's program, as an engine sees it.
-
-    Attributes:
-        id: Names it where checkpoints are kept.
-        run: The run that saved it.
-        iteration: The run's ``training_iteration`` when it was saved: that of the report that it
-            came with, as for Tune (save, then report); of the last report when it came alone.
-        seconds: The run's ``time_total_s`` then.
-    """
-
-    id: str
-    run: str
-    iteration: int
-    seconds: float = 0.0
 
 
 # What `tell`, `end` and `limit` answer, and what comes with an answer of `ask`.

@@ -1,0 +1,174 @@
+"""What a controller is told and what it remembers; what it answers is in `tune_bridge.wire`.
+
+The log of a sweep is the list of what its controller was told (`Event`), each with what came of it.
+State is a fold over the log (`tune_bridge.controller.fold`): a controller that is started again
+reads the log and knows everything, except who is alive; so every agent gets a fresh grace period.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from tune_bridge.wire import Checkpoint, EndState, Verb, Verdict
+
+__all__ = [
+    "Claimed",
+    "Commanded",
+    "Ended",
+    "Event",
+    "Found",
+    "Gate",
+    "Host",
+    "Lost",
+    "RunState",
+    "SweepState",
+    "Told",
+]
+
+Gate = Literal["open", "paused", "stopping", "canceled", "failed", "finished"]
+
+
+# What a controller is told.
+
+
+class Claimed(msgspec.Struct, frozen=True, tag_field="event", tag="claim"):
+    """An agent is free."""
+
+    agent: str
+    host: str
+    request: str
+    time: float
+
+
+class Told(msgspec.Struct, frozen=True, tag_field="event", tag="tell"):
+    """A run has a result."""
+
+    run: str
+    attempt: int
+    seq: int
+    result: dict[str, Any]
+    time: float
+    checkpoint: str | None = None
+    resumable: bool = False
+
+
+class Ended(msgspec.Struct, frozen=True, tag_field="event", tag="end"):
+    """A run's program has ended."""
+
+    run: str
+    attempt: int
+    state: EndState
+    time: float
+    message: str = ""
+    exit_code: int | None = None
+
+
+class Lost(msgspec.Struct, frozen=True, tag_field="event", tag="lost"):
+    """Nothing was heard of a run's agent for the time of a lease."""
+
+    run: str
+    time: float
+
+
+class Found(msgspec.Struct, frozen=True, tag_field="event", tag="found"):
+    """A lost agent is back, and its run was not given to another one."""
+
+    run: str
+    time: float
+
+
+class Commanded(msgspec.Struct, frozen=True, tag_field="event", tag="command"):
+    """Somebody wants something."""
+
+    verb: Verb
+    time: float
+    args: dict[str, Any] = {}
+
+
+Event = Claimed | Told | Ended | Lost | Found | Commanded
+
+
+# What it remembers.
+
+
+class RunState(msgspec.Struct):
+    """One run.
+
+    Attributes:
+        id: Its id.
+        config: Its parameters now.
+        status: "running" (an agent has it), "leaving" (its agent is to end it, see `verdict`),
+            "paused" (the engine will say when it goes on), "over".
+        attempt: How often it was given out.
+        agent: Who has it, or had it last.
+        host: The agent's machine.
+        request: Of the claim that it was given for.
+        seq: Of the last report with a result, within the attempt.
+        verdict: What its agent is to be told.
+        lost: How often its agent was lost.
+        missing: Its agent is lost, and it waits for another one (or for the agent to come back).
+        failures: How often its program failed.
+        results: How many results it had.
+        checkpoint: Where it starts from.
+        again: It may go on as soon as its agent has left it.
+        state: How it ended.
+    """
+
+    id: str
+    config: dict[str, Any]
+    status: Literal["running", "leaving", "paused", "over"] = "paused"
+    attempt: int = 0
+    agent: str = ""
+    host: str = ""
+    request: str = ""
+    seq: int = -1
+    verdict: Verdict = Verdict()
+    lost: int = 0
+    missing: bool = False
+    failures: int = 0
+    results: int = 0
+    checkpoint: Checkpoint | None = None
+    again: bool = False
+    state: EndState | None = None
+
+
+class Host(msgspec.Struct):
+    """One machine with agents.
+
+    Attributes:
+        failures: In a row.
+        quarantine: Why it gets no runs; empty when it does.
+    """
+
+    failures: int = 0
+    quarantine: str = ""
+
+
+class SweepState(msgspec.Struct):
+    """Everything about a sweep's queue.
+
+    Attributes:
+        gate: Whether runs are given out, and if not, why.
+        reason: For people.
+        concurrency: Runs at once, or None.
+        runs: By id.
+        live: Ids of the runs that agents have.
+        hosts: By name.
+        ready: Runs that are to go on, with nobody to do it yet.
+        waiting: The engine said "wait", and nothing has happened since.
+        done: Why the engine has nothing more; empty while it may have.
+        time: Of the last event.
+    """
+
+    gate: Gate = "open"
+    reason: str = ""
+    concurrency: int | None = None
+    runs: dict[str, RunState] = {}
+    live: set[str] = set()
+    hosts: dict[str, Host] = {}
+    ready: list[str] = []
+    waiting: str = ""
+    done: str = ""
+    time: float = 0.0
