@@ -11,9 +11,10 @@ from tests.cli.test_convert import SEED, SWEEP, cli, written
 
 
 def test_lint(tmp_path: Path) -> None:
-    written(tmp_path, "s.yaml", SWEEP)
+    sweep = SWEEP.replace("1e-5", "1.0e-5")
+    written(tmp_path, "s.yaml", sweep)
     assert cli("lint", "s.yaml", cwd=tmp_path).returncode == 0
-    written(tmp_path, "bad.yaml", SWEEP + "metric: {name: accuracy}\n")
+    written(tmp_path, "bad.yaml", sweep + "metric: {name: accuracy}\n")
     done = cli("lint", "s.yaml", "bad.yaml", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout.startswith(
@@ -23,6 +24,33 @@ def test_lint(tmp_path: Path) -> None:
     data = json.loads(cli("lint", "bad.yaml", "--json", cwd=tmp_path).stdout)
     assert (data[0]["rule"], data[0]["line"]) == ("goal", 6)
     assert cli("lint", cwd=tmp_path).returncode == 2
+
+
+def test_lint_says_what_is_wrong_with_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    written(tmp_path, "method.yaml", SWEEP.replace("method", "metod"))
+    written(tmp_path, "syntax.yaml", "a: [\n")
+    written(tmp_path, "list.yaml", "- a\n")
+    written(tmp_path, "spaces.py", "print('nothing')\n")
+    names = ("method.yaml", "syntax.yaml", "list.yaml", "spaces.py")
+    done = cli("lint", *names, "--ignore", "text-number", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, len(lines)) == (1, 5)
+    assert lines[0].startswith("method.yaml:2:1: metod: W&B knows no such key, and ignores it")
+    assert lines[1].startswith("method.yaml:1:1: method: a sweep without method; found program")
+    assert lines[2].startswith("syntax.yaml:2:1: not YAML: ")
+    assert lines[3].startswith("list.yaml:1:1: not a sweep; found a list")
+    assert lines[4].startswith("spaces.py")
+    assert all(line.endswith("]") for line in lines)
+    assert cli("lint", "missing.yaml", cwd=tmp_path).stderr.startswith("error: missing.yaml: ")
+
+
+def test_lint_reads_numbers_as_wandb_does(tmp_path: Path) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    done = cli("lint", "s.yaml", cwd=tmp_path)
+    assert done.stdout == (
+        "s.yaml:4:42: parameters.lr.min: W&B's YAML reader takes 1e-5 for text - write 1.0e-05 "
+        "[text-number]\n"
+    )
 
 
 def test_sample(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from tune_bridge.cli.source import load_source
-from tune_bridge.lint import RULES, Finding
+from tune_bridge.dialects.sweep import SweepDialect, is_legacy, yaml_file
+from tune_bridge.errors import InputError, NotFoundError
+from tune_bridge.experiment import Experiment
+from tune_bridge.files import read_bytes
+from tune_bridge.lint import RULES, Finding, refusal
 from tune_bridge.lint import lint as find
+from tune_bridge.sweep_config import SweepConfig
 
 __all__ = ["lint"]
 
@@ -20,27 +24,25 @@ __all__ = ["lint"]
 @click.option(
     "--ignore",
     multiple=True,
-    type=click.Choice(list(RULES)),
+    type=click.Choice(RULES),
     help="A rule to leave out; repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def lint(src: tuple[str, ...], ignore: tuple[str, ...], as_json: bool) -> int:
-    """Looks for mistakes in sweeps that are valid and still not what their author meant.
+    """Looks for mistakes in sweeps: what is valid and still not what its author meant.
 
-    Exponents given as values, whole bounds that were meant as fractions, a goal against the
-    metric's name, early termination with one rung, macros that expand to nothing, ...
+    1e-5, which W&B reads as text, exponents given as values, whole bounds that were meant as
+    fractions, a grid without an end, a goal against the metric's name, early termination with one
+    rung, ... A file that cannot be read is a finding, too; the next one is looked at all the same.
 
-    Exit codes: 0 nothing found, 1 something was (or a file is malformed), 2 wrong usage.
+    Exit codes: 0 nothing found, 1 something was (or there is no such file), 2 wrong usage.
     """
-    results = []
-    for path in src:
-        config = load_source(path)
-        places = _places(path)
-        results += [
-            (path, *places(finding.path), finding)
-            for finding in find(config, config.experiment)
-            if finding.rule not in ignore
-        ]
+    results = [
+        (path, line, column, finding)
+        for path in src
+        for finding, line, column in _look(path)
+        if finding.rule not in ignore
+    ]
     if as_json:
         click.echo(json.dumps([_data(*result) for result in results], indent=2))
     for result in [] if as_json else results:
@@ -48,17 +50,46 @@ def lint(src: tuple[str, ...], ignore: tuple[str, ...], as_json: bool) -> int:
     return 1 if results else 0
 
 
-def _places(path: str) -> Callable[[str], tuple[int | None, int | None]]:
-    from tune_bridge.dialects.sweep import yaml_file
+_DATA = (".yaml", ".yml", ".json")
+_Placed = tuple[Finding, int | None, int | None]
 
-    if Path(path).suffix == ".py":
-        return lambda where: (None, None)
-    return yaml_file.load(Path(path).read_bytes(), path).place
+
+def _look(path: str) -> list[_Placed]:
+    """The findings in a file, with their places.
+
+    Raises:
+        NotFoundError: There is no such file.
+    """
+    try:
+        if Path(path).suffix.lower() in _DATA:
+            return _look_at_data(yaml_file.load(read_bytes(path), path))
+        config = load_source(path)
+        return [(finding, None, None) for finding in find(config, config.experiment)]
+    except NotFoundError:
+        raise
+    except InputError as error:
+        return [(refusal(error), error.line, error.column)]
+
+
+def _look_at_data(document: yaml_file.Document) -> list[_Placed]:
+    config = document.data
+    experiment: Experiment | InputError
+    try:
+        experiment = SweepDialect().read(document).value
+    except InputError as error:
+        if not isinstance(config, dict) or is_legacy(config):
+            raise
+        experiment = error
+    if isinstance(experiment, Experiment) and is_legacy(config):
+        config = SweepConfig.from_experiment(experiment)
+    found = find(config, experiment, texts=document.texts)
+    return [(finding, *document.place(finding.path)) for finding in found]
 
 
 def _line(path: str, line: int | None, column: int | None, finding: Finding) -> str:
     place = ":".join(str(part) for part in (path, line, column) if part is not None)
-    return f"{place}: {finding.path}: {finding.what} - {finding.fix} [{finding.rule}]"
+    where = f"{place}: {finding.path}" if finding.path else place
+    return f"{where}: {finding.what} - {finding.fix} [{finding.rule}]"
 
 
 def _data(path: str, line: int | None, column: int | None, finding: Finding) -> dict[str, object]:

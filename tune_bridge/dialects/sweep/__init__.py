@@ -14,7 +14,7 @@ from tune_bridge.errors import InputError, SpecError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Notes
 
-__all__ = ["SweepDialect"]
+__all__ = ["SweepDialect", "is_legacy"]
 
 
 class SweepDialect(Dialect):
@@ -40,8 +40,8 @@ class SweepDialect(Dialect):
             except InputError as error:
                 raise error.at(source.source, *source.place(error.path)) from None
         config = _mapping(source)
-        if "tune" in config and "parameters" not in config:
-            # A document of wandb 0.8 to 0.10: the modules that read it are loaded for it alone.
+        if is_legacy(config):
+            # The modules that read it are loaded for it alone.
             from tune_bridge.dialects.legacy import LegacyDialect
 
             return LegacyDialect().read(config, notes)
@@ -80,6 +80,11 @@ class SweepDialect(Dialect):
         """Writes the text of a sweep file."""
         written = self.write(experiment)
         return Translation(yaml_file.dump(written.value), written.notes)
+
+
+def is_legacy(config: Mapping[str, Any]) -> bool:
+    """Whether this is a ``tune:`` document, as wandb 0.8 to 0.10 wrote them."""
+    return "tune" in config and "parameters" not in config
 
 
 def _mapping(data: Any) -> Mapping[str, Any]:

@@ -21,7 +21,15 @@ from tune_bridge.notes import Notes
 from tune_bridge.space import Choice, check_executable
 from tune_bridge.values import EMPTY, Frozen
 
-__all__ = ["METHODS", "grid_size", "read_native", "write_native"]
+__all__ = [
+    "EARLY_TERMINATE",
+    "KNOWN",
+    "METHODS",
+    "METRIC",
+    "grid_size",
+    "read_native",
+    "write_native",
+]
 
 METHODS: dict[str, Algorithm] = {
     "random": RANDOM,
@@ -53,7 +61,7 @@ def read_native(config: Mapping[str, Any], notes: Notes) -> Experiment:
     space = read_group(_required(config, "parameters"), "parameters", grid=grid)
     check_executable(space, "parameters")
     cap = _read_run_cap(config)
-    extras = {key: config[key] for key in config if key in KEPT or key not in _KNOWN}
+    extras = {key: config[key] for key in config if key not in _READ}
     for key in extras:
         if key not in KEPT:
             notes.exact(str(key), "kept as it is", "not a key that W&B knows")
@@ -77,12 +85,15 @@ def read_native(config: Mapping[str, Any], notes: Notes) -> Experiment:
     )
 
 
-_KNOWN = frozenset(
-    {
-        "method", "parameters", "run_cap", "controller", "command", "metric", "early_terminate",
-        *_TEXT,
-    }
+_READ = (
+    "method", "parameters", "run_cap", "controller", "command", "metric", "early_terminate", *_TEXT,
 )  # fmt: skip
+KNOWN = (*_READ, *KEPT)
+"""Every key that W&B knows."""
+METRIC = ("name", "goal", "target", "impute", "impute_while_running")
+"""Keys of ``metric``."""
+EARLY_TERMINATE = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+"""Keys of ``early_terminate``."""
 
 
 def _required(config: Mapping[str, Any], key: str) -> Any:
@@ -208,14 +219,13 @@ def _read_early_terminate(config: Mapping[str, Any]) -> Algorithm | None:
         raise SpecError(
             "unknown type", path=f"{path}.type", found=repr(spec.get("type")), expected="hyperband"
         )
-    allowed = ("type", "min_iter", "max_iter", "s", "eta", "strict")
     for key in spec:
-        if key not in allowed:
+        if key not in EARLY_TERMINATE:
             raise SpecError(
                 f"hyperband has no key {key!r}",
                 path=f"{path}.{key}",
-                expected=", ".join(allowed),
-                hint=suggest(str(key), allowed),
+                expected=", ".join(EARLY_TERMINATE),
+                hint=suggest(str(key), EARLY_TERMINATE),
             )
     if "min_iter" not in spec and not ("max_iter" in spec and "s" in spec):
         raise SpecError(
@@ -396,6 +406,12 @@ _CARRIED_ONLY = {
 
 
 def _note_rest(experiment: Experiment, notes: Notes) -> None:
+    if experiment.root is not None:
+        notes.carried(
+            f"parameters.{experiment.root}",
+            "a space that is no mapping, under a name",
+            "W&B's configurations are mappings; tune_bridge.fold(config, sweep) gives the value",
+        )
     for attribute, (path, why) in _CARRIED_ONLY.items():
         if getattr(experiment, attribute):
             notes.carried(path, "in the carry only", why)

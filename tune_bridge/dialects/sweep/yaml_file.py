@@ -26,6 +26,7 @@ used."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _EXPONENT = re.compile(r"^[-+]?(?:[0-9]+|[0-9]*\.[0-9]+|[0-9]+\.[0-9]*)[eE][-+]?[0-9]+$")
+_EXPONENT_1_1 = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][-+][0-9]+$")
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _FLOAT = "tag:yaml.org,2002:float"
 
@@ -56,12 +57,21 @@ class Document:
         data: The plain Python data.
         source: The file's name, for messages.
         places: Dotted path -> (line, column), one-based; list items as ``values[2]``.
+        texts: Path -> spelling of the numbers that a reader of YAML 1.1, such as W&B's client,
+            takes for text: ``1e-5``.
     """
 
-    def __init__(self, data: Any, source: str, places: dict[str, tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        data: Any,
+        source: str,
+        places: dict[str, tuple[int, int]],
+        texts: dict[str, str] | None = None,
+    ) -> None:
         self.data = data
         self.source = source
         self.places = places
+        self.texts = texts or {}
 
     def place(self, path: str) -> tuple[int, int] | tuple[None, None]:
         """The place of `path`, or of the nearest enclosing node that is known."""
@@ -98,7 +108,7 @@ def load(text: str | bytes, source: str = "<string>") -> Document:
             node = loader.get_single_node()
             builder = _Builder(loader, source)
             data = builder.build(node, "", 0) if node is not None else None
-            return Document(data, source, builder.places)
+            return Document(data, source, builder.places, builder.texts)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -159,6 +169,7 @@ class _Builder:
         self.loader = loader
         self.source = source
         self.places: dict[str, tuple[int, int]] = {}
+        self.texts: dict[str, str] = {}
         self.nodes = 0
 
     def build(self, node: Any, path: str, depth: int) -> Any:
@@ -177,6 +188,8 @@ class _Builder:
 
     def _scalar(self, node: Any, path: str) -> Any:
         if node.tag == _FLOAT and _EXPONENT.match(node.value):
+            if not _EXPONENT_1_1.match(node.value):
+                self.texts[path] = node.value
             return float(node.value)
         try:
             value = self.loader.construct_object(node)
