@@ -1,0 +1,1 @@
+"""W&B's own methods and early termination: random, grid, bayes, hyperband."""
