@@ -23,6 +23,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -35,7 +36,17 @@ from typing import Any
 from tune_bridge.errors import BackendError, InputError
 from tune_bridge.values import decode
 
-__all__ = ["ADDRESS_ENV", "TOKEN_ENV", "Config", "Run", "init"]
+__all__ = [
+    "ADDRESS_ENV",
+    "TOKEN_ENV",
+    "Config",
+    "Link",
+    "Run",
+    "RunStopped",
+    "attach",
+    "current",
+    "init",
+]
 
 ADDRESS_ENV = "TUNE_BRIDGE_REPORT"
 """``host:port`` where the trial listens; set for every program that a sweep starts."""
@@ -47,6 +58,32 @@ LINE_LIMIT = 8 * 1024 * 1024
 """Bytes that one message may have."""
 
 _current: Run | None = None
+_here = threading.local()  # a function that an agent runs has its run in its own thread
+
+
+class RunStopped(BaseException):
+    """Ends a function that an agent runs, where it reports: its run is over, or is paused.
+
+    No ``except Exception`` of a training loop catches it; ``finally`` is executed.
+    """
+
+
+def attach(link: Link | None) -> None:
+    """Says where `init` in this thread reports; None takes that back, and ends its run."""
+    global _current  # noqa: PLW0603 - see init
+    run: Run | None = getattr(_here, "run", None)
+    if run is not None:
+        run.active = False
+        atexit.unregister(run._at_exit)
+        if _current is run:
+            _current = None
+    _here.link, _here.run = link, None
+
+
+def current() -> Run | None:
+    """The run that has begun: of an agent's function in its own thread, or of the process."""
+    run: Run | None = getattr(_here, "run", None)
+    return run if run is not None else _current
 
 
 def init(
@@ -72,11 +109,16 @@ def init(
         BackendError: The trial or the backend does not answer.
     """
     global _current  # noqa: PLW0603 - one run per process, as with wandb.run
-    if _current is not None and _current.active:
-        return _current
+    run = current()
+    if run is not None and run.active:
+        return run
     defaults = _plain(dict(config or {}), "init(config=...)")
+    attached: Link | None = getattr(_here, "link", None)
+    if attached is not None:
+        _here.run = _current = Run(attached, defaults)
+        return _current
     address = os.environ.get(ADDRESS_ENV)
-    link: _Link
+    link: Link
     if address:
         link = _Trial(address, os.environ.get(TOKEN_ENV, ""))
     else:
@@ -142,11 +184,11 @@ class Run:
             one's state (population based training) finds filled; None outside of a sweep.
     """
 
-    def __init__(self, link: _Link, defaults: Mapping[str, Any]) -> None:
+    def __init__(self, link: Link, defaults: Mapping[str, Any]) -> None:
         self._link = link
         self._lock = threading.RLock()
         self._pid = os.getpid()
-        self._step = -1
+        self._step = int(link.about.get("first_step", 0)) - 1
         self._logged: dict[str, Any] = {}
         self.active = True
         self.stopping = False
@@ -193,6 +235,50 @@ class Run:
             self._logged.update(row)
             self._send({"log": row, "step": number, "time": time.time()})
 
+    def checkpoint(self) -> Path | None:
+        """The folder with the state to go on from; None to begin at the beginning.
+
+        A run that was paused finds what it saved last; one that a population made a copy finds the
+        state of its donor. Call it before training, also when there is nothing yet: it says that
+        this program can go on, which schedulers that pause and copy runs need to know.
+        """
+        self._send({"resumable": True})
+        folder = self.checkpoint_dir
+        return folder if folder is not None and folder.is_dir() and any(folder.iterdir()) else None
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Keeps a state to go on from: the one before it is replaced, in one step.
+
+        Save first and `log` then: the state belongs to the row that follows it. Outside of a sweep
+        nothing is kept.
+
+        Args:
+            path: A folder, or a file; it is copied.
+
+        Raises:
+            InputError: There is nothing at `path`.
+        """
+        source, folder = Path(path), self.checkpoint_dir
+        if not source.exists():
+            raise InputError("there is nothing to save", path=str(source), expected="a folder")
+        if folder is None or os.getpid() != self._pid:
+            return
+        self._send({"resumable": True})
+        if source.resolve() == folder.resolve():
+            return
+        fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+        for left in (fresh, old):
+            shutil.rmtree(left, ignore_errors=True)
+        if source.is_dir():
+            shutil.copytree(source, fresh)
+        else:
+            fresh.mkdir(parents=True)
+            shutil.copy2(source, fresh)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
     def finish(self, exit_code: int = 0) -> None:
         """Ends the run. Idempotent.
 
@@ -235,6 +321,8 @@ class Run:
             return  # a fork of the program, say a data loader's worker
         if self._link.send(message):
             self.stopping = True
+            if self._link.raises:
+                raise RunStopped("the run was stopped")
 
     def _at_exit(self) -> None:
         if os.getpid() != self._pid:
@@ -245,10 +333,16 @@ class Run:
             self.finish(1 if failed else 0)
 
 
-class _Link:
-    """Where messages go: to the trial, or to a backend."""
+class Link:
+    """Where messages go: to the trial, to a backend, or to the agent whose function this is.
+
+    Attributes:
+        about: What the run is told of itself.
+        raises: A stop ends the function with `RunStopped`; a program is ended by a signal.
+    """
 
     about: dict[str, Any]
+    raises = False
 
     def send(self, message: dict[str, Any]) -> bool:
         """Delivers a message; returns whether the run is to stop."""
@@ -259,7 +353,7 @@ class _Link:
         raise NotImplementedError
 
 
-class _Trial(_Link):
+class _Trial(Link):
     """The connection to the trial: one JSON line each way per message.
 
     Args:
@@ -330,7 +424,7 @@ class _Trial(_Link):
             self._socket = None
 
 
-class _Alone(_Link):
+class _Alone(Link):
     """A run outside of any sweep: a sweep with one configuration, written to a backend.
 
     Args:

@@ -68,12 +68,14 @@ class Reports:
         results: How many results were given.
         values: Last value of every key, flat.
         skipped: Rows that were left out.
+        resumable: The program has asked for a checkpoint to go on from.
     """
 
     def __init__(self, metric: str | None, backlog: int = _BACKLOG) -> None:
         self.metric = metric
         self.results = 0
         self.skipped = 0
+        self.resumable = False
         self.values: dict[str, Any] = {}
         self._limit = backlog
         self._rows: list[list[Any]] = []
@@ -206,6 +208,11 @@ class Listener:
             self._allowed = self._taken
             self._state.notify_all()
 
+    def collect(self) -> dict[str, Any] | None:
+        """Rows that wait for the metric, taken out; None when there are none."""
+        with self._state:
+            return self._reports.take() if self._reports.waiting else None
+
     def end(self) -> None:
         """Puts an end behind all results."""
         self._results.put(None)
@@ -312,9 +319,14 @@ def _summary(reports: Reports, message: dict[str, Any]) -> dict[str, Any] | None
     return reports.summarise(message["summary"])
 
 
+def _resumable(reports: Reports, message: dict[str, Any]) -> None:
+    reports.resumable = bool(message["resumable"])
+
+
 _MESSAGES: dict[str, Callable[[Reports, dict[str, Any]], dict[str, Any] | None]] = {
     "log": _log,
     "config": _config,
     "summary": _summary,
+    "resumable": _resumable,
 }
 """First key of a message -> what is done with it."""

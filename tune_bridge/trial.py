@@ -333,6 +333,10 @@ class Program:
             return result
         return {"__duplicate__": True, PAYLOAD: {}}
 
+    def waiting(self) -> dict[str, Any] | None:
+        """Rows that wait for the metric, to be shown already; None when there are none."""
+        return self._listener.collect()
+
     def stop(self, *, kill: bool = False, hurry: Callable[[], bool] | None = None) -> None:
         """Ends the program and waits until nothing of it is left. Idempotent.
 

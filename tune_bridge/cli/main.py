@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -21,6 +22,7 @@ COMMANDS = {
     "diff": "tune_bridge.cli.compare:diff",
     "verify": "tune_bridge.cli.compare:verify",
     "run": "tune_bridge.cli.run:run",
+    "agent": "tune_bridge.cli.agent:agent",
     "dashboard": "tune_bridge.cli.dashboard:dashboard",
 }
 """Command -> ``module:click command``."""
@@ -33,7 +35,10 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         target = COMMANDS.get(name)
         if target is None:
-            return None
+            from tune_bridge.dialects.base import suggest
+
+            near = suggest(name, list(COMMANDS))
+            ctx.fail(f"No such command {name!r}." + (f" ({near})" if near else ""))
         module, _, attribute = target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
@@ -61,21 +66,44 @@ def cli() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs the command line; every `TuneBridgeError` becomes one line and exit code 1."""
+    """Runs the command line.
+
+    Every `TuneBridgeError` becomes one line on standard error and exit code 1. With ``--json`` an
+    error is a JSON object on standard output as well.
+    """
+    as_json = "--json" in (sys.argv[1:] if argv is None else argv)
     try:
         result: Any = cli.main(args=argv, standalone_mode=False)
-    except click.exceptions.Abort:
+        sys.stdout.flush()
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        _fail(as_json, error.exit_code, {"message": error.format_message()})
     except TuneBridgeError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+        fields = {key: value for key, value in vars(error).items() if value not in ("", None)}
+        _fail(as_json, 1, {"message": str(error), **fields})
+    except RecursionError:
+        click.echo("error: nested too deeply", err=True)
+        _fail(as_json, 1, {"message": "nested too deeply"})
     except BrokenPipeError:
+        # Nobody reads on; Python's own flush at the end must not complain about that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        click.echo(f"error: cannot write the output: {error.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _fail(as_json: bool, code: int, error: dict[str, Any]) -> NoReturn:
+    if as_json:
+        import json
+
+        click.echo(json.dumps({"error": error}, indent=2, default=str))
+    sys.exit(code)

@@ -20,6 +20,7 @@ from tune_bridge.controller.state import (
     Event,
     Found,
     Gate,
+    Held,
     Host,
     Lost,
     RunState,
@@ -97,6 +98,7 @@ class Fold:
         handlers: dict[type, Callable[[Any], Any]] = {
             Claimed: self._claimed,
             Told: self._told,
+            Held: self._held,
             Ended: self._ended,
             Lost: self._lost,
             Found: self._found,
@@ -118,9 +120,10 @@ class Fold:
             return Over(quarantine)
         if state.gate == "paused":
             return Idle("the sweep is paused")
-        if state.concurrency is not None and len(state.live) >= state.concurrency:
+        missing = sum(state.runs[run_id].missing for run_id in state.live)
+        if state.concurrency is not None and len(state.live) - missing >= state.concurrency:
             return Idle(f"{state.concurrency} runs at once are allowed")
-        if state.ready or any(run.missing for run in map(state.runs.get, state.live) if run):
+        if state.ready or missing:
             return None
         if state.done:
             # A run that fails may be tried again: then there is something to do.
@@ -163,13 +166,16 @@ class Fold:
                 state.runs[run.id] = run
                 self._put(run, answer.info, event)
             else:
-                self._goes_on(answer)
+                self._goes_on(answer, event)
 
-    def _goes_on(self, answer: Resume) -> None:
-        run = self.state.runs[answer.run]
-        if run.config != answer.config:
-            run.config = answer.config
-        run.checkpoint = answer.checkpoint
+    def _goes_on(self, answer: Resume, event: Claimed) -> None:
+        run = self.state.runs.get(answer.run)
+        if run is None:  # it starts as a copy of another one
+            run = self.state.runs[answer.run] = RunState(id=answer.run, config=answer.config)
+            run.checkpoint = answer.checkpoint
+            self._put(run, {}, event)
+            return
+        run.config, run.checkpoint = answer.config, answer.checkpoint
         if run.status == "leaving":
             run.again = True
         else:
@@ -194,7 +200,7 @@ class Fold:
         run.status, run.missing, run.again = "running", False, False
         run.attempt += 1
         run.agent, run.host, run.request = event.agent, event.host, event.request
-        run.seq, run.verdict = -1, Verdict()
+        run.seq, run.held, run.saved, run.verdict = -1, {}, None, Verdict()
         self.state.live.add(run.id)
         about = {"agent": run.agent, "host": run.host, "attempt": run.attempt}
         self._patch(run, state="running", message="", config=run.config, meta=about)
@@ -209,9 +215,9 @@ class Fold:
 
     def _told(self, event: Told) -> Verdict:
         run = self.run(event.run)
-        run.seq, run.missing = event.seq, False
-        if run.status != "running" or not event.result:
-            if event.checkpoint:  # what it saved when it was told to pause
+        run.seq, run.held, run.saved = event.seq, {}, None
+        if not run.judged or not event.result:
+            if event.checkpoint and self._asks:  # what it saved when it was told to pause
                 self._act(
                     self.engine.tell(run.id, {}, time=event.time, checkpoint=event.checkpoint)
                 )
@@ -232,6 +238,11 @@ class Fold:
         self._act(actions)
         return run.verdict
 
+    def _held(self, event: Held) -> None:
+        run = self.run(event.run)
+        run.seq, run.held = event.seq, event.values
+        run.saved = event.checkpoint or run.saved
+
     def _ended(self, event: Ended) -> None:
         run, state = self.run(event.run), event.state
         if run.status == "over":
@@ -246,8 +257,7 @@ class Fold:
                 )
             return
         verdict, was = run.verdict, run.status
-        self.state.live.discard(run.id)
-        run.missing = False
+        self._free(run)
         if was == "leaving" and verdict.kind == "pause" and state != "finished":
             run.status = "paused"
             self._patch(run, state="pending", message=verdict.reason)
@@ -258,14 +268,17 @@ class Fold:
         if was == "leaving" and verdict.kind in ("stop", "kill"):
             self._over(run, "finished" if verdict.kind == "stop" else "killed", verdict.reason)
             return
-        if run.again:  # it has come to its end before it could be paused
-            run.again = False
         if state == "finished":
             self._host(run).failures = 0
         elif state == "failed":
             self._count_failure(run, event.message)
             if run.failures <= self.settings.max_failures and self.state.gate in ("open", "paused"):
                 self._retry(run, "failed", event.message, event.time)
+                return
+        elif state == "crashed":
+            run.lost += 1
+            if run.lost <= self.settings.max_lost and self.state.gate in ("open", "paused"):
+                self._retry(run, "crashed", event.message, event.time)
                 return
         self._over(run, state, event.message, event.exit_code)
         self._act(self.engine.end(run.id, state, time=event.time, message=event.message))
@@ -283,7 +296,7 @@ class Fold:
             run.missing = True
             self._patch(run, state="pending", message=f"{words}; it waits for another agent")
             return
-        self.state.live.discard(run.id)
+        self._free(run)
         self._over(run, "crashed", words)
         self._act(self.engine.end(run.id, "crashed", time=event.time, message=words))
 
@@ -325,14 +338,14 @@ class Fold:
 
     def _do_stop_run(self, event: Commanded, run: str) -> None:
         record = self.run(run)
-        if record.status == "over":
-            raise InputError(f"run {run} is over", found=str(record.state))
+        if record.status == "over" or not self._asks:
+            raise InputError(f"run {run} is over", found=str(record.state or self.state.gate))
         actions = self.engine.end(run, "killed", time=event.time, message="stopped by command")
         self._stop(record, "stop", "stopped by command", early=True)
         self._act(actions)
 
     def _do_retry(self, event: Commanded, runs: list[str] | None = None) -> list[str]:
-        if self.state.gate in ("canceled", "failed"):
+        if not self._asks:
             raise InputError(_CLOSED[self.state.gate])
         known = self.state.runs.values()
         chosen = (
@@ -357,14 +370,14 @@ class Fold:
         return [run.id for run in chosen]
 
     def _do_enqueue(self, event: Commanded, config: dict[str, Any]) -> str:
-        if self.state.gate in ("canceled", "failed"):
+        if not self._asks:
             raise InputError(_CLOSED[self.state.gate])
         run_id = self.engine.enqueue(config, time=event.time)
         self._reopen()
         return run_id
 
     def _do_run_cap(self, event: Commanded, number: int | None) -> None:
-        if self.state.gate in ("canceled", "failed"):
+        if not self._asks:
             raise InputError(_CLOSED[self.state.gate])
         self._act(self.engine.limit(number, time=event.time))
         self._reopen()
@@ -376,6 +389,11 @@ class Fold:
         if host not in self.state.hosts:
             raise NotFoundError("no such host", found=repr(host))
         self.state.hosts[host] = Host()
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the engine has a say (still)."""
+        return self.state.gate not in ("canceled", "failed")
 
     def _expect(self, *gates: Gate) -> None:
         if self.state.gate not in gates:
@@ -416,12 +434,10 @@ class Fold:
                 self._stop(run, "stop", action.reason, early=True)
 
     def _close(self, gate: Gate, reason: str, kind: str) -> None:
-        """Ends the sweep and all of its runs now."""
+        """Ends the sweep and all of its runs now, for good: the engine is asked nothing more."""
         self._gate(gate, reason)
         for run in list(self.state.runs.values()):
-            if run.status != "over":
-                self.engine.end(run.id, "killed", time=self.state.time, message=reason)
-                self._stop(run, kind, reason, early=False)
+            self._stop(run, kind, reason, early=False)
 
     def _stop(
         self,
@@ -441,26 +457,31 @@ class Fold:
         if run.id in self.state.live:
             self._leave(run, Verdict(kind, reason))
         else:
-            if run.id in self.state.ready:
-                self.state.ready.remove(run.id)
+            self._free(run)
             self._over(run, "finished" if kind == "stop" else "killed", reason)
 
     def _leave(self, run: RunState, verdict: Verdict) -> None:
-        if run.id not in self.state.live:
-            return
-        if run.missing:  # nobody has it any more
-            run.missing = False
-            self.state.live.discard(run.id)
+        if run.id not in self.state.live or run.missing:  # nobody has it
+            self._free(run)
+            if run.status == "over":
+                return
             if verdict.kind == "pause":
                 run.status = "paused"
             else:
                 self._over(run, "finished" if verdict.kind == "stop" else "killed", verdict.reason)
             return
-        run.status, run.verdict = "leaving", verdict
+        run.status, run.verdict, run.again = "leaving", verdict, False
+
+    def _free(self, run: RunState) -> None:
+        """No agent has it, and none will get it before the engine says so."""
+        self.state.live.discard(run.id)
+        if run.id in self.state.ready:
+            self.state.ready.remove(run.id)
+        run.missing = False
 
     def _retry(self, run: RunState, state: Any, message: str, time: float) -> None:
-        self.state.live.discard(run.id)
-        run.missing, run.status = False, "paused"
+        self._free(run)
+        run.status = "paused"
         self.state.done = ""
         self._patch(run, state="pending", message=f"{message}; it will be tried again")
         self._act(self.engine.end(run.id, state, time=time, message=message, retry=True))
@@ -469,6 +490,7 @@ class Fold:
         self, run: RunState, state: Any, message: str = "", exit_code: int | None = None
     ) -> None:
         run.status, run.state, run.again = "over", state, False
+        run.held, run.saved = {}, None
         self._patch(run, state=state, message=message, exit_code=exit_code)
 
     def _host(self, run: RunState) -> Host:
@@ -489,14 +511,16 @@ class Fold:
     def _settle(self) -> None:
         """The sweep is finished when nothing runs and nothing will."""
         state = self.state
-        if state.live or state.ready:
+        if state.live:
             return
         if state.gate == "stopping":
-            for run in state.runs.values():
-                if run.status != "over":
+            for run in list(state.runs.values()):
+                if run.status != "over":  # paused ones, which nobody will go on with
+                    self._act(self.engine.end(run.id, "killed", time=state.time))
+                    self._free(run)
                     self._over(run, "finished" if run.results else "killed", state.reason)
             self._gate("finished", state.reason)
-        elif state.gate == "open" and state.done:
+        elif state.gate == "open" and state.done and not state.ready:
             self._gate("finished", state.done)
 
     def _gate(self, gate: Gate, reason: str) -> None:

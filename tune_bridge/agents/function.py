@@ -1,0 +1,150 @@
+"""A run as a call of a function in this process."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tune_bridge import client
+from tune_bridge.agents.execution import Execution
+from tune_bridge.client import Config, Link, RunStopped
+from tune_bridge.errors import TuneBridgeError
+from tune_bridge.reports import PAYLOAD, Reports
+from tune_bridge.values import encode
+from tune_bridge.wire import End
+
+__all__ = ["run_function"]
+
+
+class _Direct(Link):
+    """Reports of a function, straight to the server.
+
+    Args:
+        execution: The attempt.
+        metric: What the sweep optimises, or None.
+        stopping: Whether the agent itself is to end.
+    """
+
+    raises = True
+
+    def __init__(
+        self, execution: Execution, metric: str | None, stopping: Callable[[], str]
+    ) -> None:
+        self.reports = Reports(metric)
+        self.about = {
+            **execution.about,
+            "config": encode(execution.claim.config),
+            "checkpoint_dir": str(execution.checkpoint_dir),
+        }
+        self._execution = execution
+        self._stopping = stopping
+        self._closing = False
+
+    def send(self, message: dict[str, Any]) -> bool:
+        """Delivers a message; whether the function is to end."""
+        reports, result = self.reports, None
+        if "log" in message:
+            result = reports.log(message["log"], message["step"], message["time"])
+        elif "config" in message:
+            reports.configure(message["config"])
+        elif "summary" in message:
+            result = reports.summarise(message["summary"])
+        elif "resumable" in message:
+            reports.resumable = True
+        if result is not None:
+            self._execution.report(result[PAYLOAD], resumable=reports.resumable)
+        return not self._closing and (
+            bool(self._stopping()) or self._execution.verdict.kind != "continue"
+        )
+
+    def close(self, exit_code: int) -> None:
+        """Delivers what is left; the agent says how the function ended."""
+        self._closing = True
+        if self.reports.waiting:
+            self._execution.report(self.reports.take(), resumable=self.reports.resumable)
+
+
+def run_function(
+    execution: Execution,
+    function: Callable[..., Any],
+    metric: str | None,
+    stopping: Callable[[], str],
+) -> End:
+    """Calls a function for a run.
+
+    A function without parameters calls `tune_bridge.init` for its config, as with W&B. One with a
+    parameter is given the config, and what it returns, a number or a dict, is its (last) result, as
+    with Ray Tune and HyperOpt.
+
+    Args:
+        execution: The attempt.
+        function: What is run.
+        metric: What the sweep optimises, or None.
+        stopping: Says "stop" or "kill" when the agent itself is to end, else "".
+
+    Returns:
+        How it ended.
+    """
+    attempt = execution.claim.attempt
+    link = _Direct(execution, metric, stopping)
+    client.attach(link)
+    try:
+        returned = function(*_arguments(function, execution.claim.config))
+        _keep(returned, metric)
+        run = client.current()
+        if run is not None and run.active:
+            run.finish()
+        else:
+            link.close(0)
+    except RunStopped:
+        link.close(0)
+        execution.report({"rows": []}, resumable=link.reports.resumable)
+        verdict = execution.verdict
+        reason = "the agent was stopped" if stopping() else verdict.reason
+        return End(attempt, "killed", reason)
+    except TuneBridgeError as error:
+        return End(attempt, "failed", str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+        _finish(link)
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f" ({last.filename}:{last.lineno})" if last.lineno else ""
+        lines = "".join(traceback.format_exception(error)).rstrip()
+        return End(attempt, "failed", f"{type(error).__name__}: {error}{where}\n{lines}")
+    finally:
+        client.attach(None)
+    complaint = link.reports.complaint() if metric is not None else ""
+    return End(attempt, "finished", complaint, 0)
+
+
+def _arguments(function: Callable[..., Any], config: Mapping[str, Any]) -> list[Any]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    needed = [
+        parameter
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return [Config(config)] if needed else []
+
+
+def _keep(returned: Any, metric: str | None) -> None:
+    if isinstance(returned, Mapping):
+        row = dict(returned)
+    elif isinstance(returned, int | float) and not isinstance(returned, bool) and metric:
+        row = {metric: returned}
+    else:
+        return
+    client.init().log(row)
+
+
+def _finish(link: _Direct) -> None:
+    """Delivers what a function that failed had reported."""
+    try:
+        link.close(1)
+    except TuneBridgeError:
+        return

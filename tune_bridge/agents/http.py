@@ -1,0 +1,234 @@
+"""The server, as an agent sees it: the requests of `tune_bridge.wire` as methods.
+
+Connections are kept, one for each thread. Every request can be repeated, so that one which breaks
+off is tried once more on a fresh connection before the server counts as unreachable.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from tune_bridge.errors import BackendError, InputError, NotFoundError
+from tune_bridge.values import decode, encode
+from tune_bridge.wire import (
+    Answer,
+    ClaimRequest,
+    Command,
+    End,
+    Heartbeat,
+    NewSweep,
+    Report,
+    Verdict,
+    Verdicts,
+)
+
+__all__ = ["Server", "UnreachableError"]
+
+_TIMEOUT = 30.0
+_CHUNK = 1 << 20
+_T = TypeVar("_T")
+
+
+class UnreachableError(BackendError):
+    """The server does not answer; what was asked can be asked again."""
+
+
+class Server:
+    """A server at a URL. Thread-safe.
+
+    Args:
+        url: ``http://host:port``, as ``tune-bridge server`` prints it.
+        key: Its key, or None.
+
+    Raises:
+        InputError: The URL is none.
+    """
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(
+                "no address of a server",
+                path="--server",
+                found=url,
+                expected="http://host:port, as `tune-bridge server` prints it",
+            )
+        self.url = url.rstrip("/")
+        self._parts = parts
+        self._prefix = parts.path.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._local = threading.local()
+
+    # Requests.
+
+    def create(self, sweep: NewSweep) -> dict[str, Any]:
+        """Makes a sweep; returns it."""
+        return self._json("POST", "/api/sweeps", sweep)
+
+    def sweep(self, sweep_id: str) -> dict[str, Any]:
+        """A sweep with its config."""
+        return self._json("GET", f"/api/sweeps/{quote(sweep_id, safe='')}")
+
+    def command(self, sweep_id: str, command: Command) -> Any:
+        """Does what somebody wants."""
+        path = f"/api/sweeps/{quote(sweep_id, safe='')}/commands"
+        return self._json("POST", path, command).get("result")
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Any other answer of the API."""
+        return self._json("GET", path)
+
+    def claim(self, sweep_id: str, request: ClaimRequest) -> Answer:
+        """A run for a free agent."""
+        path = f"/api/sweeps/{quote(sweep_id, safe='')}/claims"
+        return self._typed("POST", path, request, Answer, wait=request.wait)  # type: ignore[arg-type]
+
+    def heartbeat(self, sweep_id: str, beat: Heartbeat) -> dict[str, Verdict]:
+        """A sign of life."""
+        path = f"/api/sweeps/{quote(sweep_id, safe='')}/heartbeats"
+        return self._typed("POST", path, beat, Verdicts).runs
+
+    def report(self, run_id: str, report: Report) -> Verdict:
+        """Rows of a run."""
+        return self._typed("POST", f"/api/runs/{quote(run_id, safe='')}/reports", report, Verdict)
+
+    def end(self, run_id: str, end: End) -> None:
+        """The end of a run's program."""
+        self._json("POST", f"/api/runs/{quote(run_id, safe='')}/end", end)
+
+    def output(self, run_id: str, offset: int, data: bytes) -> None:
+        """More of a program's output."""
+        path = f"/api/runs/{quote(run_id, safe='')}/output?offset={offset}"
+        self._send("POST", path, data, "application/octet-stream")
+
+    def put_checkpoint(self, run_id: str, checkpoint: str, archive: Path) -> None:
+        """Stores a checkpoint's archive."""
+        path = f"/api/runs/{quote(run_id, safe='')}/checkpoints/{quote(checkpoint, safe='')}"
+        self._send("PUT", path, archive, "application/x-tar")
+
+    def get_checkpoint(self, run_id: str, checkpoint: str, archive: Path) -> None:
+        """Fetches a checkpoint's archive into a file."""
+        path = f"/api/runs/{quote(run_id, safe='')}/checkpoints/{quote(checkpoint, safe='')}"
+        response = self._ask("GET", path, b"", {}, _TIMEOUT)
+        try:
+            if response.status >= 400:
+                self._refuse(response.status, response.read())
+            with archive.open("wb") as file:
+                while data := response.read(_CHUNK):
+                    file.write(data)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise UnreachableError(
+                f"{self.url} broke off: {error or type(error).__name__}"
+            ) from None
+
+    def close(self) -> None:
+        """Closes this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    # How they are sent.
+
+    def _typed(
+        self, method: str, path: str, body: msgspec.Struct, kind: type[_T], wait: float = 0.0
+    ) -> _T:
+        return msgspec.convert(self._json(method, path, body, wait), kind)
+
+    def _json(
+        self, method: str, path: str, body: msgspec.Struct | None = None, wait: float = 0.0
+    ) -> dict[str, Any]:
+        data = b"" if body is None else json.dumps(encode(msgspec.to_builtins(body))).encode()
+        answer = self._send(method, path, data, "application/json", wait)
+        try:
+            decoded = decode(json.loads(answer or b"{}"))
+        except ValueError:
+            raise BackendError(f"{self.url} is no server of tune-bridge") from None
+        return decoded if isinstance(decoded, dict) else {}
+
+    def _send(
+        self, method: str, path: str, data: bytes | Path, kind: str, wait: float = 0.0
+    ) -> bytes:
+        response = self._ask(method, path, data, {"Content-Type": kind}, _TIMEOUT + wait)
+        try:
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise UnreachableError(
+                f"{self.url} broke off: {error or type(error).__name__}"
+            ) from None
+        if response.status >= 400:
+            self._refuse(response.status, answer)
+        return answer
+
+    def _ask(
+        self, method: str, path: str, data: bytes | Path, headers: dict[str, str], timeout: float
+    ) -> http.client.HTTPResponse:
+        headers = {**self._headers, **headers}
+        if isinstance(data, Path):
+            headers["Content-Length"] = str(data.stat().st_size)
+        for last in (False, True):
+            connection = getattr(self._local, "connection", None)
+            fresh = connection is None
+            if connection is None:
+                connection = self._connect(timeout)
+            elif connection.sock is not None:
+                connection.sock.settimeout(timeout)
+            try:
+                body = _chunks(data) if isinstance(data, Path) else data
+                connection.request(method, self._prefix + path, body, headers)
+                response: http.client.HTTPResponse = connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if fresh or last:  # a kept connection may just have been too old
+                    reason = str(error) or type(error).__name__
+                    raise UnreachableError(f"{self.url} does not answer: {reason}") from None
+            else:
+                return response
+        raise AssertionError
+
+    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+        kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        connection: http.client.HTTPConnection = kind[self._parts.scheme](
+            self._parts.hostname or "", self._parts.port, timeout=timeout
+        )
+        self._local.connection = connection
+        return connection
+
+    def _refuse(self, status: int, answer: bytes) -> None:
+        try:
+            error = json.loads(answer)["error"]
+            message = str(error["message"])
+        except (ValueError, KeyError, TypeError):
+            error, message = {}, f"HTTP status {status}"
+        details: dict[str, Any] = {
+            name: str(error[name])
+            for name in ("path", "found", "expected", "hint")
+            if name in error
+        }
+        if status in (502, 503, 504):
+            raise UnreachableError(f"{self.url}: {message}")
+        if status == 401:
+            raise InputError(
+                message, path=self.url, hint="give --key or set TUNE_BRIDGE_KEY to the server's key"
+            )
+        if status == 404:
+            raise NotFoundError(message, **details)
+        if status >= 500:
+            raise BackendError(f"{self.url}: {message}")
+        raise InputError(message, **details)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while data := file.read(_CHUNK):
+            yield data

@@ -1,0 +1,114 @@
+"""A run as a process: the sweep's program, started as its command says."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+from collections.abc import Callable
+from typing import Any
+
+from tune_bridge.agents.execution import Execution
+from tune_bridge.agents.http import Server
+from tune_bridge.errors import TuneBridgeError
+from tune_bridge.reports import PAYLOAD
+from tune_bridge.trial import Program, ProgramError, ProgramSettings
+from tune_bridge.wire import End
+
+__all__ = ["run_program"]
+
+_LOOK = 0.2  # seconds between two looks for a verdict, and for rows that wait for the metric
+_CHUNK = 256 * 1024
+
+
+def run_program(
+    execution: Execution,
+    settings: ProgramSettings,
+    server: Server,
+    stopping: Callable[[], str],
+) -> End:
+    """Runs a program to its end, or to its verdict.
+
+    Args:
+        execution: The attempt.
+        settings: How the sweep's programs are run.
+        server: For the output.
+        stopping: Says "stop" or "kill" when the agent itself is to end, else "".
+
+    Returns:
+        How it ended.
+    """
+    claim = execution.claim
+    program = Program(settings, claim.config, execution.folder, execution.about)
+    output = _Output(program, server, claim.run)
+    try:
+        program.start()
+        end = _follow(program, execution, stopping, output)
+    except ProgramError as error:
+        if error.payload.get("rows") or error.payload.get("summary"):
+            with contextlib.suppress(TuneBridgeError):
+                execution.report(error.payload, resumable=program.reports.resumable)
+        end = End(claim.attempt, error.outcome, error.reason, error.exit_code)
+    except TuneBridgeError as error:
+        program.stop(kill=True)
+        end = End(claim.attempt, "crashed", str(error), program.exit_code)
+    except BaseException:
+        program.stop(kill=True)
+        raise
+    output.send(last=True)
+    return end
+
+
+def _follow(
+    program: Program, execution: Execution, stopping: Callable[[], str], output: _Output
+) -> End:
+    attempt, resumable = execution.claim.attempt, False
+    while True:
+        leave = stopping()
+        verdict = execution.verdict
+        if leave or verdict.kind != "continue":
+            kill = leave == "kill" or verdict.kind == "kill"
+            program.stop(kill=kill, hurry=lambda: stopping() == "kill")
+            rows = program.waiting()
+            if rows or not kill:
+                # What it saved while it waited in `log`, or when it was asked to end, is whole.
+                execution.report(rows or {"rows": []}, resumable=resumable)
+            reason = "the agent was stopped" if leave else verdict.reason
+            return End(attempt, "killed", reason, program.exit_code)
+        try:
+            result = program.next(_LOOK)
+        except queue.Empty:
+            rows = program.waiting()
+            if rows:
+                execution.report(rows, resumable=program.reports.resumable, settled=False)
+            else:
+                execution.outbox.flush()
+            output.send()
+            continue
+        resumable = program.reports.resumable
+        payload: dict[str, Any] = result[PAYLOAD]
+        if payload.get("rows") or payload.get("summary") or payload.get("config"):
+            execution.report(payload, resumable=resumable)
+        output.send()
+        if result.get("done") or "__duplicate__" in result:
+            return End(attempt, "finished", "", program.exit_code)
+
+
+class _Output:
+    """A program's output on its way to the server; what cannot be sent now is sent later."""
+
+    def __init__(self, program: Program, server: Server, run: str) -> None:
+        self._program, self._server, self._run = program, server, run
+        self._sent = 0
+
+    def send(self, *, last: bool = False) -> None:
+        path = self._program.output
+        with contextlib.suppress(OSError, TuneBridgeError):
+            if path.stat().st_size <= self._sent:
+                return
+            with path.open("rb") as file:
+                file.seek(self._sent)
+                while data := file.read(_CHUNK):
+                    self._server.output(self._run, self._sent, data)
+                    self._sent += len(data)
+                    if not last:
+                        return
