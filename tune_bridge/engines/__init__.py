@@ -40,7 +40,8 @@ def make_engine(experiment: Experiment, *, sweep_id: str, seed: int) -> Engine:
     from tune_bridge.engines.random_state import Sandbox, derived
 
     initial_points(experiment)
-    stops = STOPPER in experiment.stop.value
+    budget = (experiment.extras.value.get("tune") or {}).get("time_budget_s")
+    stops = STOPPER in experiment.stop.value or budget is not None
     native = _is_native_searcher(experiment) and _is_native_judge(experiment) and not stops
     sandbox = None if native else Sandbox(derived(seed, "sandbox"))
     if sandbox is None:
@@ -109,7 +110,7 @@ def _parts(
         judge = Hyperband(experiment)
     rule: StopRule | None = None
     if stops:
-        rule = _tunes("schedulers").stop_rule(experiment)
+        rule = _tunes("stoppers").stop_rule(experiment)
     return proposer, judge, rule
 
 

@@ -189,7 +189,7 @@ class Judge(abc.ABC):
 class StopRule(Protocol):
     """Ends runs, or all of them, by what is no scheduler: Tune's ``Stopper``.
 
-    Made by ``tune_bridge.engines.tune.schedulers.stop_rule(experiment)``, pickled with the engine.
+    Made by ``tune_bridge.engines.tune.stoppers.stop_rule(experiment)``, pickled with the engine.
     Time comes from the calls: a rule has no clock.
     """
 
