@@ -1,0 +1,1 @@
+"""Ray Tune's own searchers and schedulers, hosted without Ray running."""
