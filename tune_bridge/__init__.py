@@ -18,24 +18,60 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tune_bridge import hyperopt as hyperopt
     from tune_bridge import tune as tune
+    from tune_bridge.api import agent as agent
+    from tune_bridge.api import finish as finish
+    from tune_bridge.api import log as log
+    from tune_bridge.api import login as login
+    from tune_bridge.api import sweep as sweep
     from tune_bridge.callback import SweepCallback as SweepCallback
+    from tune_bridge.client import Config
     from tune_bridge.client import Run as Run
+    from tune_bridge.client import RunStopped as RunStopped
     from tune_bridge.client import init as init
-    from tune_bridge.dialects.sweep.conditions import fold as fold
+    from tune_bridge.dialects.sweep.folding import fold as fold
     from tune_bridge.sweep_config import SweepConfig as SweepConfig
+
+    config: Config
+    run: Run | None
+    summary: dict[str, Any]
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "Run": "tune_bridge.client",
+    "RunStopped": "tune_bridge.client",
     "SweepCallback": "tune_bridge.callback",
     "SweepConfig": "tune_bridge.sweep_config",
-    "fold": "tune_bridge.dialects.sweep.conditions",
+    "fold": "tune_bridge.dialects.sweep.folding",
+    "agent": "tune_bridge.api",
+    "finish": "tune_bridge.api",
     "init": "tune_bridge.client",
+    "log": "tune_bridge.api",
+    "login": "tune_bridge.api",
+    "sweep": "tune_bridge.api",
 }
 _MODULES = ("hyperopt", "tune")
+_OF_THE_RUN = ("config", "run", "summary")
 
-__all__ = ["Run", "SweepCallback", "SweepConfig", "__version__", "fold", "hyperopt", "init", "tune"]
+__all__ = [
+    "Run",
+    "RunStopped",
+    "SweepCallback",
+    "SweepConfig",
+    "__version__",
+    "agent",
+    "config",
+    "finish",
+    "fold",
+    "hyperopt",
+    "init",
+    "log",
+    "login",
+    "run",
+    "summary",
+    "sweep",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -45,6 +81,8 @@ def __getattr__(name: str) -> Any:
         return value
     if name in _MODULES:
         return importlib.import_module(f"tune_bridge.{name}")
+    if name in _OF_THE_RUN:  # of the run that has begun, like wandb.config: another one each time
+        return importlib.import_module("tune_bridge.api").of_the_run(name)
     raise AttributeError(f"module 'tune_bridge' has no attribute {name!r}")
 
 

@@ -23,7 +23,17 @@ from tune_bridge.dialects.sweep.distributions import write_parameter
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Notes
-from tune_bridge.space import Choice, Constant, Group, Integers, Node, Parameter, Sequence, Uniform
+from tune_bridge.space import (
+    Choice,
+    Constant,
+    Group,
+    Integers,
+    Node,
+    Operation,
+    Parameter,
+    Sequence,
+    Uniform,
+)
 
 __all__ = ["DRAWS", "SETTINGS", "Change", "compare", "describe", "distance"]
 
@@ -106,6 +116,10 @@ def _flat(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
         yield path, Constant.of(f"a {node.kind} of {len(node.items)}")
         for index, item in enumerate(node.items):
             yield from _flat(item, f"{path}[{index}]")
+    elif isinstance(node, Operation):
+        yield path, Constant.of(f"{node.name} of {len(node.arguments)}")
+        for where, argument in node.arguments:
+            yield from _flat(argument, f"{path}{where}")
     elif isinstance(node, Choice) and not node.plain:
         names = branch_names(node)[1]
         yield path, Choice(tuple(map(Constant.of, names)), node.weights, grid=node.grid)

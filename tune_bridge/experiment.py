@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from tune_bridge.space import Choice, Group, Parameter, Place, Sequence, walk
+from tune_bridge.space import Choice, Group, Node, Operation, Parameter, Place, Sequence, walk
 from tune_bridge.values import EMPTY, Frozen
 
 __all__ = [
     "RANDOM",
+    "ROOT",
     "Algorithm",
     "Experiment",
     "Objective",
@@ -69,6 +70,9 @@ class Algorithm(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.args.value.get(name, default)
 
 
+ROOT = "space"
+"""The one name in the space of an experiment whose configurations are no mappings."""
+
 RANDOM = Algorithm("BasicVariantGenerator")
 """Random draws and grids: Tune's default searcher, W&B's methods random and grid."""
 
@@ -78,6 +82,8 @@ class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         space: What is searched, and constants.
+        root: The one name in `space` whose value programs get in place of a mapping, for a space of
+            HyperOpt that is a choice, a list or a call: `ROOT`. None for a mapping.
         program: The script that a run starts, or None.
         trainable: A Python function or class as ``module:qualname``, or a name registered with
             Tune.
@@ -103,6 +109,7 @@ class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     space: Group
+    root: str | None = None
     program: str | None = None
     trainable: str | None = None
     command: tuple[str, ...] | None = None
@@ -143,10 +150,17 @@ class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_nested(self) -> bool:
-        """Whether an option holds a parameter, or a list does: most searchers cannot say that."""
+        """Whether an option, a list or a function holds a parameter: few searchers can say that."""
         return any(
-            place.conditions or isinstance(place.node, Sequence) for place in walk(self.space)
+            place.conditions or isinstance(place.node, Sequence | Operation)
+            for place in walk(self.space)
         )
+
+    @property
+    def whole(self) -> Node:
+        """What programs get a draw of: the space, or for a `root` what stands there."""
+        found = None if self.root is None else self.space.get(self.root)
+        return self.space if found is None else found
 
     @property
     def is_grid(self) -> bool:

@@ -22,6 +22,7 @@ from tune_bridge.space import (
     Constant,
     Group,
     Node,
+    Operation,
     Parameter,
     Place,
     Sequence,
@@ -123,7 +124,7 @@ def _inner(line: Line, leaf: Node) -> Iterator[Line]:
     names: dict[str, list[str]] = {}
     for place in walk(leaf, line.path):
         node = place.node
-        if isinstance(node, Choice):
+        if isinstance(node, Choice) and not node.plain:
             names[place.path] = branch_names(node)[1]
         if not isinstance(node, Parameter | Choice) or place.path == line.path:
             continue
@@ -150,7 +151,8 @@ def _inner_cell(name: str, whole: Cell, place: Place) -> Cell:
 
 
 def _is_nested(node: Node) -> bool:
-    return isinstance(node, Sequence) or (isinstance(node, Choice) and not node.plain)
+    nested = isinstance(node, Sequence | Operation)
+    return nested or (isinstance(node, Choice) and not node.plain)
 
 
 def _cell(name: str, alone: Experiment, path: tuple[str, ...], node: Node) -> Cell:
@@ -193,7 +195,7 @@ def _entry_text(entry: Mapping[str, Any], node: Node) -> str:
     if isinstance(node, Choice) and "parameters" in entry:
         selector, names = branch_names(node)
         return f"nested, {selector} {_short(names)}"
-    if isinstance(node, Sequence):
+    if "parameters" in entry:
         return f"nested, {', '.join(entry['parameters'])}"
     if "value" in entry:
         return f"value {_short(entry['value'])}"

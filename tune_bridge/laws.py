@@ -11,33 +11,41 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import operator
 import random
+from collections.abc import Callable, Mapping
 from statistics import NormalDist
 from typing import Any
 
-from tune_bridge.errors import MissingExtraError
+from tune_bridge.errors import MissingExtraError, SpecError, UnsupportedError
 from tune_bridge.space import (
     Beta,
+    Choice,
     Constant,
     Distribution,
     Group,
     Integers,
     Node,
     Normal,
-    Parameter,
+    Operation,
     Sequence,
     Uniform,
 )
 
 __all__ = [
+    "OPERATIONS",
+    "SAMPLE_FROM",
+    "argument_names",
     "cdf",
     "cell_probabilities",
     "grid_count",
     "grid_values",
     "log_integer_weights",
+    "operate",
     "ppf",
     "sample",
     "total_variation",
+    "whole_probabilities",
 ]
 
 _STANDARD = NormalDist()
@@ -173,6 +181,38 @@ def cell_probabilities(distribution: Distribution, limit: int = 100_000) -> dict
     return cells
 
 
+def whole_probabilities(distribution: Distribution, limit: int) -> dict[int, float]:
+    """Probabilities of ``int(x)``, the draw without its fraction, ascending; they sum to 1.
+
+    Args:
+        distribution: Any distribution; of an unbounded one the part between the quantiles 1e-12 and
+            1 - 1e-12.
+        limit: The largest number of values.
+
+    Returns:
+        Value -> probability; empty when there are more values.
+    """
+    cells: dict[int, float] = {}
+    if isinstance(distribution, Integers) or distribution.q is not None:
+        try:
+            rounded = cell_probabilities(distribution)
+        except ValueError:
+            return {}
+        for value, weight in rounded.items():
+            cells[int(value)] = cells.get(int(value), 0.0) + weight
+    else:
+        first, last = (int(_continuous_ppf(distribution, u)) for u in (1e-12, 1 - 1e-12))
+        if last - first >= limit:
+            return {}
+        for whole in range(first, last + 1):
+            low, high = whole - (whole <= 0), whole + (whole >= 0)
+            weight = cdf(distribution, high) - cdf(distribution, low)
+            if weight > 0:
+                cells[whole] = weight
+    total = math.fsum(cells.values())
+    return {k: w / total for k, w in cells.items()} if 0 < len(cells) <= limit else {}
+
+
 def total_variation(one: dict[float, float], other: dict[float, float]) -> float:
     """Half the summed distance of two tables of probabilities, 0 (same) to 1 (disjoint).
 
@@ -213,29 +253,166 @@ def grid_values(distribution: Distribution) -> list[int | float] | None:
     return [int(value) for value in values] if distribution.integer else list(values)
 
 
-def sample(node: Node, rng: random.Random) -> Any:
+# Operations ---------------------------------------------------------------------------------------
+
+
+_LONGEST = 4096
+"""Bits of the longest integer that a power may have; spaces come from files too."""
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    whole = isinstance(base, int) and isinstance(exponent, int)
+    if whole and abs(exponent) * base.bit_length() > _LONGEST:
+        raise OverflowError("too large")
+    return base**exponent
+
+
+def _choose(index: Any, *options: Any) -> Any:
+    return options[index]
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "truediv": operator.truediv,
+    "floordiv": operator.floordiv,
+    "neg": operator.neg,
+    "pow": _power,
+    "int": int,
+    "float": float,
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+    "minimum": min,
+    "maximum": max,
+    "identity": lambda value: value,
+    "hyperopt_param": lambda label, value: value,
+    "switch": _choose,
+}
+"""HyperOpt's name of an operation without side effects (``pyll.base``) -> what it does."""
+
+_ANY = ("identity", "hyperopt_param", "switch")
+"""Operations that take more than numbers."""
+
+SAMPLE_FROM = "sample_from"
+"""Name of the operation that calls a function with the configuration."""
+
+
+def argument_names(operation: Operation) -> tuple[str, list[str]]:
+    """The key for an operation's name, and the names of its arguments, in a mapping that says it.
+
+    Arguments without a name are ``arg_0``, ...; the key is ``call``. Underscores follow where the
+    operation has arguments of these names.
+    """
+    own = [name for name, _ in operation.kwargs.items]
+    key, form = "call", "arg_{}"
+    while key in own:
+        key += "_"
+    while any(form.format(index) in own for index in range(len(operation.args))):
+        form += "_"
+    return key, [*(form.format(index) for index in range(len(operation.args))), *own]
+
+
+def operate(
+    operation: Operation, values: list[Any], functions: Mapping[str, Any] | None = None
+) -> Any:
+    """What an operation makes of the values of its arguments.
+
+    Args:
+        operation: The operation.
+        values: Values of its arguments, in order.
+        functions: Functions of the author's program, by name.
+
+    Returns:
+        Its value; for a function that is not known, a mapping of its name and its arguments.
+
+    Raises:
+        SpecError: The operation has no value there, as a quotient by 0.
+    """
+    name, positional = operation.name, len(operation.args)
+    names = [name for name, _ in operation.kwargs.items]
+    named = dict(zip(names, values[positional:], strict=True))
+    function = OPERATIONS.get(name)
+    if function is None:
+        if functions and name in functions:
+            return functions[name](*values[:positional], **named)
+        key, keys = argument_names(operation)
+        return {key: name, **dict(zip(keys, values, strict=True))}
+    try:
+        if name not in _ANY and not all(isinstance(value, int | float) for value in values):
+            raise TypeError("not a number")
+        return function(*values[:positional], **named)
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        shown = ", ".join(map(repr, values))
+        raise SpecError(
+            f"scope.{name} has no value here: {error}", found=f"{name}({shown})"[:80]
+        ) from None
+
+
+# Draws --------------------------------------------------------------------------------------------
+
+
+def sample(node: Node, rng: random.Random, drawn: dict[str, Any] | None = None) -> Any:
     """Draws one value of a tree.
 
     Args:
         node: Any node; grids are drawn uniformly.
         rng: The only source of randomness.
+        drawn: Values of shared nodes by label, which are drawn once; filled in.
 
     Returns:
         A dict for a group, a list or tuple for a sequence, the drawn option's value for a choice
-        (nothing of the other options is drawn), a number for a parameter.
+        (nothing of the other options is drawn), a number for a parameter. An operation that only
+        the author's program knows is a mapping of its name and its arguments.
+
+    Raises:
+        SpecError: An operation has no value for what was drawn.
+        UnsupportedError: A value that a function of the configuration makes.
     """
+    drawn = {} if drawn is None else drawn
     if isinstance(node, Group):
-        return {name: sample(child, rng) for name, child in node.items}
+        return {name: sample(child, rng, drawn) for name, child in node.items}
     if isinstance(node, Constant):
         return node.value
-    if isinstance(node, Parameter):
-        return ppf(node.distribution, rng.random())
     if isinstance(node, Sequence):
-        items = [sample(item, rng) for item in node.items]
+        items = [sample(item, rng, drawn) for item in node.items]
         return tuple(items) if node.kind == "tuple" else items
-    if node.weights is None:
-        index = int(rng.random() * len(node.options))
+    if isinstance(node, Operation):
+        return _sample_operation(node, rng, drawn)
+    if node.shared and node.label in drawn:
+        return drawn[node.label]
+    if isinstance(node, Choice):
+        value = sample(node.options[_index(node, rng)], rng, drawn)
     else:
-        sums = list(itertools.accumulate(node.weights))
-        index = min(bisect.bisect_right(sums, rng.random() * sums[-1]), len(sums) - 1)
-    return sample(node.options[index], rng)
+        value = ppf(node.distribution, rng.random())
+    if node.shared and node.label is not None:
+        drawn[node.label] = value
+    return value
+
+
+def _index(choice: Choice, rng: random.Random) -> int:
+    if choice.weights is None:
+        return int(rng.random() * len(choice.options))
+    sums = list(itertools.accumulate(choice.weights))
+    return min(bisect.bisect_right(sums, rng.random() * sums[-1]), len(sums) - 1)
+
+
+def _sample_operation(node: Operation, rng: random.Random, drawn: dict[str, Any]) -> Any:
+    if node.name == SAMPLE_FROM:
+        function = node.args[0].value if isinstance(node.args[0], Constant) else ""
+        raise UnsupportedError(
+            "a value that a function makes, which only Ray calls",
+            found=f"tune.sample_from({function})",
+            expected="a run on Ray",
+        )
+    if node.name == "switch":
+        # Nothing of the other options is drawn, as in HyperOpt.
+        index = sample(node.args[0], rng, drawn)
+        options = range(len(node.args) - 1)
+        chosen = operate(Operation("switch", node.args), [index, *options])
+        return sample(node.args[1 + chosen], rng, drawn)
+    return operate(node, [sample(part, rng, drawn) for _, part in node.arguments])

@@ -1,11 +1,12 @@
 """The search space: one immutable tree that every notation is read into and written from.
 
 A `Group` names its children; a child is a `Constant`, a `Parameter` (a number with a distribution),
-a `Choice` (options, weighted or not), a `Sequence` (a list or tuple that holds parameters) or
-another `Group`. An option of a choice is any node, so that a choice can be a condition. Scale and
-quantum are attributes of a distribution, not classes of their own. Nothing here knows a notation,
-imports a heavy package or does I/O; the laws that these distributions stand for are in
-`tune_bridge.laws`.
+a `Choice` (options, weighted or not), a `Sequence` (a list or tuple that holds parameters), an
+`Operation` (a function of other nodes) or another `Group`. An option of a choice is any node, so
+that a choice can be a condition. Scale and quantum are attributes of a distribution, not classes of
+their own. A node that is drawn once and used in several places stands in each of them, `shared`.
+Nothing here knows a notation, imports a heavy package or does I/O; the laws that these
+distributions stand for are in `tune_bridge.laws`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tune_bridge.errors import SpecError
 from tune_bridge.values import Frozen
 
 __all__ = [
+    "ARITY",
     "Beta",
     "Choice",
     "Constant",
@@ -28,12 +30,14 @@ __all__ = [
     "Integers",
     "Node",
     "Normal",
+    "Operation",
     "Parameter",
     "Place",
     "Scale",
     "Sequence",
     "Uniform",
     "check_executable",
+    "check_shared",
     "leaves",
     "walk",
 ]
@@ -268,11 +272,14 @@ class Parameter(msgspec.Struct, frozen=True, tag_field="node", tag="parameter", 
         label: HyperOpt's label where it differs from the dotted path; None otherwise.
         grid: Every value is tried, instead of sampled ones (W&B's grid over int_uniform,
             q_uniform).
+        shared: All places with this label have one draw, as HyperOpt does with one node that is
+            used twice. The label is always given then, and the nodes are equal.
     """
 
     distribution: Distribution
     label: str | None = None
     grid: bool = False
+    shared: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True, tag_field="node", tag="choice", omit_defaults=True):
@@ -283,6 +290,7 @@ class Choice(msgspec.Struct, frozen=True, tag_field="node", tag="choice", omit_d
         weights: Probabilities of the options, same length, summing to 1; None for equal ones.
         label: HyperOpt's label where it differs from the dotted path; None otherwise.
         grid: Every option is tried, instead of sampled ones.
+        shared: All places with this label have one draw, as for a `Parameter`.
 
     Raises:
         SpecError: No options, or weights that do not fit.
@@ -292,6 +300,7 @@ class Choice(msgspec.Struct, frozen=True, tag_field="node", tag="choice", omit_d
     weights: tuple[float, ...] | None = None
     label: str | None = None
     grid: bool = False
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if not self.options:
@@ -362,20 +371,70 @@ class Sequence(msgspec.Struct, frozen=True, tag_field="node", tag="sequence", om
     kind: Literal["list", "tuple"] = "list"
 
 
-Node = Constant | Parameter | Choice | Group | Sequence
+ARITY = {
+    **dict.fromkeys(
+        ("cos", "exp", "float", "identity", "int", "log", "neg", "sample_from", "sin", "sqrt"), 1
+    ),
+    "tan": 1,
+    **dict.fromkeys(("add", "floordiv", "hyperopt_param", "maximum", "minimum", "mul"), 2),
+    **dict.fromkeys(("pow", "sub", "truediv"), 2),
+    "switch": -2,
+}
+"""Operation that is known -> how many arguments it has; below zero: at least so many."""
+
+
+class Operation(msgspec.Struct, frozen=True, tag_field="node", tag="operation", omit_defaults=True):
+    """What a function makes of other nodes: arithmetic, or a function of the author's program.
+
+    Attributes:
+        name: One of `tune_bridge.laws.OPERATIONS`, HyperOpt's names; ``sample_from``, whose one
+            argument is a reference to a function that is given the configuration; or a name that
+            the author's program gave to a function of its own (HyperOpt's ``scope.define``).
+        args: Arguments by position.
+        kwargs: Arguments by name.
+
+    Raises:
+        SpecError: An operation that is known has another number of arguments.
+    """
+
+    name: str
+    args: tuple[Node, ...] = ()
+    kwargs: Group = Group()
+
+    def __post_init__(self) -> None:
+        wanted = ARITY.get(self.name)
+        if wanted is None:
+            return
+        fits = len(self.args) >= -wanted if wanted < 0 else len(self.args) == wanted
+        if not fits or self.kwargs.items:
+            raise SpecError(
+                f"{self.name} with other arguments than it takes",
+                found=f"{len(self.args)} by position, {len(self.kwargs.items)} by name",
+                expected=f"{abs(wanted)}{' or more' if wanted < 0 else ''} by position",
+            )
+
+    @property
+    def arguments(self) -> list[tuple[str, Node]]:
+        """All arguments with what stands for them in a path: ``[0]``, or ``.name``."""
+        numbered = [(f"[{index}]", node) for index, node in enumerate(self.args)]
+        return numbered + [(f".{name}", node) for name, node in self.kwargs.items]
+
+
+Node = Constant | Parameter | Choice | Group | Sequence | Operation
 
 
 class Place(NamedTuple):
     """A node somewhere in a tree.
 
     Attributes:
-        path: Dotted, with an index in brackets for an option and for an item: ``model[1].lr``.
+        path: Dotted, with an index in brackets for an option, an item or an argument without a
+            name: ``model[1].lr``.
         node: What stands there.
         conditions: The choices above it and the options that have to be drawn, outermost first.
     """
 
     path: str
-    node: Parameter | Choice | Constant | Sequence
+    node: Parameter | Choice | Constant | Sequence | Operation
     conditions: tuple[tuple[str, int], ...] = ()
 
 
@@ -391,6 +450,9 @@ def walk(
     if isinstance(node, Sequence):
         for index, item in enumerate(node.items):
             yield from walk(item, f"{path}[{index}]", conditions)
+    elif isinstance(node, Operation):
+        for where, argument in node.arguments:
+            yield from walk(argument, f"{path}{where}", conditions)
     elif isinstance(node, Choice) and not node.plain:
         for index, option in enumerate(node.options):
             yield from walk(option, f"{path}[{index}]", (*conditions, (path, index)))
@@ -399,13 +461,34 @@ def walk(
 def leaves(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Node]]:
     """All nodes below `node` that are not groups, with their paths, in order.
 
-    A choice and a sequence are leaves, whatever they hold; `walk` looks inside.
+    A choice, a sequence and an operation are leaves, whatever they hold; `walk` looks inside.
     """
     if isinstance(node, Group):
         for name, child in node.items:
             yield from leaves(child, (*path, name))
     else:
         yield path, node
+
+
+def check_shared(space: Node) -> None:
+    """Refuses places that share a label and not the law.
+
+    Raises:
+        SpecError: Naming both places.
+    """
+    first: dict[str, Place] = {}
+    for place in walk(space):
+        node = place.node
+        if not isinstance(node, Parameter | Choice) or not node.shared:
+            continue
+        other = first.setdefault(node.label or place.path, place)
+        if other.node != node:
+            raise SpecError(
+                f"one draw with two laws, at {other.path} and here",
+                path=place.path,
+                found=f"the label {node.label!r} twice",
+                expected="equal nodes",
+            )
 
 
 _EXECUTED = ("eval", "grid_search")
@@ -430,6 +513,9 @@ def check_executable(node: Node, path: str = "") -> None:
     elif isinstance(node, Sequence):
         for index, item in enumerate(node.items):
             check_executable(item, f"{path}[{index}]")
+    elif isinstance(node, Operation):
+        for where, argument in node.arguments:
+            check_executable(argument, f"{path}{where}")
     elif isinstance(node, Constant):
         _check_value(node.value, path)
 

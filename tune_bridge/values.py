@@ -14,20 +14,32 @@ from typing import Any
 
 from tune_bridge.errors import SpecError
 
-__all__ = ["EMPTY", "Frozen", "decode", "encode", "plain_json", "same_data", "shorten"]
+__all__ = ["EMPTY", "Frozen", "Reference", "decode", "encode", "plain_json", "same_data", "shorten"]
 
-_TUPLE, _FLOAT, _ITEMS = "$tuple", "$float", "$items"
-_TAGS = frozenset({_TUPLE, _FLOAT, _ITEMS})
-_dump = json.JSONEncoder(allow_nan=False).encode
+_TUPLE, _FLOAT, _ITEMS, _IMPORT = "$tuple", "$float", "$items", "$import"
+_TAGS = frozenset({_TUPLE, _FLOAT, _ITEMS, _IMPORT})
 _dump_sorted = json.JSONEncoder(allow_nan=False, sort_keys=True).encode
+
+
+class Reference(str):
+    """The name of something that is imported where live objects are made: ``module:qualname``.
+
+    It stands for a function or a class in a space. Nothing here, and no reader, imports it; to
+    anything that asks for text it is its name.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Reference({str(self)!r})"
 
 
 def encode(value: Any, path: str = "") -> Any:
     """Turns a Python value into JSON data, with tags for what JSON cannot say.
 
     Args:
-        value: None, bool, int, float, str, or lists, tuples and dicts of such; numpy scalars and
-            arrays are taken as the Python values they hold.
+        value: None, bool, int, float, str, `Reference`, or lists, tuples and dicts of such; numpy
+            scalars and arrays are taken as the Python values they hold.
         path: Where the value stands, for the error.
 
     Returns:
@@ -36,9 +48,9 @@ def encode(value: Any, path: str = "") -> Any:
     Raises:
         SpecError: The value holds an object that no file can hold.
     """
-    if value is None or isinstance(value, str):
-        return str(value) if type(value) is not str and value is not None else value
-    if isinstance(value, bool):
+    if isinstance(value, str):
+        return {_IMPORT: str(value)} if isinstance(value, Reference) else str(value)
+    if value is None or isinstance(value, bool):
         return value
     kind = type(value)
     if kind is int:
@@ -83,6 +95,8 @@ def decode(data: Any) -> Any:
                 return tuple(decode(item) for item in content)
             if tag == _FLOAT:
                 return float(content)
+            if tag == _IMPORT:
+                return Reference(content)
             if tag == _ITEMS:
                 return {decode(key): decode(item) for key, item in content}
         return {key: decode(item) for key, item in data.items()}
@@ -92,8 +106,10 @@ def decode(data: Any) -> Any:
 def plain_json(value: Any) -> tuple[Any, bool]:
     """A value as JSON says it without tags, and whether that says less.
 
-    Tuples become lists, keys become text, NaN and infinities become their names.
+    Tuples become lists, keys become text, NaN, infinities and references become their names.
     """
+    if isinstance(value, Reference):
+        return str(value), True
     if isinstance(value, float) and not math.isfinite(value):
         return str(value), True
     if isinstance(value, list | tuple):
@@ -134,27 +150,32 @@ class Frozen:
         SpecError: The value cannot be written to a file.
     """
 
-    __slots__ = ("_key", "_text")
+    __slots__ = ("_data", "_text")
 
     def __init__(self, value: Any, path: str = "") -> None:
-        data = encode(value, path)
-        self._text = _dump(data)
-        self._key = _dump_sorted(data) if isinstance(data, dict | list) else self._text
+        self._data = encode(value, path)
+        self._text = ""
 
     @property
     def value(self) -> Any:
         """A fresh copy of the Python value."""
-        return decode(json.loads(self._text))
+        return decode(self._data)
 
     @property
     def data(self) -> Any:
-        """The value as plain JSON data, tagged where JSON falls short."""
-        return json.loads(self._text)
+        """The value as plain JSON data, tagged where JSON falls short; a fresh copy."""
+        return _copied(self._data)
 
     @classmethod
     def from_data(cls, data: Any) -> Frozen:
         """The value that `data` wrote."""
         return cls(decode(data))
+
+    @property
+    def _key(self) -> str:
+        """What is compared: JSON keeps apart what Python calls equal. Made when it is asked for."""
+        self._text = self._text or _dump_sorted(self._data)
+        return self._text
 
     def __bool__(self) -> bool:
         return bool(self.value)
@@ -170,6 +191,14 @@ class Frozen:
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Frozen, (self.value,))
+
+
+def _copied(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_copied(item) for item in data]
+    if isinstance(data, dict):
+        return {key: _copied(item) for key, item in data.items()}
+    return data
 
 
 EMPTY = Frozen({})

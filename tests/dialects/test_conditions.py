@@ -16,7 +16,8 @@ from tests.dialects import trees
 from tests.dialects.schema import assert_valid
 from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.calls import build
-from tune_bridge.dialects.sweep.conditions import branch_names, fold
+from tune_bridge.dialects.sweep.conditions import branch_names
+from tune_bridge.dialects.sweep.folding import fold
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
 from tune_bridge.laws import sample
@@ -540,27 +541,6 @@ def test_arithmetic_is_folded_into_the_law(name):
         assert stats.ks_2samp(ours, [float(x) for x in theirs]).pvalue > 1e-4
     else:
         assert_same_law(ours, theirs)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda hp: hp.loguniform("x", -3, 1) + 1,
-        lambda hp: hp.quniform("x", 0, 5, 1) + 0.5,
-        lambda hp: hp.uniform("x", 0, 1) * hp.uniform("y", 0, 1),
-        lambda hp: 1 / hp.uniform("x", 1, 2),
-        lambda hp: hp.uniform("x", 0, 1) ** 2,
-        lambda hp: hp.choice("x", ["a", "b"]) + 1,
-    ],
-)
-@pytest.mark.parametrize("live", [False, True])
-def test_other_arithmetic_is_one_error(make, live):
-    if live:
-        pytest.importorskip("hyperopt")
-    with pytest.raises(UnsupportedError, match=r"^a\.b: scope\.\w+: .*no law"):
-        get_dialect("hyperopt").read(
-            {"a": {"b": make(trees.Builder("" if live else "tune_bridge").hp)}}
-        )
 
 
 def test_calls_of_tune_have_no_arithmetic():

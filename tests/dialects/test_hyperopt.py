@@ -169,13 +169,14 @@ def _c(value: Any) -> Constant:
     return Constant.of(value)
 
 
-def _twice(node: Any) -> dict[str, Any]:
-    return {"a": node, "b": {"c": node}}
+def _closure() -> Any:
+    def inside(config: Any) -> None: ...
+
+    return inside
 
 
 BAD: dict[str, tuple[Any, type[InputError], tuple[str, ...]]] = {
-    "no dict": (lambda b: [b.hp.uniform("x", 0, 1)], UnsupportedError, ("not a dict", "list")),
-    "a bare choice": (lambda b: b.hp.choice("x", [1]), UnsupportedError, ("call of hp.choice",)),
+    "nothing drawn": (lambda b: [1, 2], UnsupportedError, ("not a dict", "list")),
     "names that are no strings": (
         lambda b: {1: b.hp.uniform("x", 0, 1)},
         UnsupportedError,
@@ -186,42 +187,31 @@ BAD: dict[str, tuple[Any, type[InputError], tuple[str, ...]]] = {
         SpecError,
         ("'x'", "a", "b.c"),
     ),
-    "one parameter twice": (
-        lambda b: _twice(b.hp.uniform("x", 0, 1)),
+    "an operation on objects": (
+        lambda b: {"m": {"n": b.scope.call_method(b.hp.normal("k", 0, 1), "item")}},
         UnsupportedError,
-        ("two places", "a and b.c"),
+        ("m.n", "scope.call_method", "no file"),
     ),
-    "arithmetic": (
-        lambda b: {"m": {"n": b.hp.loguniform("k", 0, 1) - 1}},
+    "a draw without a label": (
+        lambda b: {"m": b.scope.uniform(0, 1)},
         UnsupportedError,
-        ("m.n", "scope.sub", "no law"),
-    ),
-    "the integer of a fraction": (
-        lambda b: {"m": b.scope.int(b.hp.normal("m", 0, 1))},
-        UnsupportedError,
-        ("m", "scope.int", "hp.normal"),
+        ("m", "scope.uniform", "without a label"),
     ),
     "a parameter under a number": (
         lambda b: {"m": b.hp.choice("m", [{"k": {1: b.hp.uniform("k", 0, 1)}}, 2])},
         UnsupportedError,
         ("m[0].k", "not text", "hp.uniform"),
     ),
-    "an integer of a choice": (
-        lambda b: {"m": b.scope.int(b.hp.choice("m", [1.5]))},
-        UnsupportedError,
-        ("m", "scope.int", "hp.choice"),
-    ),
     "a bound that is a parameter": (
         lambda b: {"m": b.hp.uniform("m", 0, b.hp.uniform("n", 1, 2))},
         UnsupportedError,
         ("m", "high of hp.uniform", "expression"),
     ),
-    "a function": (lambda b: {"m": {"f": max}}, UnsupportedError, ("m.f", "max", "its name")),
     "a lambda": (lambda b: {"m": lambda c: c}, UnsupportedError, ("m", "<lambda>", "its name")),
-    "a class in a choice": (
-        lambda b: {"m": b.hp.choice("m", [dict, 2])},
+    "a closure in a choice": (
+        lambda b: {"m": b.hp.choice("m", [_closure(), 2])},
         UnsupportedError,
-        ("m[0]", "dict"),
+        ("m[0]", "inside a function", "top level of a module"),
     ),
     "an object": (lambda b: {"m": {"o": object()}}, UnsupportedError, ("m.o", "object")),
     "bounds swapped": (

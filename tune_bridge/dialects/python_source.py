@@ -6,8 +6,11 @@ Calls keep the names of their libraries and bring the imports that they need. Li
 
 from __future__ import annotations
 
+import keyword
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, Signature
@@ -16,6 +19,16 @@ __all__ = ["Program"]
 
 _WIDTH = 88
 _STANDARD = frozenset({"functools", "math", "subprocess", "sys"})
+
+_INFIX = {
+    "scope.add": "+",
+    "scope.sub": "-",
+    "scope.mul": "*",
+    "scope.truediv": "/",
+    "scope.floordiv": "//",
+    "scope.pow": "**",
+}
+"""Calls that people write with an operator; HyperOpt has no ``1 // node`` and no ``2 ** node``."""
 
 _POSITIONAL = ("hp.randint", "random.default_rng")
 """Calls whose optional arguments people do not name."""
@@ -35,6 +48,7 @@ class Program:
         self._modules: set[str] = set()
         self._names: dict[str, set[str]] = {}
         self._body: list[tuple[int, str]] = []
+        self._variables: dict[int, str] = {}
 
     def import_name(self, module: str, name: str) -> None:
         """Adds ``from module import name``."""
@@ -43,6 +57,25 @@ class Program:
     def import_module(self, module: str) -> None:
         """Adds ``import module``."""
         self._modules.add(module)
+
+    def share(self, value: Any, taken: Iterable[str] = ()) -> None:
+        """Assigns the labelled calls that stand in several places of a value to variables.
+
+        Wherever the value is written later, the variables stand in their places.
+
+        Args:
+            value: Plain values and calls.
+            taken: Names that the program uses.
+        """
+        names = {*taken, "fmin", "hp", "pyll", "rand", "scope", "tpe", "tune", "np"}
+        for call in _repeated(value):
+            name = variable = _identifier(str(call.arguments["label"]))
+            number = 2
+            while variable in names:
+                variable, number = f"{name}_{number}", number + 1
+            names.add(variable)
+            self.assign(variable, call)
+            self._variables[id(call)] = variable
 
     def assign(self, name: str, value: Any) -> None:
         """Adds ``name = value``."""
@@ -95,7 +128,7 @@ class Program:
 
     def _parts(self, value: Any, indent: int) -> tuple[str, list[str], str] | None:
         """Opening, items and closing of something that can be broken over lines."""
-        if isinstance(value, Call):
+        if isinstance(value, Call) and id(value) not in self._variables:
             named = self._named(value)
             return (
                 f"{self._callable(value.signature)}(",
@@ -113,6 +146,11 @@ class Program:
     def _flat(self, value: Any) -> str:
         if isinstance(value, Signature):
             return self._callable(value)
+        if isinstance(value, Call) and id(value) in self._variables:
+            return self._variables[id(value)]
+        if isinstance(value, Call) and _infix(value):
+            left, right = (self._operand(item) for item in value.arguments["args"])
+            return f"{left} {_INFIX[value.name]} {right}"
         if isinstance(value, Call):
             items = (f"{name}{self._flat(item)}" for name, item in self._named(value))
             return f"{self._callable(value.signature)}({', '.join(items)})"
@@ -129,6 +167,11 @@ class Program:
         if isinstance(value, float) and not math.isfinite(value):
             return f'float("{value}")'
         return repr(value)
+
+    def _operand(self, value: Any) -> str:
+        text = self._flat(value)
+        nested = isinstance(value, Call) and id(value) not in self._variables and _infix(value)
+        return f"({text})" if nested else text
 
     def _named(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The arguments with what stands before each: ``name=`` or nothing."""
@@ -150,9 +193,49 @@ class Program:
             alias = {"numpy": "np"}.get(signature.module, signature.module)
             self.import_module("numpy as np" if alias == "np" else signature.module)
             return f"{alias}.{signature.name}"
-        if signature.module != "__main__":
+        if signature.module not in ("__main__", "builtins"):
             self.import_name(signature.module, signature.root)
         return signature.name
+
+
+def _infix(call: Call) -> bool:
+    args = call.arguments.get("args", ())
+    if call.name not in _INFIX or len(args) != 2 or call.arguments.get("kwargs"):
+        return False
+    first, second = (isinstance(item, Call) for item in args)
+    return first or (second and _INFIX[call.name] not in ("//", "**"))
+
+
+def _repeated(value: Any) -> list[Call]:
+    """The labelled calls that stand in several places, those inside of others first."""
+    uses: Counter[int] = Counter()
+    found: list[Call] = []
+
+    def visit(item: Any) -> None:
+        if isinstance(item, Call):
+            uses[id(item)] += 1
+            if uses[id(item)] > 1:
+                return
+            for argument in item.arguments.values():
+                visit(argument)
+            if "label" in item.arguments:
+                found.append(item)
+        elif isinstance(item, dict):
+            for entry in item.values():
+                visit(entry)
+        elif isinstance(item, list | tuple):
+            for entry in item:
+                visit(entry)
+
+    visit(value)
+    return [call for call in found if uses[id(call)] > 1]
+
+
+def _identifier(label: str) -> str:
+    """A variable's name that is near to a label."""
+    name = re.sub(r"\W+", "_", label, flags=re.ASCII).strip("_").lower() or "shared"
+    name = f"x_{name}" if name[0].isdigit() else name
+    return f"{name}_" if keyword.iskeyword(name) or keyword.issoftkeyword(name) else name
 
 
 def quote(text: str) -> str:

@@ -10,13 +10,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tune_bridge.dialects.calls import Call
+from tune_bridge.dialects.calls import Call, Signature
+from tune_bridge.dialects.references import importable
 from tune_bridge.errors import InputError, SpecError, UnsupportedError
+from tune_bridge.experiment import ROOT
 from tune_bridge.notes import Notes
 from tune_bridge.space import Constant, Group, Node, Sequence
+from tune_bridge.values import Reference
 
 __all__ = [
     "LeafReader",
@@ -125,8 +129,25 @@ class TreeReader:
         self.notes = notes
         self.grid = grid
         self.labels: dict[str, tuple[Call, str]] = {}
-        self.inside_option = False
+        self.sharing = False
+        self._uses: Counter[int] = Counter()
         self._memo: dict[int, Any] = {}
+
+    def whole(self, value: Any) -> tuple[Group, str | None]:
+        """Reads a whole space that need not be a mapping.
+
+        Returns:
+            The space and its root: for what is no mapping a group with one name, `ROOT`.
+
+        Raises:
+            UnsupportedError: It draws nothing, or holds something that cannot be translated.
+            SpecError: Something in it is malformed.
+        """
+        value = self.recall(value)
+        if isinstance(value, dict) or not self.holds_call(value):
+            return self.root(value), None
+        self._count(value)
+        return Group(((ROOT, self.node(value, ROOT)),)), ROOT
 
     def root(self, value: Any) -> Group:
         """Reads a whole space.
@@ -142,7 +163,27 @@ class TreeReader:
                 found=f"a call of {value.name}" if isinstance(value, Call) else type_name(value),
                 expected='a dict such as {"lr": hp.uniform("lr", 0, 1)}',
             )
+        self._count(value)
         return self.group(value, "")
+
+    def _count(self, value: Any) -> None:
+        """Counts in how many places each call stands, before any of them is read."""
+        value = self.recall(value)
+        if isinstance(value, Call):
+            self._uses[id(value)] += 1
+            if self._uses[id(value)] == 1:
+                for argument in value.arguments.values():
+                    self._count(argument)
+        elif isinstance(value, dict):
+            for item in value.values():
+                self._count(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                self._count(item)
+
+    def used_once(self, call: Call) -> bool:
+        """Whether a call stands in one place of the space, as far as that was counted."""
+        return self._uses[id(call)] <= 1
 
     def group(self, value: dict[Any, Any], path: str) -> Group:
         """Reads a dict with names as keys."""
@@ -166,8 +207,12 @@ class TreeReader:
                 raise UnsupportedError(
                     f"{value.name} has no place inside this space", path=path, found=short(value)
                 )
-            with at_path(path):
-                return reader(value, path, self)
+            before, self.sharing = self.sharing, self.sharing or not self.used_once(value)
+            try:
+                with at_path(path):
+                    return reader(value, path, self)
+            finally:
+                self.sharing = before
         if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
             if self.grid is not None and set(value) == {"grid_search"}:
                 return self.grid(value["grid_search"], path, self)
@@ -185,13 +230,7 @@ class TreeReader:
             SpecError: Something in it is malformed.
         """
         value = self.recall(value)
-        if not self.holds_call(value):
-            return self.constant(value, path)
-        before, self.inside_option = self.inside_option, True
-        try:
-            return self.node(value, path)
-        finally:
-            self.inside_option = before
+        return self.node(value, path) if self.holds_call(value) else self.constant(value, path)
 
     def holds_call(self, value: Any) -> bool:
         """Whether a value is or holds a call, or one of Tune's grids in its form as a dict."""
@@ -208,7 +247,8 @@ class TreeReader:
         """Reads a value that holds no parameter.
 
         Raises:
-            UnsupportedError: It holds a parameter, a function or an object of the author's program.
+            UnsupportedError: It holds a parameter, an object of the author's program, or a function
+                that cannot be imported by name.
         """
         plain = self.plain(value, path)
         try:
@@ -223,7 +263,7 @@ class TreeReader:
             ) from None
 
     def plain(self, value: Any, path: str) -> Any:
-        """Resolves live literals inside a value and refuses parameters and functions in it."""
+        """Resolves live literals in a value, refers to functions, refuses parameters."""
         value = self.recall(value)
         if isinstance(value, Call):
             raise UnsupportedError(
@@ -237,13 +277,8 @@ class TreeReader:
         if isinstance(value, list | tuple):
             items = [self.plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
             return tuple(items) if isinstance(value, tuple) else items
-        if callable(value):
-            raise UnsupportedError(
-                "a function or a class cannot be written to a sweep",
-                path=path,
-                found=getattr(value, "__qualname__", None) or short(value),
-                hint="search over its name and look it up in the program",
-            )
+        if callable(value) or isinstance(value, Signature):
+            return Reference(importable(value, path, main=False))
         return value
 
     def argument(self, call: Call, name: str, path: str) -> Any:

@@ -22,6 +22,7 @@ from tune_bridge.space import (
     Integers,
     Node,
     Normal,
+    Operation,
     Parameter,
     Sequence,
     Uniform,
@@ -37,6 +38,7 @@ __all__ = [
     "integers",
     "names",
     "normals",
+    "operation_spaces",
     "spaces",
     "uniforms",
     "values",
@@ -278,3 +280,44 @@ def experiments(
         space_in=draw(st.sampled_from(["config", "searcher"])) if has_searcher else "config",
         name=draw(optional),
     )
+
+
+_ONE = ("exp", "int", "neg", "sqrt")
+_TWO = ("add", "sub", "mul", "truediv", "maximum")
+
+
+@st.composite
+def operation_spaces(draw: st.DrawFn) -> Group:
+    """Search spaces with operations on parameters, and with draws that several places share.
+
+    Everything has a label, as in a space of HyperOpt.
+    """
+    laws = uniforms().filter(lambda law: law.scale != "reciprocal") | normals()
+    count = draw(st.integers(1, 3))
+    shared: list[Node] = [
+        Parameter(draw(laws), label=f"shared_{index}", shared=True) for index in range(count)
+    ]
+    fresh = iter(range(1000))
+
+    def operand(depth: int) -> Node:
+        kind = draw(st.sampled_from(["shared", "own", "constant", "operation", "choice"]))
+        if kind == "shared" or not depth:
+            return draw(st.sampled_from(shared))
+        if kind == "own":
+            return Parameter(draw(laws), label=f"own_{next(fresh)}")
+        if kind == "constant":
+            return Constant.of(draw(st.sampled_from([1, 2, 0.5, -3])))
+        if kind == "choice":
+            options = (operand(depth - 1), Constant.of(draw(st.sampled_from([4, 0.25]))))
+            return Choice(options, label=f"own_{next(fresh)}")
+        if draw(st.booleans()):
+            return Operation(draw(st.sampled_from(_ONE)), (operand(depth - 1),))
+        name = draw(st.sampled_from((*_TWO, "authors_own")))
+        args = (operand(depth - 1), operand(depth - 1))
+        more = Group((("more", operand(0)),)) if name == "authors_own" else Group()
+        return Operation(name, args, more)
+
+    found = {name: operand(2) for name in draw(st.sets(names, min_size=1, max_size=3))}
+    # Each shared draw stands in two places at least.
+    pairs = {f"z{place}_{index}": node for index, node in enumerate(shared) for place in (1, 2)}
+    return Group(tuple({**found, **pairs}.items()))

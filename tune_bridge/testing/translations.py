@@ -23,6 +23,7 @@ from tune_bridge.space import (
     Group,
     Integers,
     Node,
+    Operation,
     Parameter,
     Sequence,
     leaves,
@@ -118,6 +119,10 @@ def same_law(one: Node, other: Node) -> bool:
     if isinstance(one, Sequence) and isinstance(other, Sequence):
         same_form = one.kind == other.kind and len(one.items) == len(other.items)
         return same_form and all(map(same_law, one.items, other.items))
+    if isinstance(one, Operation) and isinstance(other, Operation):
+        left_parts, right_parts = dict(one.arguments), dict(other.arguments)
+        same = one.name == other.name and left_parts.keys() == right_parts.keys()
+        return same and all(same_law(left_parts[k], right_parts[k]) for k in left_parts)
     if isinstance(one, Choice) and isinstance(other, Choice) and not (one.plain and other.plain):
         return _same_condition(one, other)
     left, right = _table(one), _table(other)

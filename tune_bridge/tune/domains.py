@@ -17,7 +17,7 @@ from tune_bridge.dialects.ray_tune.domains import LEAVES
 from tune_bridge.dialects.ray_tune.signatures import OWN
 from tune_bridge.notes import Notes
 
-__all__ = ["beta", "choice", "integers", "normal", "uniform"]
+__all__ = ["beta", "choice", "integers", "normal", "operation", "uniform"]
 
 
 def _maker(name: str, doc: str) -> Callable[..., Any]:
@@ -43,3 +43,4 @@ normal = _maker("normal", "Normal or log-normal, rounded or not.")
 beta = _maker("beta", "Beta on the unit interval, rounded or not.")
 integers = _maker("integers", "Integers, both ends included, equally likely or by the log law.")
 choice = _maker("choice", "One of several options, with weights that sum to 1.")
+operation = _maker("operation", "What an operation, such as ``int`` or ``mul``, makes of domains.")

@@ -32,17 +32,18 @@ class HyperOptDialect(Dialect):
         """Reads a space, or a recorded call of ``fmin``.
 
         Args:
-            source: A dict of parameters and constants, possibly nested, or a `Call` of ``fmin``.
+            source: A dict of parameters and constants, possibly nested; a choice, a list, a tuple
+                or an operation that is the whole space; or a `Call` of ``fmin``.
             notes: Where remarks go; a new list by default.
 
         Raises:
             SpecError: A parameter is malformed; the message names its place.
-            UnsupportedError: An operation on a parameter that no law has, or an object in it.
+            UnsupportedError: An operation on objects, or an object in it.
         """
         notes = Notes() if notes is None else notes
         call = source if isinstance(source, Call) and source.name == "fmin" else None
         source = source if call is None else call.get("space")
-        space = TreeReader(LEAVES, notes).root(source)
+        space, root = TreeReader(LEAVES, notes).whole(source)
         check_executable(space)
         for place in walk(space):
             if isinstance(place.node, Sequence) and place.node.kind == "list":
@@ -50,9 +51,10 @@ class HyperOptDialect(Dialect):
                     place.path, "a list stays a list", "HyperOpt itself makes a tuple of it"
                 )
         if call is not None:
-            return Translation(read_fmin(call, space, notes), notes)
+            return Translation(read_fmin(call, space, notes).replace(root=root), notes)
         experiment = Experiment(
             space=space,
+            root=root,
             objective=Objective("loss"),
             searcher=TPE,
             num_samples=None,
@@ -60,15 +62,18 @@ class HyperOptDialect(Dialect):
         )
         return Translation(experiment, notes)
 
-    def write(self, experiment: Experiment) -> Translation[dict[str, Any]]:
-        """Writes the space as a dict of ``hp`` calls and constants.
+    def write(self, experiment: Experiment) -> Translation[Any]:
+        """Writes the space: a dict of ``hp`` calls and constants, or for a root what it was.
 
         Raises:
             SpecError: A mapping that Ray would execute, or two parameters of one label.
+            UnsupportedError: A value that a function of the configuration makes.
         """
         check_executable(experiment.space)
         notes = Notes()
-        return Translation(write_space(experiment.space, notes), notes)
+        space = write_space(experiment.space, notes)
+        whole = space if experiment.root is None else space[experiment.root]
+        return Translation(whole, notes)
 
     def source(self, experiment: Experiment) -> Translation[str]:
         """Writes a program with the space and a call of ``fmin``.

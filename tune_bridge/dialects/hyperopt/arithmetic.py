@@ -2,18 +2,18 @@
 
 ``hp.uniform("x", 0, 1) * 10`` is a uniform draw between 0 and 10. Only what is exactly such a law
 is folded: linear scales take sums and products, log scales products with a positive number, rounded
-draws sums with a multiple of their quantum, plain options any arithmetic.
+draws sums with a multiple of their quantum, plain options any arithmetic. The rest stays an
+operation.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from tune_bridge.laws import OPERATIONS
 from tune_bridge.space import (
     Beta,
     Choice,
@@ -27,21 +27,15 @@ from tune_bridge.space import (
 
 __all__ = ["OPERATORS", "combine"]
 
-OPERATORS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "truediv": operator.truediv,
-    "neg": operator.neg,
-}
-"""pyll's name of an operation -> Python's."""
+OPERATORS = ("add", "sub", "mul", "truediv", "neg")
+"""Operations that may have a law."""
 
 
 def combine(name: str, operands: list[Any]) -> Node | None:
     """The node whose draws are those of an operation on a node and numbers.
 
     Args:
-        name: A key of `OPERATORS`.
+        name: One of `OPERATORS`.
         operands: Nodes and plain values; exactly one is a `Parameter` or a `Choice`.
 
     Returns:
@@ -70,7 +64,9 @@ def combine(name: str, operands: list[Any]) -> Node | None:
         distribution = None if negative is None else _shifted(negative, number)
     else:
         distribution = _shifted(node.distribution, -number if name == "sub" else number)
-    return None if distribution is None else Parameter(distribution, node.label)
+    if distribution is None:
+        return None
+    return Parameter(distribution, node.label, shared=node.shared)
 
 
 def _is_number(value: Any) -> bool:
@@ -82,12 +78,13 @@ def _options(name: str, operands: list[Any], node: Choice) -> Choice | None:
         return None
     try:
         values = [
-            OPERATORS[name](*(value if item is node else item for item in operands))
+            OPERATIONS[name](*(value if item is node else item for item in operands))
             for value in node.values()
         ]
     except (ZeroDivisionError, OverflowError):
         return None
-    return Choice(tuple(map(Constant.of, values)), node.weights, node.label)
+    options = tuple(map(Constant.of, values))
+    return Choice(options, node.weights, node.label, shared=node.shared)
 
 
 def _scaled(law: Distribution, factor: float) -> Distribution | None:

@@ -127,7 +127,7 @@ def _objective(function: Any, notes: Notes) -> str | None:
     """The objective's name, where it has one: a lambda stays with the program."""
     if function is None:
         return None
-    from tune_bridge.dialects.ray_tune.carried import importable
+    from tune_bridge.dialects.references import importable
 
     try:
         found = importable(function, "fn")

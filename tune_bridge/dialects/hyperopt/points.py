@@ -12,11 +12,13 @@ from typing import Any
 
 from tune_bridge.dialects.python_space import short
 from tune_bridge.errors import SpecError, UnsupportedError
+from tune_bridge.laws import argument_names, operate
 from tune_bridge.space import (
     Choice,
     Constant,
     Group,
     Node,
+    Operation,
     Parameter,
     Sequence,
     leaves,
@@ -86,12 +88,29 @@ def _flatten(value: Any, node: Node, path: str, flat: dict[str, Any]) -> None:
         items = value if isinstance(value, list | tuple) else ()
         for index, (item, child) in enumerate(zip(items, node.items, strict=False)):
             _flatten(item, child, f"{path}[{index}]", flat)
+    elif isinstance(node, Operation):
+        _flatten_operation(value, node, path, flat)
     elif isinstance(node, Parameter):
         flat[node.label or path] = value
     elif isinstance(node, Choice):
         index = _index(node, value, path)
         flat[node.label or path] = index
         _flatten(value, node.options[index], f"{path}[{index}]", flat)
+
+
+def _flatten_operation(value: Any, node: Operation, path: str, flat: dict[str, Any]) -> None:
+    """Only a mapping of the arguments says what was drawn; a result does not."""
+    key, names = argument_names(node)
+    if not isinstance(value, dict) or value.get(key) != node.name:
+        raise UnsupportedError(
+            "an initial point that gives the value of an operation, not what is drawn for it",
+            path=f"points_to_evaluate.{path}",
+            found=short(value),
+            hint="leave it out of the point",
+        )
+    for name, (where, argument) in zip(names, node.arguments, strict=True):
+        if name in value:
+            _flatten(value[name], argument, f"{path}{where}", flat)
 
 
 def _fits(value: Any, node: Node) -> bool:
@@ -113,6 +132,9 @@ def _fits(value: Any, node: Node) -> bool:
         )
     if isinstance(node, Choice):
         return any(_fits(value, option) for option in node.options)
+    if isinstance(node, Operation):
+        key, names = argument_names(node)
+        return isinstance(value, dict) and value.keys() == {key, *names}
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -132,6 +154,9 @@ def _nested(flat: dict[str, Any], node: Node, path: str, where: str) -> Any:
         if _ABSENT in items:
             return _ABSENT
         return tuple(items) if node.kind == "tuple" else items
+    if isinstance(node, Operation):
+        parts = [_nested(flat, x, f"{path}{place}", where) for place, x in node.arguments]
+        return _ABSENT if _ABSENT in parts else operate(node, parts)
     label = node.label or path
     if label not in flat:
         return _ABSENT

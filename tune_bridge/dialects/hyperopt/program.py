@@ -17,7 +17,7 @@ __all__ = ["write_program"]
 
 _RUN = '''
 def objective(config):
-    """Runs {program} and takes the last line that it prints as {metric}."""
+    """Runs {program} and takes the last line that it prints as {metric}."""{name}
     arguments = [f"--{{name}}={{value}}" for name, value in config.items()]
     command = [sys.executable, {literal}, *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -40,18 +40,19 @@ _UNSAID = (
 )
 
 
-def write_program(experiment: Experiment, space: dict[str, Any], notes: Notes) -> Program:
+def write_program(experiment: Experiment, space: Any, notes: Notes) -> Program:
     """Writes the program of an experiment whose space is written already.
 
     Args:
         experiment: What to search.
-        space: Its space as calls.
+        space: Its space as calls; what is shared becomes a variable.
         notes: Where remarks go.
     """
     for name, why in _UNSAID:
         if getattr(experiment, name):
             notes.approximated(name, "left out", why)
     program = Program(f"Searches with HyperOpt{_for(experiment)}.")
+    program.share(space, ("best", "config", "functools", "objective", "space"))
     program.assign("space", space)
     objective = _objective(experiment, program)
     fmin = program.text(_fmin(experiment, objective, notes), indent=4, used=len("best = "))
@@ -78,6 +79,7 @@ def _objective(experiment: Experiment, program: Program) -> Signature:
             program=experiment.program,
             literal=quote(experiment.program),
             metric=goal.name if goal else "the loss",
+            name=f'\n    config = {{"{experiment.root}": config}}' if experiment.root else "",
             sign="-" if goal and goal.goal == "maximize" else "",
         )
     else:

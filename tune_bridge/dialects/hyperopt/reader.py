@@ -9,15 +9,17 @@ import msgspec
 
 from tune_bridge.dialects.calls import Call
 from tune_bridge.dialects.hyperopt.arithmetic import OPERATORS, combine
-from tune_bridge.dialects.hyperopt.signatures import LAWS, Law
+from tune_bridge.dialects.hyperopt.signatures import LAWS, Law, refusal
 from tune_bridge.dialects.python_space import LeafReader, TreeReader, short
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.space import (
     Choice,
     Distribution,
+    Group,
     Integers,
     Node,
     Normal,
+    Operation,
     Parameter,
     Uniform,
 )
@@ -25,8 +27,11 @@ from tune_bridge.space import (
 __all__ = ["LEAVES"]
 
 
-def _label(call: Call, path: str, reader: TreeReader) -> str | None:
-    """The label as the node keeps it; each label belongs to one call in one place."""
+def _named(call: Call, path: str, reader: TreeReader) -> dict[str, Any]:
+    """The label as the node keeps it, and whether it is shared.
+
+    A label belongs to one call. That call may stand in several places: HyperOpt draws it once.
+    """
     label = reader.argument(call, "label", path)
     if isinstance(label, bytes):
         label = label.decode()
@@ -38,39 +43,34 @@ def _label(call: Call, path: str, reader: TreeReader) -> str | None:
             found=short(label),
             expected=f'{call.name}("name", {names})',
         )
-    if label in reader.labels:
-        other, first = reader.labels[label]
-        if other is call:
-            raise UnsupportedError(
-                f"one parameter in two places ({first} and {path}) is not supported yet",
-                path=path,
-                found=f"the label {label!r} twice",
-                hint="make two parameters of it, with a label each",
-            )
+    other, first = reader.labels.setdefault(label, (call, path))
+    if other is not call:
         raise SpecError(
-            f"the label {label!r} belongs to two parameters, {first} and {path}",
+            f"the label {label!r} belongs to two parameters, {first} and {path}, which is "
+            "HyperOpt's DuplicateLabel",
             path=path,
             found=short(call),
-            expected="a label of its own",
+            expected="a label of its own, or the very same object in both places",
         )
-    reader.labels[label] = (call, path)
-    return None if label == path else label
+    if reader.sharing:
+        return {"label": label, "shared": True}
+    return {"label": None if label == path else label}
 
 
 def _law(law: Law) -> LeafReader:
     def read(call: Call, path: str, reader: TreeReader) -> Node:
-        label = _label(call, path, reader)
+        named = _named(call, path, reader)
         arguments = {name: reader.argument(call, name, path) for name in law.arguments}
         if arguments.get("q", 0) is None:
             raise SpecError("q is not a number", path="q", found="None", expected="a number")
         distribution = law.kind(**arguments, **law.fixed)
-        return Parameter(_equal_cells(distribution) or distribution, label)
+        return Parameter(_equal_cells(distribution) or distribution, **named)
 
     return read
 
 
 def _randint(call: Call, path: str, reader: TreeReader) -> Node:
-    label = _label(call, path, reader)
+    named = _named(call, path, reader)
     low, high = (reader.argument(call, name, path) for name in ("low", "high"))
     if high is None:
         low, high = 0, low
@@ -82,7 +82,7 @@ def _randint(call: Call, path: str, reader: TreeReader) -> Node:
             found=f"{first} and {last}",
             expected="low < high, which itself is never drawn",
         )
-    return Parameter(Integers(first, last - 1), label)
+    return Parameter(Integers(first, last - 1), **named)
 
 
 def _bound(value: Any, name: str) -> int:
@@ -97,12 +97,12 @@ def _bound(value: Any, name: str) -> int:
 
 
 def _choice(call: Call, path: str, reader: TreeReader) -> Node:
-    label = _label(call, path, reader)
-    return Choice(options(reader.argument(call, "options", path), path, reader), None, label)
+    named = _named(call, path, reader)
+    return Choice(options(reader.argument(call, "options", path), path, reader), **named)
 
 
 def _pchoice(call: Call, path: str, reader: TreeReader) -> Node:
-    label = _label(call, path, reader)
+    named = _named(call, path, reader)
     pairs = reader.argument(call, "p_options", path)
     try:
         rows = [tuple(reader.recall(pair)) for pair in pairs]
@@ -114,7 +114,8 @@ def _pchoice(call: Call, path: str, reader: TreeReader) -> Node:
             found=short(pairs),
             expected='hp.pchoice("name", [(probability, option), ...])',
         ) from None
-    return Choice(options([option for _, option in rows], path, reader), tuple(weights), label)
+    found = options([option for _, option in rows], path, reader)
+    return Choice(found, tuple(weights), **named)
 
 
 def options(values: Any, path: str, reader: TreeReader) -> tuple[Node, ...]:
@@ -147,20 +148,16 @@ def as_list(values: Any, path: str, reader: TreeReader) -> list[Any]:
 
 def _int(call: Call, path: str, reader: TreeReader) -> Node:
     inner = reader.recall(call.get("obj"))
-    if not isinstance(inner, Call):
-        raise _operation(call, path)
-    node = reader.node(inner, path)
-    distribution = node.distribution if isinstance(node, Parameter) else None
-    whole = None if distribution is None else _as_integers(distribution)
-    if whole is None:
-        raise UnsupportedError(
-            f"scope.int cuts off the fraction of {inner.name}, which is not supported yet",
-            path=path,
-            found=short(call),
-            hint="write scope.int(hp.quniform(label, low, high, 1)), or hp.randint",
-        )
-    assert isinstance(node, Parameter)
-    return Parameter(whole, node.label)
+    node = reader.node(inner, path) if isinstance(inner, Call) else None
+    if isinstance(node, Parameter) and (reader.used_once(inner) or _is_whole(node.distribution)):
+        whole = _as_integers(node.distribution)
+        if whole is not None:
+            return Parameter(whole, node.label, shared=node.shared)
+    return _operation(call, path, reader)
+
+
+def _is_whole(law: Distribution) -> bool:
+    return isinstance(law, Integers) or law.integer
 
 
 def _as_integers(distribution: Distribution) -> Distribution | None:
@@ -205,34 +202,43 @@ def _float(call: Call, path: str, reader: TreeReader) -> Node:
     if isinstance(distribution, Uniform | Normal) and not distribution.integer:
         assert node is not None
         return node
-    raise _operation(call, path)
+    return _operation(call, path, reader)
 
 
 def _arithmetic(call: Call, path: str, reader: TreeReader) -> Node:
-    args = call.get("args", ())
-    operands = [reader.recall(item) for item in args]
-    if call.get("kwargs") or sum(isinstance(item, Call) for item in operands) != 1:
-        raise _operation(call, path)
+    operands = [reader.recall(item) for item in call.get("args", ())]
+    calls = [item for item in operands if isinstance(item, Call)]
+    if call.get("kwargs") or len(calls) != 1 or not reader.used_once(calls[0]):
+        return _operation(call, path, reader)
     read = [reader.node(x, path) if isinstance(x, Call) else x for x in operands]
     node = combine(call.name.removeprefix("scope."), read)
     if node is None:
-        raise _operation(call, path)
+        return _operation(call, path, reader)
     reader.notes.exact(
         path, f"{short(call, 80)} is a law of its own", "the arithmetic is in its bounds"
     )
     return node
 
 
-def _other(call: Call, path: str, reader: TreeReader) -> Node:
-    raise _operation(call, path)
-
-
-def _operation(call: Call, path: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"{call.name}: this operation on a parameter gives no law that a sweep could say",
-        path=path,
-        found=short(call),
-        hint="do the arithmetic in the program",
+def _operation(call: Call, path: str, reader: TreeReader) -> Node:
+    """Any operation as it is."""
+    name = call.name.removeprefix("scope.")
+    refused = refusal(name)
+    if refused:
+        raise UnsupportedError(
+            f"{call.name}: {refused}",
+            path=path,
+            found=short(call),
+            hint="do that in the program",
+        )
+    given = call.arguments
+    # scope.int and scope.float have a signature of their own.
+    args = given.get("args", [given["obj"]] if "obj" in given else ())
+    kwargs = given.get("kwargs", {})
+    return Operation(
+        name,
+        tuple(reader.option(item, f"{path}[{index}]") for index, item in enumerate(args)),
+        Group(tuple((key, reader.option(item, f"{path}.{key}")) for key, item in kwargs.items())),
     )
 
 
@@ -244,6 +250,6 @@ LEAVES: dict[str, LeafReader] = {
     "scope.int": _int,
     "scope.float": _float,
     **{f"scope.{name}": _arithmetic for name in OPERATORS},
-    "scope.*": _other,
+    "scope.*": _operation,
 }
 """Reader of a call by its name; ``scope.*`` stands for every further operation."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tune_bridge.dialects.calls import Signature, parse_signatures
 from tune_bridge.space import Normal, Uniform
 
-__all__ = ["LAWS", "SIGNATURES", "Law", "scope"]
+__all__ = ["LAWS", "REFUSED", "SIGNATURES", "Law", "refusal", "scope"]
 
 
 class Law(NamedTuple):
@@ -86,3 +86,41 @@ def scope(name: str) -> Signature:
     """The signature of a pyll operation; those without one of their own take anything."""
     full = f"scope.{name}"
     return SIGNATURES.get(full) or Signature(full, "hyperopt.pyll", "*args, **kwargs")
+
+
+_OBJECTS = "an operation that calls what it is given, which no file may ask for"
+_UNLABELLED = "a draw without a label, which no searcher can see"
+_INNER = "one of HyperOpt's own, which is no part of a space"
+_ARRAYS = "an operation on arrays and lists, which is not supported"
+
+_REFUSED = {
+    _OBJECTS: """
+        Raise call call_method call_method_pure callpipe1 copy_call_method_pure curtime define
+        define_if_new define_info define_pure getattr import_ inject map partial pdb_settrace
+        undefine
+    """,
+    _UNLABELLED: """
+        categorical choice lognormal loguniform normal one_of qlognormal qloguniform qnormal
+        quniform randint randint_via_categorical rng_from_seed uniform
+    """,
+    _ARRAYS: """
+        array_union array_union1 asarray bincount dict eq ge getitem gt kwswitch le len list lt max
+        min pos_args range repeat str_join sum
+    """,
+    _INNER: """
+        GMM1 GMM1_lpdf LGMM1 LGMM1_lpdf adaptive_parzen_normal adaptive_parzen_normal_orig
+        ap_split_trials broadcast_best categorical_lpdf idxs_map idxs_take
+        linear_forgetting_weights lognormal_cdf lognormal_lpdf normal_cdf qlognormal_lpdf
+        randint_via_categorical_lpdf tpe_cat_pseudocounts uniq vchoice_merge vchoice_split
+    """,
+}
+
+REFUSED: dict[str, str] = {name: why for why, names in _REFUSED.items() for name in names.split()}
+"""HyperOpt's own operations that are not translated -> why. Other names are the author's."""
+
+
+def refusal(name: str) -> str:
+    """Why an operation is not translated; empty when it is. Names may come from a file."""
+    if not name.isidentifier() or name.startswith("_"):
+        return "no name of an operation"
+    return REFUSED.get(name, "")

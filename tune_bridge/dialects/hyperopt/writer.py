@@ -6,10 +6,12 @@ import math
 from typing import Any
 
 from tune_bridge.dialects.calls import Call
-from tune_bridge.dialects.hyperopt.signatures import LAWS, SIGNATURES
-from tune_bridge.dialects.python_space import join
-from tune_bridge.errors import SpecError
+from tune_bridge.dialects.hyperopt.signatures import LAWS, SIGNATURES, refusal, scope
+from tune_bridge.dialects.python_space import join, short
+from tune_bridge.dialects.references import live_values
+from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.laws import (
+    SAMPLE_FROM,
     cell_probabilities,
     log_integer_weights,
     total_variation,
@@ -25,6 +27,7 @@ from tune_bridge.space import (
     Integers,
     Node,
     Normal,
+    Operation,
     Sequence,
     Uniform,
 )
@@ -47,14 +50,15 @@ def number(value: float) -> int | float:
 
 
 def write_space(space: Group, notes: Notes) -> dict[str, Any]:
-    """Writes a tree as a dict of calls and constants.
+    """Writes a tree as a dict of calls and constants; a shared node is one call in all its places.
 
     Args:
         space: The tree.
         notes: Where remarks go.
 
     Raises:
-        SpecError: Two parameters have one label.
+        SpecError: Two parameters have one label, or an operation that no file may ask for.
+        UnsupportedError: An operation that HyperOpt has not.
     """
     return _Writer(notes).group(space, "")
 
@@ -67,7 +71,7 @@ def write_node(node: Node, path: str, notes: Notes) -> Any:
 class _Writer:
     def __init__(self, notes: Notes) -> None:
         self.notes = notes
-        self.labels: dict[str, str] = {}
+        self.labels: dict[str, tuple[str, Node, Call]] = {}
 
     def group(self, group: Group, path: str) -> dict[str, Any]:
         return {name: self.node(node, join(path, name)) for name, node in group.items}
@@ -76,28 +80,50 @@ class _Writer:
         if isinstance(node, Group):
             return self.group(node, path)
         if isinstance(node, Constant):
-            return node.value
+            return live_values(node.value, path)
         if isinstance(node, Sequence):
             items = [self.node(item, f"{path}[{i}]") for i, item in enumerate(node.items)]
             if node.kind == "tuple":
                 return tuple(items)
             self.notes.exact(path, "a list", "HyperOpt makes a tuple of it")
             return items
+        if isinstance(node, Operation):
+            return self.operation(node, path)
         label = node.label or path
         if label in self.labels:
+            first, other, made = self.labels[label]
+            if node.shared and other == node:
+                return made
             raise SpecError(
-                f"the label {label!r} belongs to two parameters, {self.labels[label]} and {path}",
+                f"the label {label!r} belongs to two parameters, {first} and {path}",
                 path=path,
                 hint="rename one of them",
             )
-        self.labels[label] = path
         if node.grid:
             self.notes.approximated(
                 path, "sampled instead of enumerated", "HyperOpt has no grid search"
             )
         if isinstance(node, Choice):
-            return self.choice(node, label, path)
-        return self.parameter(node.distribution, label, path)
+            call = self.choice(node, label, path)
+        else:
+            call = self.parameter(node.distribution, label, path)
+        self.labels[label] = (path, node, call)
+        return call
+
+    def operation(self, node: Operation, path: str) -> Call:
+        if node.name == SAMPLE_FROM:
+            raise UnsupportedError(
+                "HyperOpt has no parameter that a function of the configuration makes",
+                path=path,
+                found=short(node),
+                hint="compute it in the objective",
+            )
+        refused = refusal(node.name)
+        if refused:
+            raise SpecError(f"scope.{node.name}: {refused}", path=path, found=short(node))
+        args = [self.node(item, f"{path}[{i}]") for i, item in enumerate(node.args)]
+        kwargs = {name: self.node(item, f"{path}.{name}") for name, item in node.kwargs.items}
+        return scope(node.name).call(*args, **kwargs)
 
     def choice(self, choice: Choice, label: str, path: str) -> Call:
         values = [self.node(option, f"{path}[{i}]") for i, option in enumerate(choice.options)]

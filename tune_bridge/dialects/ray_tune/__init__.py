@@ -75,6 +75,7 @@ class TuneDialect(Dialect):
             program.define(_STUB)
             stub = Signature("objective", "__main__", "config")
             call = Call(call.signature, {"run_or_experiment": stub, **call.arguments})
+        program.share(call, ("analysis", "config", "objective"))
         program.assign("config" if recorded else "analysis", call)
         return Translation(str(program), written.notes)
 

@@ -8,7 +8,6 @@ Lists, tuples and dicts are walked. In the data a mapping with one key stands fo
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,12 +16,13 @@ from tune_bridge.dialects.python_space import TreeReader, join, recall, same, sh
 from tune_bridge.dialects.ray_tune.domains import LEAVES, write_config
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.dialects.ray_tune.tables import CLASSES, Table
+from tune_bridge.dialects.references import importable, reference
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.notes import Notes
 from tune_bridge.space import Group
 from tune_bridge.values import Frozen
 
-__all__ = ["importable", "keep", "keep_arguments", "reference", "revive", "revive_arguments"]
+__all__ = ["keep", "keep_arguments", "revive", "revive_arguments"]
 
 _FUNCTION, _DOMAIN = "$function", "$domain"
 
@@ -116,51 +116,6 @@ def keep_arguments(call: Call, table: Table, path: str, skip: tuple[str, ...] = 
             continue
         kept[name] = keep(value, join(path, name))
     return kept
-
-
-def importable(value: Any, path: str) -> str:
-    """``module:qualname`` of a function, a class, or a named optimizer of Nevergrad.
-
-    Raises:
-        UnsupportedError: It cannot be imported by name.
-    """
-    if isinstance(value, Signature):
-        return f"{value.module}:{value.name}"
-    module = getattr(value, "__module__", None)
-    name = getattr(value, "__qualname__", None) or getattr(value, "name", None)
-    if module and module.startswith("nevergrad."):
-        module = "nevergrad.optimization.optimizerlib"
-    problem = ""
-    if not callable(value) or not module or not isinstance(name, str):
-        problem = "this is neither a function nor a class"
-    elif "<lambda>" in name:
-        problem = "a lambda has no name to import it by"
-    elif "<locals>" in name:
-        problem = "a function inside a function cannot be imported"
-    elif module in sys.modules and _look_up(module, name) is not value:
-        problem = f"{module} has another {name}, or none"
-    if problem:
-        raise UnsupportedError(
-            problem,
-            path=path,
-            found=short(name or value),
-            expected="a function or class importable by name",
-            hint="define it at the top level of a module",
-        )
-    return f"{module}:{name}"
-
-
-def _look_up(module: str, name: str) -> Any:
-    found: Any = sys.modules[module]
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found
-
-
-def reference(text: str) -> Signature:
-    """The importable thing that ``module:qualname`` names."""
-    module, _, name = text.partition(":")
-    return Signature(name, module, "*args, **kwargs")
 
 
 def revive(data: Any, path: str = "") -> Any:

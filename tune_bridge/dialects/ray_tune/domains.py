@@ -12,11 +12,13 @@ from tune_bridge import laws
 from tune_bridge.dialects.calls import Call
 from tune_bridge.dialects.hyperopt.reader import LEAVES as HYPEROPT_LEAVES
 from tune_bridge.dialects.hyperopt.reader import options as read_options
+from tune_bridge.dialects.hyperopt.signatures import refusal
 from tune_bridge.dialects.hyperopt.writer import number
 from tune_bridge.dialects.python_space import LeafReader, TreeReader, join, short
 from tune_bridge.dialects.ray_tune.signatures import DOMAINS, OWN, SIGNATURES, DomainRow
+from tune_bridge.dialects.references import importable, live_values
 from tune_bridge.errors import SpecError, UnsupportedError
-from tune_bridge.laws import transformed_bounds
+from tune_bridge.laws import OPERATIONS, SAMPLE_FROM, transformed_bounds
 from tune_bridge.notes import Notes
 from tune_bridge.space import (
     Beta,
@@ -27,10 +29,12 @@ from tune_bridge.space import (
     Integers,
     Node,
     Normal,
+    Operation,
     Parameter,
     Sequence,
     Uniform,
 )
+from tune_bridge.values import Reference
 
 __all__ = [
     "LEAVES",
@@ -125,15 +129,8 @@ def grid(values: Any, path: str, reader: TreeReader) -> Node:
 
     Raises:
         SpecError: Not a list; Ray takes nothing else.
-        UnsupportedError: An option holds an object, or the grid stands inside of an option.
+        UnsupportedError: An option holds an object.
     """
-    if reader.inside_option:
-        raise UnsupportedError(
-            "a grid search inside of an option or a list is not supported",
-            path=path,
-            found=short(values),
-            expected="tune.choice, or the grid at a name of its own",
-        )
     values = reader.recall(values)
     if not isinstance(values, list):
         raise SpecError(
@@ -150,11 +147,8 @@ def _grid_call(call: Call, path: str, reader: TreeReader) -> Node:
 
 
 def _function(call: Call, path: str, reader: TreeReader) -> Node:
-    raise UnsupportedError(
-        "tune.sample_from draws with a function, which cannot be written down",
-        path=path,
-        hint="use a domain such as tune.uniform, or compute the value in the program",
-    )
+    function = importable(reader.recall(call.get("func")), path, main=False)
+    return Operation(SAMPLE_FROM, (Constant.of(Reference(function)),))
 
 
 def _own(call: Call, path: str, reader: TreeReader) -> Node:
@@ -164,12 +158,28 @@ def _own(call: Call, path: str, reader: TreeReader) -> Node:
         if weights is not None and not isinstance(weights, list | tuple):
             raise SpecError("weights", path=path, found=short(weights), expected="a list")
         return Choice(options, None if weights is None else tuple(weights))
+    if call.name == "domains.operation":
+        return _own_operation(call, path, reader)
     kind = _OWN_KINDS[call.name]
     tag = kind.__struct_config__.tag
     try:
         return Parameter(msgspec.convert({**call.arguments, "distribution": tag}, kind))
     except msgspec.ValidationError as error:
         raise SpecError(f"{call.name}: {error}", path=path, found=short(call)) from None
+
+
+def _own_operation(call: Call, path: str, reader: TreeReader) -> Node:
+    name = call.get("function")
+    refused = refusal(name) if isinstance(name, str) else "its name is text"
+    if refused:
+        raise SpecError(f"{call.name}: {refused}", path=path, found=short(name))
+    args = enumerate(call.get("args", ()))
+    kwargs = call.get("kwargs", {}).items()
+    return Operation(
+        name,
+        tuple(reader.option(item, f"{path}[{index}]") for index, item in args),
+        Group(tuple((key, reader.option(item, f"{path}.{key}")) for key, item in kwargs)),
+    )
 
 
 def _hyperopt(read: LeafReader) -> LeafReader:
@@ -218,7 +228,9 @@ def write_node(node: Node, path: str, notes: Notes) -> Any:
     if isinstance(node, Group):
         return {name: write_node(child, join(path, name), notes) for name, child in node.items}
     if isinstance(node, Constant):
-        return node.value
+        return live_values(node.value, path)
+    if isinstance(node, Operation):
+        return _operation_call(node, path, notes)
     if isinstance(node, Sequence):
         items = [
             write_node(item, f"{path}[{index}]", notes) for index, item in enumerate(node.items)
@@ -231,6 +243,23 @@ def write_node(node: Node, path: str, notes: Notes) -> Any:
         call = own_call(node, path, notes)
         notes.exact(path, "drawn by tune_bridge's own domain", "ray.tune has no such function")
     return call
+
+
+def _operation_call(node: Operation, path: str, notes: Notes) -> Call:
+    """Tune's own sample_from, or our own domain for what HyperOpt calls an operation."""
+    args = [write_node(item, f"{path}[{i}]", notes) for i, item in enumerate(node.args)]
+    if node.name == SAMPLE_FROM:
+        return SIGNATURES["tune.sample_from"].call(*args)
+    kwargs = {name: write_node(item, f"{path}.{name}", notes) for name, item in node.kwargs.items}
+    notes.exact(path, "done by tune_bridge's own domain", "ray.tune has no arithmetic")
+    if node.name not in OPERATIONS:
+        notes.approximated(
+            path,
+            "a mapping of a function's name and its arguments",
+            "only the program has this function",
+            "tune_bridge.fold(config, space) calls it there",
+        )
+    return OWN["domains.operation"].call(node.name, *args, **kwargs)
 
 
 def _write_options(choice: Choice, path: str, notes: Notes) -> list[Any]:
@@ -311,8 +340,12 @@ def _repeats(choice: Choice) -> list[int] | None:
     return [int(share * whole) for share in shares]
 
 
-def own_call(node: Parameter | Choice, path: str = "", notes: Notes | None = None) -> Call:
+def own_call(
+    node: Parameter | Choice | Operation, path: str = "", notes: Notes | None = None
+) -> Call:
     """The call of `tune_bridge.tune.domains` with this law."""
+    if isinstance(node, Operation):
+        return _operation_call(node, path, Notes() if notes is None else notes)
     if isinstance(node, Choice):
         weights = None if node.weights is None else list(node.weights)
         values = _write_options(node, path, Notes() if notes is None else notes)

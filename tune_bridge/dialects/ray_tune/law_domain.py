@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.search.sample import Domain, Sampler, _BackwardsCompatibleNumpyRng
 
 from tune_bridge.laws import sample
-from tune_bridge.space import Choice, Parameter
+from tune_bridge.space import Choice, Operation, Parameter
 
 __all__ = ["LawDomain"]
 
@@ -26,9 +26,9 @@ class _Rng:
         return float(self._draws.pop())
 
 
-def _draws_once(node: Parameter | Choice) -> bool:
+def _draws_once(node: Parameter | Choice | Operation) -> bool:
     """Whether a sample takes one draw: the number that a condition takes depends on the branch."""
-    return isinstance(node, Parameter) or node.plain
+    return isinstance(node, Parameter) or (isinstance(node, Choice) and node.plain)
 
 
 class _LawSampler(Sampler):
@@ -46,12 +46,12 @@ class LawDomain(Domain):
     """Draws from the law of a node with the random state that Tune passes.
 
     Args:
-        node: A parameter, or a choice.
+        node: A parameter, a choice or an operation.
     """
 
     default_sampler_cls: Any = _LawSampler
 
-    def __init__(self, node: Parameter | Choice) -> None:
+    def __init__(self, node: Parameter | Choice | Operation) -> None:
         self.node = node
 
     def is_valid(self, value: Any) -> bool:

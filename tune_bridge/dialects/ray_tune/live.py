@@ -7,6 +7,7 @@ period of ASHA from its lowest rung, a seed from the state that it makes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -65,12 +66,17 @@ def _domain(domain: Any) -> Call:
     quantum: tuple[Any, ...] = ()
     if type(sampler).__name__ == "Quantized":
         quantum, sampler = (sampler.q,), sampler.sampler
-    bases = {base.__name__ for base in type(sampler).__mro__}
-    name = next((f for (k, base), f in _FUNCTIONS.items() if k == kind and base in bases), None)
+    name = _function(kind, type(sampler))  # type: ignore[arg-type]  # mypy takes no type for Hashable
     if name is None:
         raise UnsupportedError(f"a sampler of Ray that is not known: {short(sampler)}")
     bounds = (sampler.mean, sampler.sd) if name == "randn" else (domain.lower, domain.upper)
     return SIGNATURES[f"tune.{'q' if quantum else ''}{name}"].call(*bounds, *quantum)
+
+
+@functools.cache
+def _function(kind: str, sampler: type) -> str | None:
+    bases = {base.__name__ for base in sampler.__mro__}
+    return next((f for (k, base), f in _FUNCTIONS.items() if k == kind and base in bases), None)
 
 
 def _law_domain(domain: Any) -> Call:

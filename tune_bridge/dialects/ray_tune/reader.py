@@ -25,11 +25,12 @@ from tune_bridge.dialects.ray_tune.algorithms import (
     read_scheduler,
     read_searcher,
 )
-from tune_bridge.dialects.ray_tune.carried import importable, keep, keep_arguments
+from tune_bridge.dialects.ray_tune.carried import keep, keep_arguments
 from tune_bridge.dialects.ray_tune.domains import LEAVES, SEARCHER_LEAVES, grid
 from tune_bridge.dialects.ray_tune.live import bundle_resources
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.dialects.ray_tune.tables import CALLS, CLASSES, REMOVED
+from tune_bridge.dialects.references import importable
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Experiment, Objective
 from tune_bridge.notes import Notes

@@ -78,6 +78,7 @@ OWN: dict[str, Signature] = {
         beta(a=1.0, b=1.0, q=None, integer=False)
         integers(low, high, step=1, log=False)
         choice(options, weights=None)
+        operation(function, /, *args, **kwargs)
         """,
         prefix="domains",
     ).items()

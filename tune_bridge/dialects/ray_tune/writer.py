@@ -11,12 +11,14 @@ from tune_bridge.dialects.hyperopt.points import to_labels
 from tune_bridge.dialects.hyperopt.writer import write_space
 from tune_bridge.dialects.python_space import join, short
 from tune_bridge.dialects.ray_tune.algorithms import innermost, write_scheduler, write_searcher
-from tune_bridge.dialects.ray_tune.carried import reference, revive
+from tune_bridge.dialects.ray_tune.carried import revive
 from tune_bridge.dialects.ray_tune.domains import has_partner, write_config
 from tune_bridge.dialects.ray_tune.reader import RECORDS, STOPPER
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
+from tune_bridge.dialects.references import reference
 from tune_bridge.errors import SpecError, UnsupportedError
-from tune_bridge.experiment import Experiment
+from tune_bridge.experiment import RANDOM, Experiment
+from tune_bridge.laws import SAMPLE_FROM
 from tune_bridge.notes import Notes
 from tune_bridge.space import (
     Choice,
@@ -24,6 +26,7 @@ from tune_bridge.space import (
     Group,
     Integers,
     Node,
+    Operation,
     Parameter,
     Sequence,
     check_executable,
@@ -38,6 +41,7 @@ _UNSAID = (
     ("description", "Tune keeps no description"),
     ("project", "it belongs to W&B"),
     ("entity", "it belongs to W&B"),
+    ("root", "Tune's configurations are mappings; the value stands under its one name"),
 )
 
 
@@ -151,6 +155,8 @@ def _in_searcher(experiment: Experiment) -> bool:
         return True
     nodes = [place.node for place in walk(experiment.space)]
     parts = [node for node in nodes if isinstance(node, Parameter | Choice)]
+    if any(isinstance(node, Operation) for node in nodes):
+        return True
     if any(node.grid or not has_partner(node) or node.label for node in parts):
         return True
     if experiment.is_nested and (experiment.points or not _converts(experiment.space)):
@@ -199,8 +205,17 @@ def _check_nesting(experiment: Experiment) -> None:
         UnsupportedError: Naming the place.
     """
     kind = innermost(experiment.searcher).kind
+    _check_shared(experiment, kind)
     for place in walk(experiment.space):
-        nested = isinstance(place.node, Sequence)
+        function = isinstance(place.node, Operation) and place.node.name == SAMPLE_FROM
+        if function and kind != RANDOM.kind:
+            raise UnsupportedError(
+                f"Ray's {kind} takes no tune.sample_from",
+                path=place.path,
+                expected="random search",
+                hint="compute the value in the program",
+            )
+        nested = isinstance(place.node, Sequence | Operation)
         nested = nested or (isinstance(place.node, Choice) and not place.node.plain)
         if nested and kind not in _NESTING:
             raise UnsupportedError(
@@ -212,6 +227,26 @@ def _check_nesting(experiment: Experiment) -> None:
         nested = nested and isinstance(place.node, Choice)
         if nested and experiment.points and kind == "BasicVariantGenerator":
             _check_points(experiment, place.path)
+
+
+def _check_shared(experiment: Experiment, kind: str) -> None:
+    """Refuses one draw for several places where Ray would draw each of them."""
+    if kind in ("HyperOptSearch", "bayes"):
+        return
+    first: dict[str | None, str] = {}
+    for place in walk(experiment.space):
+        node = place.node
+        if not isinstance(node, Parameter | Choice) or not node.shared:
+            continue
+        if node.label in first:
+            raise UnsupportedError(
+                f"one draw for {first[node.label]} and here, where Ray's {kind} draws twice",
+                path=place.path,
+                found=f"the label {node.label!r} twice",
+                expected="HyperOptSearch",
+                hint="or take the value from the other name in the program",
+            )
+        first[node.label] = place.path
 
 
 def _check_points(experiment: Experiment, path: str) -> None:
@@ -230,6 +265,8 @@ def _check_points(experiment: Experiment, path: str) -> None:
 
 
 def _what(node: Node) -> str:
+    if isinstance(node, Operation):
+        return "an operation on parameters"
     return f"a {node.kind} of parameters" if isinstance(node, Sequence) else "a condition"
 
 

@@ -15,9 +15,9 @@ import msgspec
 
 from tune_bridge.dialects.sweep.conditions import adopt
 from tune_bridge.errors import InputError, SpecError
-from tune_bridge.experiment import Algorithm, Experiment
+from tune_bridge.experiment import ROOT, Algorithm, Experiment
 from tune_bridge.notes import Notes
-from tune_bridge.space import Group, Node, leaves
+from tune_bridge.space import Group, Node, check_shared, leaves
 from tune_bridge.values import Frozen, same_data
 
 __all__ = ["VERSION", "apply_carry", "make_carry"]
@@ -133,6 +133,12 @@ _INT_OR_NONE = _typed(int, type(None))
 _TEXT_OR_NONE = _typed(str, type(None))
 
 
+def _root(value: Any) -> str:
+    if value != ROOT:
+        raise ValueError
+    return ROOT
+
+
 def _mapping(data: Any) -> Frozen:
     return Frozen.from_data(_typed(dict)(data))
 
@@ -153,6 +159,7 @@ FIELDS: dict[str, _Field] = {
     "seed": _Field("seed", decode=_INT_OR_NONE),
     "max_concurrent_trials": _Field("max_concurrent", decode=_INT_OR_NONE),
     "resources_per_trial": _Field("resources", (), _frozen_data, _mapping),
+    "root": _Field("root", decode=_root),
     "space_in": _Field("space_in", decode=_typed(str)),
     "extras": _Field("extras", (), _frozen_data, _mapping),
 }
@@ -281,7 +288,9 @@ def _apply_space(
         for edited in changed:
             _stale(notes, f"{PATH}.space.{key}", edited)
         nodes[path] = found
-    return _replace(space, nodes, ())
+    whole = _replace(space, nodes, ())
+    check_shared(whole)
+    return whole
 
 
 def _entry(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:

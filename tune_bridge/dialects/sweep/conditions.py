@@ -8,9 +8,9 @@ A choice between search spaces is written as nested parameters, a selector and a
         sgd: {parameters: {type: {value: sgd}, momentum: {min: 0.0, max: 0.9}}}
         adam: {parameters: {type: {value: adam}, beta: {min: 0.8, max: 0.99}}}
 
-and a list as ``item_0``, ``item_1``, ... W&B draws every branch; `fold` keeps the one that the
-selector names and gives the value that the program was written for. All names follow from the tree
-alone, so that `fold` needs nothing but the configuration and the space.
+a list as ``item_0``, ``item_1``, ..., and an operation as ``call`` and its arguments. W&B draws
+every branch; `tune_bridge.dialects.sweep.folding` keeps the one that the selector names and gives
+the value that the program was written for. All names follow from the tree alone.
 """
 
 from __future__ import annotations
@@ -19,21 +19,27 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tune_bridge.errors import InputError, SpecError
-from tune_bridge.experiment import Experiment
+from tune_bridge.laws import OPERATIONS, SAMPLE_FROM, argument_names
 from tune_bridge.notes import Notes
 from tune_bridge.space import (
     Choice,
     Constant,
     Group,
-    Integers,
     Node,
-    Parameter,
+    Operation,
     Sequence,
 )
-from tune_bridge.values import Frozen, plain_json, same_data
+from tune_bridge.values import same_data
 
-__all__ = ["SELECTOR", "adopt", "branch_names", "fold", "write_condition", "write_sequence"]
+__all__ = [
+    "ITEM",
+    "SELECTOR",
+    "adopt",
+    "branch_names",
+    "write_condition",
+    "write_operation",
+    "write_sequence",
+]
 
 SELECTOR = "branch"
 """Name of the parameter that says which branch counts; underscores follow where it is taken."""
@@ -185,6 +191,39 @@ def write_sequence(sequence: Sequence, path: str, notes: Notes, write: Write) ->
     }
 
 
+def write_operation(operation: Operation, path: str, notes: Notes, write: Write) -> dict[str, Any]:
+    """Writes an operation as nested parameters: its name, and its arguments.
+
+    Args:
+        operation: The operation.
+        path: Where it stands.
+        notes: Gets a note: W&B does not do it.
+        write: Writes an argument.
+    """
+    if operation.name == SAMPLE_FROM:
+        (function,) = operation.args
+        notes.carried(
+            path,
+            "the name of the function that makes the value",
+            "W&B has no functions of a configuration; tune-bridge calls it when it runs the search",
+        )
+        return write(function, path, Notes())
+    key, names = argument_names(operation)
+    known = operation.name in OPERATIONS
+    notes.carried(
+        path,
+        f"{operation.name} as nested parameters: {key!r} names it, beside its arguments",
+        "W&B has no arithmetic; tune-bridge does it on what it draws"
+        if known
+        else "only the program has this function",
+        "in a program that W&B's own agent starts, tune_bridge.fold(config, sweep) gives the value",
+    )
+    parameters: dict[str, Any] = {key: {"value": operation.name}}
+    for name, (where, argument) in zip(names, operation.arguments, strict=True):
+        parameters[name] = write(argument, f"{path}{where}", notes)
+    return {"parameters": parameters}
+
+
 # Edits by hand ------------------------------------------------------------------------------------
 
 
@@ -213,7 +252,9 @@ def adopt(
         return None
     if same_data(entry, write(node, path)):
         return node
-    if not isinstance(node, Sequence | Choice) or (isinstance(node, Choice) and node.plain):
+    if not isinstance(node, Sequence | Choice | Operation):
+        return None
+    if (isinstance(node, Choice) and node.plain) or getattr(node, "name", "") == SAMPLE_FROM:
         return None
     return _adopt(node, entry, path, write, read, changed)
 
@@ -246,6 +287,17 @@ def _adopt(
     if isinstance(node, Sequence):
         children = parts([(ITEM.format(i), item) for i, item in enumerate(node.items)])
         return None if children is None else Sequence(tuple(children), node.kind)
+    if isinstance(node, Operation):
+        key, arguments = argument_names(node)
+        pairs = [
+            (name, argument) for name, (_, argument) in zip(arguments, node.arguments, strict=True)
+        ]
+        children = parts(pairs, (key,))
+        if children is None or below is None or not same_data(below[key], {"value": node.name}):
+            return None
+        count, named = len(node.args), [name for name, _ in node.kwargs.items]
+        kwargs = Group(tuple(zip(named, children[count:], strict=True)))
+        return Operation(node.name, tuple(children[:count]), kwargs)
     if isinstance(node, Choice) and not node.plain:
         return _adopt_condition(node, below, path, parts, read, changed)
     if below is not None:
@@ -274,113 +326,8 @@ def _adopt_condition(
         return None
     if first.weights != node.weights:
         changed.append(f"{path}.{selector}")
-    made = Choice(options, first.weights, node.label, node.grid)
+    made = Choice(options, first.weights, node.label, node.grid, node.shared)
+    if node.shared and made != node:
+        # An edit in one place makes it another parameter.
+        made = Choice(options, first.weights, None, node.grid)
     return made if branch_names(made) == (selector, names) else None
-
-
-# Folding ------------------------------------------------------------------------------------------
-
-
-def fold(
-    config: Mapping[str, Any], space: Group | Experiment | Mapping[str, Any]
-) -> dict[str, Any]:
-    """The configuration that a program was written for, from the one that W&B's agent drew.
-
-    The branch that a selector names takes the place of the selector and all branches, ``item_N``
-    become a list or a tuple, and values get the types that they have in Python: tuples, NaN, ints
-    and floats. What is folded already, because Ray drew it, stays as it is, and so does what the
-    space does not know.
-
-    Args:
-        config: Names and values as W&B gives them, for example ``dict(wandb.config)``.
-        space: The tree, an experiment, or the sweep's config with its ``controller.tune``.
-
-    Raises:
-        SpecError: A branch that the selector names is missing.
-
-    Example:
-        >>> from tune_bridge.space import Choice, Constant, Group, Parameter, Uniform
-        >>> sgd = Group((("type", Constant.of("sgd")), ("momentum", Parameter(Uniform(0, 1)))))
-        >>> space = Group((("optimizer", Choice((sgd, Constant.of("adam")))),))
-        >>> drawn = {"optimizer": {"branch": "sgd", "sgd": {"type": "sgd", "momentum": 0.5}}}
-        >>> fold(drawn, space)
-        {'optimizer': {'type': 'sgd', 'momentum': 0.5}}
-    """
-    if isinstance(space, Experiment):
-        space = space.space
-    if not isinstance(space, Group):
-        from tune_bridge.dialects.base import get_dialect
-
-        space = get_dialect("sweep").read(space).value.space
-    return {**_fold(dict(config), space, "")}
-
-
-def _fold(value: Any, node: Node, path: str) -> Any:
-    if isinstance(node, Group):
-        if not isinstance(value, Mapping):
-            return value
-        children = dict(node.items)
-        return {
-            name: _fold(item, children[name], f"{path}.{name}" if path else str(name))
-            if name in children
-            else item
-            for name, item in value.items()
-        }
-    if isinstance(node, Sequence):
-        return _fold_sequence(value, node, path)
-    if isinstance(node, Parameter):
-        return _typed(value, node)
-    if isinstance(node, Choice) and not node.plain:
-        return _fold_condition(value, node, path)
-    options = node.options if isinstance(node, Choice) else (node,)
-    return _exact(value, [option.value for option in options if isinstance(option, Constant)])
-
-
-def _fold_condition(value: Any, node: Choice, path: str) -> Any:
-    selector, names = branch_names(node)
-    if not isinstance(value, Mapping) or value.get(selector) not in names:
-        return value
-    index = names.index(value[selector])
-    option = node.options[index]
-    if isinstance(option, Constant):
-        return option.value
-    if names[index] not in value:
-        raise SpecError(
-            f"the branch {names[index]!r} is missing from the configuration",
-            path=path,
-            found=", ".join(map(str, value)),
-            expected=names[index],
-        )
-    return _fold(value[names[index]], option, f"{path}[{index}]")
-
-
-def _fold_sequence(value: Any, node: Sequence, path: str) -> Any:
-    keys = [ITEM.format(index) for index in range(len(node.items))]
-    if isinstance(value, Mapping) and set(value) == set(keys):
-        value = [value[key] for key in keys]
-    if not isinstance(value, list | tuple) or len(value) != len(keys):
-        return value
-    pairs = enumerate(zip(value, node.items, strict=True))
-    items = [_fold(item, child, f"{path}[{index}]") for index, (item, child) in pairs]
-    return tuple(items) if node.kind == "tuple" else items
-
-
-def _typed(value: Any, node: Parameter) -> Any:
-    """JSON may have turned 1.0 into 1; a law knows which of them it draws."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    law = node.distribution
-    if not isinstance(law, Integers) and not law.integer:
-        return float(value)
-    return int(value) if value == int(value) else value
-
-
-def _exact(value: Any, known: list[Any]) -> Any:
-    """The one of some Python values that JSON would write as `value`; the value without any."""
-    try:
-        frozen = Frozen(value)
-    except InputError:
-        return value
-    if any(Frozen(item) == frozen for item in known):
-        return value
-    return next((item for item in known if same_data(plain_json(item)[0], value)), value)

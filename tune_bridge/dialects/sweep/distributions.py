@@ -16,7 +16,11 @@ from typing import Any
 
 from tune_bridge import laws
 from tune_bridge.dialects.base import suggest
-from tune_bridge.dialects.sweep.conditions import write_condition, write_sequence
+from tune_bridge.dialects.sweep.conditions import (
+    write_condition,
+    write_operation,
+    write_sequence,
+)
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.notes import Notes
 from tune_bridge.space import (
@@ -28,6 +32,7 @@ from tune_bridge.space import (
     Integers,
     Node,
     Normal,
+    Operation,
     Parameter,
     Sequence,
     Uniform,
@@ -358,12 +363,35 @@ def write_parameter(node: Node, path: str, notes: Notes) -> dict[str, Any]:
         }
     if isinstance(node, Constant):
         return {"value": _plain_constant(node, path, notes)}
-    if isinstance(node, Choice):
-        return _write_choice(node, path, notes)
     if isinstance(node, Sequence):
         return write_sequence(node, path, notes, write_parameter)
+    if isinstance(node, Operation):
+        return _write_operation(node, path, notes)
+    if node.shared:
+        notes.carried(
+            path,
+            f"one draw for all places of {node.label!r}, which stand here by themselves",
+            "W&B draws each place; tune-bridge draws once, and tune_bridge.fold takes the first",
+        )
+    if isinstance(node, Choice):
+        return _write_choice(node, path, notes)
     writer = _WRITERS[type(node.distribution)]
     return writer(node.distribution, path, notes)
+
+
+def _write_operation(node: Operation, path: str, notes: Notes) -> dict[str, Any]:
+    """The integer part of a parameter has a law of its own where it has few values."""
+    first = node.args[0] if node.name == "int" and node.args else None
+    if isinstance(first, Parameter) and not first.shared:
+        cells = laws.whole_probabilities(first.distribution, MAX_WEIGHTED)
+        if cells:
+            notes.exact(path, "the integer part of a parameter, as weighted values")
+            return {
+                "distribution": "categorical_w_probabilities",
+                "values": list(cells),
+                "probabilities": list(cells.values()),
+            }
+    return write_operation(node, path, notes, write_parameter)
 
 
 def _write_choice(node: Choice, path: str, notes: Notes) -> dict[str, Any]:
@@ -389,7 +417,7 @@ def _plain_constant(node: Constant, path: str, notes: Notes) -> Any:
         notes.carried(
             path,
             f"{shorten(node.value, 40)} is written as {shorten(value, 40)}",
-            "JSON has no tuples, no NaN or infinity and only text as keys",
+            "JSON has no tuples, no NaN or infinity, no functions and only text as keys",
         )
     return value
 

@@ -29,6 +29,11 @@ _EXPONENT = re.compile(r"^[-+]?(?:[0-9]+|[0-9]*\.[0-9]+|[0-9]+\.[0-9]*)[eE][-+]?
 _EXPONENT_1_1 = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][-+][0-9]+$")
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 _FLOAT = "tag:yaml.org,2002:float"
+_TEXT = "tag:yaml.org,2002:str"
+_SEQUENCE = "tag:yaml.org,2002:seq"
+_MAPPING = "tag:yaml.org,2002:map"
+_MAX_EVENTS = 4 * MAX_NODES
+_TOO_MUCH = "the file unfolds to more than a sweep can hold"
 
 
 class _SweepLoader(_Loader):  # type: ignore[misc]
@@ -56,31 +61,34 @@ class Document:
     Attributes:
         data: The plain Python data.
         source: The file's name, for messages.
-        places: Dotted path -> (line, column), one-based; list items as ``values[2]``.
         texts: Path -> spelling of the numbers that a reader of YAML 1.1, such as W&B's client,
             takes for text: ``1e-5``.
     """
 
     def __init__(
-        self,
-        data: Any,
-        source: str,
-        places: dict[str, tuple[int, int]],
-        texts: dict[str, str] | None = None,
+        self, data: Any, source: str, marks: dict[str, Any], texts: dict[str, str] | None = None
     ) -> None:
         self.data = data
         self.source = source
-        self.places = places
         self.texts = texts or {}
+        self._marks = marks
 
     def place(self, path: str) -> tuple[int, int] | tuple[None, None]:
-        """The place of `path`, or of the nearest enclosing node that is known."""
+        """Line and column, one-based, of `path` (``a.values[2]``).
+
+        Or those of the nearest enclosing node that is known.
+        """
         while path:
-            if path in self.places:
-                return self.places[path]
+            if path in self._marks:
+                return _place(self._marks[path])
             cut = max(path.rfind("."), path.rfind("["))
             path = path[:cut] if cut > 0 else ""
-        return self.places.get("", (None, None))
+        mark = self._marks.get("")
+        return (None, None) if mark is None else _place(mark)
+
+
+def _place(mark: Any) -> tuple[int, int]:
+    return mark.line + 1, mark.column + 1
 
 
 def load(text: str | bytes, source: str = "<string>") -> Document:
@@ -104,11 +112,9 @@ def load(text: str | bytes, source: str = "<string>") -> Document:
     try:
         loader = _SweepLoader(text)
         try:
-            _check_depth(text, source)
-            node = loader.get_single_node()
-            builder = _Builder(loader, source)
-            data = builder.build(node, "", 0) if node is not None else None
-            return Document(data, source, builder.places, builder.texts)
+            builder = _Builder(loader, _events(loader, source), source)
+            data = builder.document()
+            return Document(data, source, builder.marks, builder.texts)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -120,26 +126,22 @@ def load(text: str | bytes, source: str = "<string>") -> Document:
         raise SpecError(f"not UTF-8 text: {error.reason}", source=source) from None
 
 
-def _check_depth(text: str | bytes, source: str) -> None:
-    """Counts nesting on the event stream, so that a deep file cannot exhaust the C stack."""
-    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    openers = max(raw.count(b"[") + raw.count(b"{"), 2 * raw.count(b"- -"), raw.count(b"? "))
-    if openers <= MAX_DEPTH and b"\n" + b" " * MAX_DEPTH not in raw:
-        return
+def _events(loader: Any, source: str) -> list[Any]:
+    """The events of the file: the scanner needs no stack, so that a deep file cannot exhaust it."""
+    events: list[Any] = []
     depth = 0
-    for event in yaml.parse(text, Loader=_SweepLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
+    while (event := loader.get_event()) is not None:
+        kind = type(event)
+        if kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             depth += 1
-            if depth > MAX_DEPTH:
-                mark: Any = event.start_mark
-                raise SpecError(
-                    f"nested more than {MAX_DEPTH} levels deep",
-                    source=source,
-                    line=mark.line + 1,
-                    column=mark.column + 1,
-                )
-        elif isinstance(event, yaml.CollectionEndEvent):
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             depth -= 1
+        if depth > MAX_DEPTH or len(events) > _MAX_EVENTS:
+            line, column = _place(event.start_mark)
+            what = f"nested more than {MAX_DEPTH} levels deep" if depth > MAX_DEPTH else _TOO_MUCH
+            raise SpecError(what, source=source, line=line, column=column)
+        events.append(event)
+    return events
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str | bytes, source: str) -> SpecError:
@@ -163,81 +165,153 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str | bytes, source: str) -
 
 
 class _Builder:
-    """Turns YAML nodes into plain data and notes where each stands."""
+    """Turns events into plain data in one pass, and notes where each value stands.
 
-    def __init__(self, loader: Any, source: str) -> None:
+    An alias is built anew from the events of its anchor, so that what it unfolds to counts.
+    """
+
+    def __init__(self, loader: Any, events: list[Any], source: str) -> None:
         self.loader = loader
+        self.events = events
         self.source = source
-        self.places: dict[str, tuple[int, int]] = {}
+        self.at = 0
+        self.marks: dict[str, Any] = {}
         self.texts: dict[str, str] = {}
         self.nodes = 0
+        self._anchors: dict[str, int] = {}
+        self._plain: dict[str, Any] = {}
 
-    def build(self, node: Any, path: str, depth: int) -> Any:
+    def document(self) -> Any:
+        """The one document; None for an empty file."""
+        self.at = 1  # after the start of the stream
+        if type(self.events[self.at]) is yaml.StreamEndEvent:
+            return None
+        self.at += 1
+        data = self.value("", 0)
+        event = self.events[self.at + 1]
+        if type(event) is not yaml.StreamEndEvent:
+            raise self._error(event, "", "not YAML: a second document begins", "keep one document")
+        return data
+
+    def value(self, path: str, depth: int) -> Any:
+        """Builds the value whose first event is next."""
+        index = self.at
+        event = self.events[index]
+        kind = type(event)
+        self.at = index + 1
         self.nodes += 1
         if self.nodes > MAX_NODES or depth > MAX_DEPTH:
-            raise self._error(node, path, "the file unfolds to more than a sweep can hold")
-        mark = node.start_mark
-        self.places.setdefault(path, (mark.line + 1, mark.column + 1))
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, path)
-        if node.tag not in ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
-            raise self._error(node, path, f"a tag that is not plain data: {node.tag}")
-        if isinstance(node, yaml.SequenceNode):
-            return [self.build(n, f"{path}[{i}]", depth + 1) for i, n in enumerate(node.value)]
-        return self._mapping(node, path, depth)
+            raise self._error(event, path, _TOO_MUCH)
+        if kind is yaml.AliasEvent:
+            return self._aliased(event, path, depth)
+        if event.anchor is not None and self._anchors.setdefault(event.anchor, index) != index:
+            raise self._error(event, path, f"not YAML: the anchor {event.anchor!r} is there twice")
+        self.marks.setdefault(path, event.start_mark)
+        if kind is yaml.ScalarEvent:
+            return self._scalar(event, path)
+        wanted = _SEQUENCE if kind is yaml.SequenceStartEvent else _MAPPING
+        if event.tag not in (None, "!", wanted):
+            raise self._error(event, path, f"a tag that is not plain data: {event.tag}")
+        if wanted is _MAPPING:
+            return self._mapping(path, depth)
+        items: list[Any] = []
+        while type(self.events[self.at]) is not yaml.SequenceEndEvent:
+            items.append(self.value(f"{path}[{len(items)}]", depth + 1))
+        self.at += 1
+        return items
 
-    def _scalar(self, node: Any, path: str) -> Any:
-        if node.tag == _FLOAT and _EXPONENT.match(node.value):
-            if not _EXPONENT_1_1.match(node.value):
-                self.texts[path] = node.value
-            return float(node.value)
-        try:
-            value = self.loader.construct_object(node)
-        except (yaml.constructor.ConstructorError, ValueError, OverflowError) as error:
-            problem = getattr(error, "problem", None) or str(error)
-            raise self._error(node, path, problem) from None
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        raise self._error(node, path, f"a {type(value).__name__} has no place in a sweep")
+    def _aliased(self, event: Any, path: str, depth: int) -> Any:
+        index = self._anchors.get(event.anchor)
+        if index is None:
+            raise self._error(event, path, f"not YAML: undefined alias {event.anchor!r}")
+        after, self.at = self.at, index
+        value = self.value(path, depth + 1)
+        self.at = after
+        return value
 
-    def _mapping(self, node: Any, path: str, depth: int) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
+    def _mapping(self, path: str, depth: int) -> dict[Any, Any]:
+        own: dict[Any, Any] = {}
+        merged: dict[Any, Any] = {}
+        while type(event := self.events[self.at]) is not yaml.MappingEndEvent:
+            self.at += 1
+            if type(event) is yaml.ScalarEvent and event.implicit[0] and event.value == "<<":
+                merged |= self._merge(path, depth)
                 continue
-            key = self._key(key_node, path)
-            if key in seen:
+            key = self._key(event, path)
+            if key in own:
                 raise self._error(
-                    key_node,
+                    event,
                     path,
                     f"the key {key!r} stands twice in one mapping",
                     "remove one of them; only one would count",
                 )
-            seen.add(key)
-        self.loader.flatten_mapping(node)
-        result: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = self._key(key_node, path)
             below = f"{path}.{key}" if path else str(key)
-            mark = key_node.start_mark
-            self.places[below] = (mark.line + 1, mark.column + 1)
-            result[key] = self.build(value_node, below, depth + 1)
+            self.marks[below] = event.start_mark
+            own[key] = self.value(below, depth + 1)
+        self.at += 1
+        return {**merged, **own} if merged else own
+
+    def _merge(self, path: str, depth: int) -> dict[Any, Any]:
+        """What ``<<`` brings in: a mapping, or a list of them, of which the first one wins."""
+        event = self.events[self.at]
+        found = self.value(path, depth + 1)
+        result: dict[Any, Any] = {}
+        for item in reversed(found if isinstance(found, list) else [found]):
+            if not isinstance(item, dict):
+                hint = "<< takes an alias of a mapping"
+                raise self._error(event, path, "<< with something that is no mapping", hint)
+            result |= item
         return result
 
-    def _key(self, node: Any, path: str) -> Any:
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._error(node, path, "a key that is not plain text")
-        return self._scalar(node, path)
+    def _key(self, event: Any, path: str) -> Any:
+        if type(event) is yaml.AliasEvent and event.anchor in self._anchors:
+            event = self.events[self._anchors[event.anchor]]
+        if type(event) is not yaml.ScalarEvent:
+            raise self._error(event, path, "a key that is not plain text")
+        if event.anchor is not None:
+            self._anchors.setdefault(event.anchor, self.at - 1)
+        return self._scalar(event, path)
 
-    def _error(self, node: Any, path: str, message: str, hint: str = "") -> SpecError:
-        mark = node.start_mark
+    def _scalar(self, event: Any, path: str) -> Any:
+        text: str = event.value
+        if event.tag in (None, "!"):
+            if not event.implicit[0]:
+                return text
+            if text in self._plain:
+                value = self._plain[text]
+            else:
+                value = self._plain[text] = self._construct(event, self._resolve(text), path)
+            if type(value) is float and _EXPONENT.match(text) and not _EXPONENT_1_1.match(text):
+                self.texts[path] = text
+            return value
+        return self._construct(event, event.tag, path)
+
+    def _resolve(self, text: str) -> str:
+        rows = self.loader.yaml_implicit_resolvers
+        for tag, pattern in (*rows.get(text[:1], ()), *rows.get(None, ())):
+            if pattern.match(text):
+                return str(tag)
+        return _TEXT
+
+    def _construct(self, event: Any, tag: str, path: str) -> Any:
+        if tag == _TEXT:
+            return event.value
+        if tag == _FLOAT and _EXPONENT.match(event.value):
+            return float(event.value)
+        try:
+            value = self.loader.construct_object(yaml.ScalarNode(tag, event.value))
+        except yaml.constructor.ConstructorError:
+            raise self._error(event, path, f"a tag that is not plain data: {tag}") from None
+        except (ValueError, OverflowError) as error:
+            raise self._error(event, path, str(error)) from None
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise self._error(event, path, f"a {type(value).__name__} has no place in a sweep")
+
+    def _error(self, event: Any, path: str, message: str, hint: str = "") -> SpecError:
+        line, column = _place(event.start_mark)
         return SpecError(
-            message,
-            path=path,
-            source=self.source,
-            line=mark.line + 1,
-            column=mark.column + 1,
-            hint=hint,
+            message, path=path, source=self.source, line=line, column=column, hint=hint
         )
 
 
