@@ -2,7 +2,8 @@
 
 Searchers and schedulers draw from `random`, from ``numpy.random`` and from torch, and print. While
 a `Sandbox` is entered, these states are its own; afterwards they are what they were, to the last
-bit, and what was printed is in the log.
+bit, and what was printed is in the log. The states are the process's: one thread at a time is in a
+sandbox, whichever sweep it works for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import io
 import logging
 import random
 import sys
+import threading
 import warnings
 from types import TracebackType
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 __all__ = ["Sandbox", "derived"]
 
 _log = logging.getLogger("tune_bridge.engines")
+_entered = threading.Lock()
 
 
 def derived(seed: int, purpose: str, bits: int = 32) -> int:
@@ -47,10 +50,20 @@ class Sandbox:
         self._torch: Any = None
         self._outside: tuple[Any, Any, Any] | None = None
         self._stopped: list[Any] = []
+        self._thread = 0
 
     def __enter__(self) -> Sandbox:  # noqa: PYI034 - Self came with Python 3.11
-        if self._outside is not None:
+        if self._outside is not None and self._thread == threading.get_ident():
             raise RuntimeError("a sandbox is entered once at a time")
+        _entered.acquire()
+        try:
+            return self._enter()
+        except BaseException:
+            _entered.release()
+            raise
+
+    def _enter(self) -> Sandbox:
+        self._thread = threading.get_ident()
         self._outside = (random.getstate(), None, None)
         numpy, torch = _loaded("numpy"), _loaded("torch")
         if numpy is not None or torch is not None:
@@ -79,6 +92,15 @@ class Sandbox:
         assert self._outside is not None
         before_python, before_numpy, before_torch = self._outside
         self._outside, self._stopped = None, []
+        try:
+            self._leave(before_python, before_numpy, before_torch)
+        finally:
+            _entered.release()
+        text = printed.getvalue()
+        if text:
+            _log.debug("printed by a library: %s", text.rstrip())
+
+    def _leave(self, before_python: Any, before_numpy: Any, before_torch: Any) -> None:
         self._python = random.getstate()
         random.setstate(before_python)
         numpy, torch = _loaded("numpy"), _loaded("torch")
@@ -88,9 +110,6 @@ class Sandbox:
         if before_torch is not None:
             self._torch = torch.random.get_rng_state().numpy().tobytes()
             torch.random.set_rng_state(before_torch)
-        text = printed.getvalue()
-        if text:
-            _log.debug("printed by a library: %s", text.rstrip())
 
     def _set(self, numpy: Any, torch: Any) -> None:
         if numpy is not None:
