@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "Found",
     "Gate",
+    "Held",
     "Host",
     "Lost",
     "RunState",
@@ -52,6 +53,17 @@ class Told(msgspec.Struct, frozen=True, tag_field="event", tag="tell"):
     time: float
     checkpoint: str | None = None
     resumable: bool = False
+
+
+class Held(msgspec.Struct, frozen=True, tag_field="event", tag="hold"):
+    """A run has said what waits for its next result: values without the metric, a checkpoint."""
+
+    run: str
+    attempt: int
+    seq: int
+    values: dict[str, Any]
+    time: float
+    checkpoint: str | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, tag_field="event", tag="end"):
@@ -87,7 +99,7 @@ class Commanded(msgspec.Struct, frozen=True, tag_field="event", tag="command"):
     args: dict[str, Any] = {}
 
 
-Event = Claimed | Told | Ended | Lost | Found | Commanded
+Event = Claimed | Told | Held | Ended | Lost | Found | Commanded
 
 
 # What it remembers.
@@ -105,7 +117,9 @@ class RunState(msgspec.Struct):
         agent: Who has it, or had it last.
         host: The agent's machine.
         request: Of the claim that it was given for.
-        seq: Of the last report with a result, within the attempt.
+        seq: Of the last report that said something for the engine, within the attempt.
+        held: Values that wait for its next result.
+        saved: A checkpoint that waits for its next result.
         verdict: What its agent is to be told.
         lost: How often its agent was lost.
         missing: Its agent is lost, and it waits for another one (or for the agent to come back).
@@ -124,6 +138,8 @@ class RunState(msgspec.Struct):
     host: str = ""
     request: str = ""
     seq: int = -1
+    held: dict[str, Any] = {}
+    saved: str | None = None
     verdict: Verdict = Verdict()
     lost: int = 0
     missing: bool = False
@@ -132,6 +148,16 @@ class RunState(msgspec.Struct):
     checkpoint: Checkpoint | None = None
     again: bool = False
     state: EndState | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether its results are for the engine.
+
+        Also while it waits to be tried again: its old agent may come back with them.
+        """
+        if self.status == "paused":
+            return self.verdict.kind == "continue"
+        return self.status == "running"
 
 
 class Host(msgspec.Struct):

@@ -8,10 +8,11 @@ again from the log, so that nothing is answered that is not kept.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -26,7 +27,7 @@ from tune_bridge.backends.base import (
     Row,
     Sweep,
 )
-from tune_bridge.client import finite, flatten
+from tune_bridge.client import flatten
 from tune_bridge.controller.fold import Fold
 from tune_bridge.controller.snapshots import Snapshot, Snapshots
 from tune_bridge.controller.state import (
@@ -35,6 +36,7 @@ from tune_bridge.controller.state import (
     Ended,
     Event,
     Found,
+    Held,
     Lost,
     RunState,
     SweepState,
@@ -42,7 +44,7 @@ from tune_bridge.controller.state import (
 )
 from tune_bridge.engines import make_engine, restore_engine
 from tune_bridge.engines.base import EndState
-from tune_bridge.errors import BackendError, InputError, NotFoundError, TuneBridgeError
+from tune_bridge.errors import InputError, NotFoundError, TuneBridgeError
 from tune_bridge.experiment import Experiment
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import Claim, Idle, Over, Settings, Verb, Verdict
@@ -55,7 +57,6 @@ META = "tune_bridge_controller"
 DRIVER = "tune-bridge controller"
 
 _SNAPSHOT_EVERY = 1000
-_KEEP_OVER = 60.0  # seconds that an answer to a report is kept for its retries
 
 
 class SweepController:
@@ -93,12 +94,14 @@ class SweepController:
         self._backend = backend
         self._snapshots = snapshots or Snapshots(None)
         self._clock = clock
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self.lock = threading.RLock()
+        self._changed = threading.Condition(self.lock)
         self._listeners: list[Callable[[], None]] = []
         objective = self.experiment.objective
         self._metric = None if objective is None else objective.name
         self._saved = 0
+        self._seen: dict[str, float] = {}
+        self._stale = False
         self._open()
 
     # For agents.
@@ -111,11 +114,11 @@ class SweepController:
             host: Its machine.
             request: Anything that is new for each claim, and the same when it is repeated.
         """
-        with self._lock:
+        with self._use():
             for run_id in self.state.live:
                 run = self.state.runs[run_id]
                 if (run.agent, run.request) == (agent, request) and run.status == "running":
-                    self._seen[run_id] = self._clock()
+                    self._heard(run)
                     return self._completed(self._again(run))
             closed = self._fold.closed(host)
             if closed is not None:
@@ -123,7 +126,6 @@ class SweepController:
             answer: Claim | Idle | Over = self._commit(Claimed(agent, host, request, self._now()))
             if isinstance(answer, Claim):
                 self._seen[answer.run] = self._clock()
-                self._pending.pop(answer.run, None)
                 return self._completed(answer)
             return answer
 
@@ -158,47 +160,50 @@ class SweepController:
             NotFoundError: This sweep has no such run.
             InputError: A value cannot be stored.
         """
-        with self._lock:
+        with self._use():
             run = self._fold.run(run_id)
             late = run.status == "over" and run.state == "crashed"
             if attempt != run.attempt:
                 return Verdict("kill", "the run was given to another agent")
             if run.status == "over" and not late:
                 return Verdict("kill", "the run is over")
-            self._seen[run_id] = self._clock()
-            if run.missing:
-                self._commit(Found(run_id, self._now()))
-            pending = self._pending.get(run_id)
-            if pending is None:
-                pending = self._pending[run_id] = _Pending(run.seq)
-            if seq <= pending.seq:
+            self._heard(run)
+            if seq <= run.seq:
                 return run.verdict
             operations: list[Operation] = [LogRows(run_id, rows)] if rows else []
             changes = _changes(summary, config, self._backend, run_id)
             if changes:
                 operations.append(PatchRun(run_id, changes, self._now()))
-            results, merged = pending.add(rows, summary, self._metric)
-            events: list[Event] = []
-            checkpoint = checkpoint or pending.checkpoint  # it belongs to the next result
-            for number, result in enumerate([] if late else results):
-                last = number == len(results) - 1
-                events.append(
-                    Told(
-                        run_id,
-                        attempt,
-                        seq,
-                        codec.plain(result),
-                        self._now(),
-                        checkpoint if last else None,
-                        resumable,
-                    )
-                )
-            if checkpoint and not events and run.status == "leaving":
-                events.append(Told(run_id, attempt, seq, {}, self._now(), checkpoint, resumable))
+            events = [] if late else self._events(run, seq, rows, summary, checkpoint, resumable)
             self._commit_all(events, operations)
-            pending.seq, pending.values = seq, merged
-            pending.checkpoint = None if events else checkpoint
             return Verdict() if late else run.verdict
+
+    def _events(
+        self,
+        run: RunState,
+        seq: int,
+        rows: Sequence[Row],
+        summary: Mapping[str, Any] | None,
+        checkpoint: str | None,
+        resumable: bool,
+    ) -> list[Event]:
+        """What a report is for the fold."""
+        now = self._now()
+        if not run.judged:  # it is on its way out: what it has saved is all that counts
+            saved = Told(run.id, run.attempt, seq, {}, now, checkpoint, resumable)
+            return [saved] if checkpoint else []
+        results, held = _results(run.held, rows, summary, self._metric)
+        checkpoint = checkpoint or run.saved  # it belongs to the next result
+        events: list[Event] = []
+        for number, result in enumerate(results):
+            last = number == len(results) - 1
+            id_ = checkpoint if last else None
+            plain = codec.plain(result)
+            events.append(Told(run.id, run.attempt, seq, plain, now, id_, resumable))
+        saved_id = None if results else checkpoint
+        if held or saved_id:
+            events.append(Held(run.id, run.attempt, seq, codec.plain(held), now, saved_id))
+        return events
 
     def end(
         self,
@@ -214,14 +219,14 @@ class SweepController:
         Raises:
             NotFoundError: This sweep has no such run.
         """
-        with self._lock:
+        with self._use():
             run = self._fold.run(run_id)
             if attempt != run.attempt or (run.status == "over" and run.state != "crashed"):
                 return
-            if run.status == "paused":
+            # One that waits to be tried again may have come to its end with its old agent.
+            if run.status == "paused" and not (run.judged and state == "finished"):
                 return
             self._commit(Ended(run_id, attempt, state, self._now(), message, exit_code))
-            self._pending.pop(run_id, None)
             self._seen.pop(run_id, None)
 
     def heartbeat(self, runs: Mapping[str, int]) -> dict[str, Verdict]:
@@ -233,16 +238,14 @@ class SweepController:
         Returns:
             What becomes of each.
         """
-        with self._lock:
+        with self._use():
             verdicts = {}
             for run_id, attempt in runs.items():
                 run = self.state.runs.get(run_id)
                 if run is None or run.attempt != attempt:
                     verdicts[run_id] = Verdict("kill", "the run was given to another agent")
                     continue
-                self._seen[run_id] = self._clock()
-                if run.missing:
-                    self._commit(Found(run_id, self._now()))
+                self._heard(run)
                 over = run.status == "over" and run.state != "crashed"
                 verdicts[run_id] = Verdict("kill", "the run is over") if over else run.verdict
             return verdicts
@@ -259,12 +262,12 @@ class SweepController:
             InputError: It is not possible now, or makes no sense.
             NotFoundError: It names a run or host that there is not.
         """
-        with self._lock:
+        with self._use():
             return self._commit(Commanded(verb, self._now(), args))
 
     def expire(self) -> None:
         """Counts agents as lost that have not been heard of for the time of a lease."""
-        with self._lock:
+        with self._use():
             limit = self._clock() - self.settings.lease
             for run_id in sorted(self.state.live):
                 run = self.state.runs[run_id]
@@ -273,33 +276,52 @@ class SweepController:
 
     def save(self) -> None:
         """Writes a snapshot, so that the next start is quick."""
-        with self._lock:
-            if self._count == self._saved:
+        with self.lock:
+            if self.count == self._saved or self._stale:
                 return
             with contextlib.suppress(TuneBridgeError):
                 self._snapshots.write(
                     self.id,
                     Snapshot(
-                        self._count,
+                        self.count,
                         self._about,
                         msgspec.msgpack.encode(self.state),
                         self._fold.engine.snapshot(),
                     ),
                 )
-                self._saved = self._count
+                self._saved = self.count
 
     @property
     def state(self) -> SweepState:
         """The queue. Look, and change nothing."""
         return self._fold.state
 
+    @property
+    def needs_checkpoints(self) -> str:
+        """Why programs must be able to save and load checkpoints; empty when they need not."""
+        return self._fold.engine.needs_checkpoints
+
+    def seen(self, runs: Iterable[str]) -> None:
+        """Something of these runs has arrived, and will be looked at when it is its turn.
+
+        Waits for nothing, so that no agent counts as lost because an engine thinks for long.
+        """
+        now = self._clock()
+        for run_id in runs:
+            if run_id in self._seen:
+                self._seen[run_id] = now
+
+    def seen_at(self, run_id: str) -> float | None:
+        """When something was last heard of a run that an agent has."""
+        return self._seen.get(run_id)
+
     def listen(self, call: Callable[[], None]) -> Callable[[], None]:
         """Has `call` called, from whatever thread, after each change; returns what ends that."""
-        with self._lock:
+        with self.lock:
             self._listeners.append(call)
 
         def stop() -> None:
-            with self._lock, contextlib.suppress(ValueError):
+            with self.lock, contextlib.suppress(ValueError):
                 self._listeners.remove(call)
 
         return stop
@@ -311,9 +333,16 @@ class SweepController:
 
     # Memory and log.
 
+    @contextlib.contextmanager
+    def _use(self) -> Iterator[None]:
+        """The lock, with memory that is what the log says."""
+        with self.lock:
+            if self._stale:
+                self._open()
+            yield
+
     def _open(self) -> None:
         """Reads everything again."""
-        seen = self._clock()
         log = self._backend.events(self.id)
         self._about = f"{__version__} {codec.dumps(self._seed)}"
         snapshot = self._snapshots.read(self.id, about=self._about, events=len(log))
@@ -331,49 +360,81 @@ class SweepController:
             # whose library has changed.
             fold.apply(_event(record))
         self._fold = fold
-        self._count = len(log)
+        self.count = len(log)
         self._saved = snapshot.events if snapshot else 0
-        self._seen = dict.fromkeys(fold.state.live, seen)
-        self._pending: dict[str, _Pending] = {}
+        now = self._clock()
+        self._seen = {run_id: self._seen.get(run_id, now) for run_id in fold.state.live}
+        self._stale = False
+
+    def _heard(self, run: RunState) -> None:
+        """A sign of life of a run's agent."""
+        if run.id in self.state.live:
+            self._seen[run.id] = self._clock()
+        if run.missing:
+            self._commit(Found(run.id, self._now()))
 
     def _commit(self, event: Event) -> Any:
         return self._commit_all([event], [])[0]
 
     def _commit_all(self, events: Sequence[Event], operations: list[Operation]) -> list[Any]:
         """Applies events and makes them durable, with what follows from them; their answers."""
-        answers, records = [], []
+        answers: list[Any] = []
+        records: list[dict[str, Any]] = []
         operations = list(operations)
+        # Until all is written, memory may say what the log does not.
+        self._stale = True
         try:
-            for event in events:
-                outcome = self._fold.apply(event)
-                answers.append(outcome.answer)
-                operations += outcome.operations
-                record = msgspec.to_builtins(event)
-                if outcome.notes:
-                    record["did"] = outcome.notes
-                records.append(record)
-            if records:
-                operations.append(LogEvents(self.id, self._count, records, events[-1].time))
-            self._backend.apply(operations)
-        except (InputError, NotFoundError, BackendError):
-            self._open()
-            raise
-        except Exception as error:
-            # The engine cannot go on: the sweep ends here, clearly, and nothing is half-done.
-            self._open()
-            if isinstance(events[-1], Commanded) and events[-1].verb == "fail":
-                raise
-            reason = f"the searcher or scheduler failed: {type(error).__name__}: {error}"
-            self._commit(Commanded("fail", self._now(), {"reason": reason}))
-            raise InputError(reason, path=self.id) from error
-        self._count += len(records)
-        if self._count - self._saved >= _SNAPSHOT_EVERY:
-            self.save()
+            self._apply(events, operations, answers, records)
+        except _EngineFailedError as error:
+            # The sweep ends here, clearly, and nothing is half-done.
+            self._fail(error)
         if records:
+            operations.append(LogEvents(self.id, self.count, records, events[-1].time))
+        try:
+            self._backend.apply(operations)
+        except InputError as error:
+            if events and isinstance(events[0], Claimed):  # what the engine wants, nobody can keep
+                self._fail(_EngineFailedError(error))
+            raise
+        self._stale = False
+        self.count += len(records)
+        if self.count - self._saved >= _SNAPSHOT_EVERY:
+            self.save()
+        if records and not all(isinstance(answer, Idle) for answer in answers):
             self._changed.notify_all()
             for call in list(self._listeners):
                 call()
         return answers
+
+    def _apply(
+        self,
+        events: Sequence[Event],
+        operations: list[Operation],
+        answers: list[Any],
+        records: list[dict[str, Any]],
+    ) -> None:
+        for event in events:
+            try:
+                outcome = self._fold.apply(event)
+            except (InputError, NotFoundError):
+                if isinstance(event, Commanded):  # it makes no sense: who asked for it is told
+                    raise
+                raise _EngineFailedError(sys.exc_info()[1]) from None
+            except Exception as error:
+                raise _EngineFailedError(error) from error
+            answers.append(outcome.answer)
+            operations += outcome.operations
+            record = msgspec.to_builtins(event)
+            if outcome.notes:
+                record["did"] = outcome.notes
+            records.append(record)
+
+    def _fail(self, error: _EngineFailedError) -> NoReturn:
+        cause = error.args[0]
+        reason = f"the searcher or scheduler failed: {type(cause).__name__}: {cause}"
+        self._open()
+        self._commit(Commanded("fail", self._now(), {"reason": reason}))
+        raise InputError(reason, path=self.id) from error
 
     def _now(self) -> float:
         """The time, which never goes back within a log."""
@@ -394,31 +455,29 @@ class SweepController:
         return msgspec.structs.replace(claim, first_step=last + 1)
 
 
-class _Pending:
-    """Rows of a run on their way to a result: values without the metric wait for one that has it.
+class _EngineFailedError(Exception):
+    """An engine cannot go on; holds the reason."""
 
-    Args:
-        seq: Of the last report that is known.
+
+def _results(
+    held: Mapping[str, Any],
+    rows: Iterable[Row],
+    summary: Mapping[str, Any] | None,
+    metric: str | None,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The results that rows give, and the values that wait for the next one.
+
+    Values without the metric wait for a row that has it (also as NaN, which an engine has to know).
     """
-
-    def __init__(self, seq: int) -> None:
-        self.seq = seq
-        self.values: dict[str, Any] = {}
-        self.checkpoint: str | None = None
-
-    def add(
-        self, rows: Iterable[Row], summary: Mapping[str, Any] | None, metric: str | None
-    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """The results that rows give, and the values that wait for the next one."""
-        values, results = dict(self.values), []
-        for flat in (*(flatten(row.values) for row in rows), flatten(summary or {})):
-            if not flat:
-                continue
-            values.update(flat)
-            if metric is None or finite(flat.get(metric)):
-                results.append(values)
-                values = {}
-        return results, values
+    values, results = dict(held), []
+    for flat in (*(flatten(row.values) for row in rows), flatten(summary or {})):
+        if not flat:
+            continue
+        values.update(flat)
+        if metric is None or metric in flat:
+            results.append(values)
+            values = {}
+    return results, values
 
 
 def _changes(
