@@ -73,12 +73,16 @@ def test_settings_are_named() -> None:
     assert [note.path for note in notes] == ["program", "seed"]
 
 
-def test_a_condition_is_refused_by_name() -> None:
+def test_a_condition_where_there_is_none() -> None:
     branch = Group((("y", Parameter(Uniform(0, 1))),))
     space = Group((("a", Group((("x", Choice((branch, Constant.of(1)))),))),))
-    for name in FLAT:
-        with pytest.raises(InputError, match=r"a\.x.*condition"):
-            get_dialect(name).write(Experiment(space=space))
+    notes = get_dialect("skopt").write(Experiment(space=space)).notes
+    assert notes.worst == Level.APPROXIMATED
+    (note,) = notes.at("a.x[0].y")
+    assert "it counts only where a/x/branch is 'y'" in note.why
+    # BayesOpt has no choices either, and then there is nothing to tell the branch by.
+    with pytest.raises(InputError, match=r"a\.x"):
+        get_dialect("bayesopt").write(Experiment(space=space)).notes.require()
 
 
 def test_a_name_with_a_slash() -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tune_bridge.dialects.flat_space import FlatDialect, options, unknown
+from tune_bridge.dialects.flat_conditions import When
+from tune_bridge.dialects.flat_space import FlatDialect, Named, options, unknown
 from tune_bridge.dialects.python_space import at_path, short, type_name
+from tune_bridge.dialects.sweep.conditions import SELECTOR
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.notes import Notes
 from tune_bridge.space import Constant, Integers, Node, Parameter, Uniform
@@ -25,7 +27,6 @@ _KEYS = {
 }
 _NEEDED = {"range": "bounds", "choice": "values", "fixed": "value"}
 _REFUSED = {
-    "dependents": "a hierarchical search space",
     "parameter_constraints": "constraints between parameters",
     "digits": "rounding to decimal digits",
     "step_size": "a step",
@@ -113,12 +114,56 @@ def _make_options(values: list[Any], weights: Any) -> Any:
     return {"type": "choice", "values": values, "value_type": type(values[0]).__name__}
 
 
+def _whens(specs: dict[str, dict[str, Any]]) -> dict[str, When]:
+    """The conditions that ``dependents`` say, by the name of the parameter that depends.
+
+    What depends on a fixed parameter is there whenever that parameter is.
+    """
+    whens: dict[str, When] = {}
+    above: dict[str, str] = {}
+    for name, spec in specs.items():
+        table = spec.get("dependents") or {}
+        if spec["type"] == "range" and table:
+            raise SpecError("dependents of a range", path=f"{name}.dependents", found=short(table))
+        options = spec["values"] if spec["type"] == "choice" else [spec.get("value")]
+        if not isinstance(table, dict):
+            raise SpecError(
+                "dependents are no mapping", path=f"{name}.dependents", expected="{value: [names]}"
+            )
+        for text, children in table.items():
+            value = next((option for option in options if str(option) == str(text)), None)
+            unknown_names = [child for child in children if child not in specs]
+            if value is None or unknown_names:
+                raise SpecError(
+                    "dependents of a value or a parameter that is not there",
+                    path=f"{name}.dependents",
+                    found=short(unknown_names or text),
+                )
+            for child in children:
+                selector = tuple(name.split("/"))
+                if spec["type"] == "fixed" and not selector[-1].startswith(SELECTOR):
+                    above[child] = name
+                else:
+                    old = whens.get(child, {}).get(selector, ())
+                    whens[child] = {**whens.get(child, {}), selector: (*old, value)}
+        if spec["type"] != "fixed":
+            spec.pop("dependents", None)
+    for child in above:
+        top = child
+        while top in above:
+            top = above[top]
+        whens[child] = {**whens.get(top, {}), **whens.get(child, {})}
+    return whens
+
+
 class AxDialect(FlatDialect):
     """Lists of parameter dicts."""
 
     name = "ax"
     suffixes = (".json",)
     title = "Ax parameters"
+    conditional = True
+    unions = False
     makers = {  # noqa: RUF012 - never changed
         "float": _make_float,
         "int": _make_int,
@@ -126,8 +171,8 @@ class AxDialect(FlatDialect):
         "options": _make_options,
     }
 
-    def specs(self, source: Any, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameter dicts by name."""
+    def rows(self, source: Any, notes: Notes) -> tuple[list[Named], dict[str, Any]]:
+        """Parameter dicts, and on which values of others they depend."""
         if isinstance(source, dict):
             constraints = source.get("parameter_constraints")
             if constraints:
@@ -148,7 +193,8 @@ class AxDialect(FlatDialect):
             if name in found:
                 raise SpecError("two parameters of one name", path=name)
             found[name] = spec
-        return found, {}
+        whens = _whens(found)
+        return [(name, spec, whens.get(name, {})) for name, spec in found.items()], {}
 
     def node(self, spec: Any, path: str, notes: Notes) -> Node:
         """The law of one parameter."""
@@ -169,9 +215,20 @@ class AxDialect(FlatDialect):
             return Parameter(Uniform(low - 0.5, high + 0.5, "log", q=1, integer=True))
         return Parameter(Integers(low, high))
 
-    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+    def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """A list of dicts."""
-        return [{"name": name, **spec} for name, spec in specs.items()]
+        found = {name: {"name": name, **spec} for name, spec, _ in rows}
+        for row in found.values():
+            row.pop("dependents", None)
+        for name, _, when in rows:
+            for selector, values in when.items():
+                parent = found["/".join(selector)]
+                for value in values:
+                    parent.setdefault("dependents", {}).setdefault(value, []).append(name)
+        for name, spec, _ in rows:
+            if spec["type"] == "fixed" and spec.get("dependents"):
+                found[name]["dependents"] = spec["dependents"]
+        return list(found.values())
 
     def text(self, native: Any) -> str:
         """JSON."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tune_bridge.dialects.flat_space import FlatDialect
+from tune_bridge.dialects.flat_space import FlatDialect, Named
 from tune_bridge.dialects.python_source import Program
 from tune_bridge.dialects.python_space import at_path, short, type_name
 from tune_bridge.errors import SpecError, UnsupportedError
@@ -64,10 +64,10 @@ class BayesOptDialect(FlatDialect):
         low, high = spec
         return Constant.of(low) if low == high else Parameter(Uniform(low, high))
 
-    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+    def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """A dict of pairs."""
         join = extras.get("separator", self.separator)
-        return {name.replace("/", join): tuple(pair) for name, pair in specs.items()}
+        return {name.replace("/", join): tuple(pair) for name, pair, _ in rows}
 
     def text(self, native: Any) -> str:
         """A program with the dict."""

@@ -2,8 +2,8 @@
 
 The laws are those of ConfigSpace 1.2: bounds are rounded to 13 decimals, normals are cut at their
 bounds, and a discrete law takes equal bins of its continuous one (of the values for log integers,
-of the unit interval for normal and beta ones). Conditions and forbidden combinations have no place
-in the tree yet: they are kept for ConfigSpace, and a note says so.
+of the unit interval for normal and beta ones). Conditions are branches of the tree. What it cannot
+say, forbidden combinations among it, is kept as it is for the way back, and a note says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ from statistics import NormalDist
 from typing import Any
 
 from tune_bridge import laws
-from tune_bridge.dialects.flat_space import MOST_OPTIONS, FlatDialect, distance, options, unknown
+from tune_bridge.dialects.configspace_conditions import (
+    names_in,
+    read_conditions,
+    write_conditions,
+)
+from tune_bridge.dialects.flat_space import (
+    MOST_OPTIONS,
+    FlatDialect,
+    Named,
+    distance,
+    options,
+    unknown,
+)
 from tune_bridge.dialects.python_space import at_path, short, type_name
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.notes import Notes
@@ -273,6 +285,7 @@ class ConfigSpaceDialect(FlatDialect):
     name = "configspace"
     suffixes = (".json",)
     title = "ConfigSpace hyperparameters"
+    conditional = True
     makers = {  # noqa: RUF012 - never changed
         "float": _make_float,
         "int": _make_int,
@@ -282,8 +295,8 @@ class ConfigSpaceDialect(FlatDialect):
         "options": _make_options,
     }
 
-    def specs(self, source: Any, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Hyperparameters by name; conditions and forbidden combinations as extras."""
+    def rows(self, source: Any, notes: Notes) -> tuple[list[Named], dict[str, Any]]:
+        """Hyperparameters; what the tree cannot say as extras."""
         if type(source).__module__.partition(".")[0] == "ConfigSpace":
             source = source.to_serialized_dict()
         if not isinstance(source, dict) or not isinstance(source.get("hyperparameters"), list):
@@ -299,10 +312,31 @@ class ConfigSpaceDialect(FlatDialect):
                 raise SpecError("two hyperparameters of one name", path=name)
             found[name] = spec
         extras = {
-            key: source[key] for key in ("name", "conditions", "forbiddens") if source.get(key)
+            key: json.loads(json.dumps(source[key], default=_plain))
+            for key in ("name", "conditions", "forbiddens")
+            if source.get(key)
         }
-        _kept(extras, notes)
-        return found, json.loads(json.dumps(extras, default=_plain))
+        whens, unsaid = read_conditions(extras.get("conditions", []), found)
+        _remark(unsaid, extras.get("forbiddens", []), notes)
+        if unsaid:
+            extras["unsaid"] = unsaid
+        return [(name, spec, whens.get(name, {})) for name, spec in found.items()], extras
+
+    def adapted(self, extras: dict[str, Any], rows: list[Named], notes: Notes) -> dict[str, Any]:
+        """What still fits the hyperparameters that there are now."""
+        names = {name for name, _, _ in rows}
+        kept = {key: value for key, value in extras.items() if key == "name"}
+        conditions = write_conditions(rows)
+        for key in ("unsaid", "forbiddens"):
+            fits = [clause for clause in extras.get(key, ()) if names_in(clause) <= names]
+            if len(fits) < len(extras.get(key, ())):
+                notes.lost(
+                    "forbiddens" if key == "forbiddens" else "conditions",
+                    "left out",
+                    "the space was changed, and some name a hyperparameter that is gone",
+                )
+            kept[key] = fits
+        return {**kept, "conditions": [*conditions, *kept["unsaid"]]}
 
     def node(self, spec: Any, path: str, notes: Notes) -> Node:
         """The law of one hyperparameter."""
@@ -311,12 +345,12 @@ class ConfigSpaceDialect(FlatDialect):
         node: Node = _READERS[spec["type"]](spec, path, notes)
         return node
 
-    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+    def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """The serialised dict, which ``ConfigurationSpace.from_serialized_dict`` takes."""
         return {
             "name": extras.get("name"),
-            "hyperparameters": [{"name": name, **spec} for name, spec in specs.items()],
-            "conditions": extras.get("conditions", []),
+            "hyperparameters": [{"name": name, **spec} for name, spec, _ in rows],
+            "conditions": extras.get("conditions") or write_conditions(rows),
             "forbiddens": extras.get("forbiddens", []),
             "format_version": 0.4,
         }
@@ -326,18 +360,20 @@ class ConfigSpaceDialect(FlatDialect):
         return json.dumps(native, indent=2) + "\n"
 
 
-def _kept(extras: dict[str, Any], notes: Notes) -> None:
-    for condition in extras.get("conditions", ()):
+def _remark(unsaid: list[Any], forbiddens: list[Any], notes: Notes) -> None:
+    for condition in unsaid:
         notes.approximated(
             str(condition.get("child", "conditions")).replace("/", "."),
             "sampled always",
-            f"a condition says when it counts: {_sentence(condition)}",
+            f"a condition that is no branch says when it counts: {_sentence(condition)}",
+            "it is kept for ConfigSpace",
         )
-    for clause in extras.get("forbiddens", ()):
+    for clause in forbiddens:
         notes.approximated(
             "forbiddens",
             f"sampled too: {_sentence(clause)}",
             "forbidden combinations have no place",
+            "it is kept for ConfigSpace",
         )
 
 

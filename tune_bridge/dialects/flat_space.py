@@ -18,6 +18,7 @@ import msgspec
 
 from tune_bridge import laws
 from tune_bridge.dialects.base import Dialect, Translation, suggest
+from tune_bridge.dialects.flat_conditions import EMPTY_WHEN, Name, Row, When, rows_of, tree_of
 from tune_bridge.dialects.python_space import at_path, short
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import Experiment
@@ -38,7 +39,7 @@ from tune_bridge.space import (
 )
 from tune_bridge.values import EMPTY, Frozen, Reference
 
-__all__ = ["MOST_OPTIONS", "FlatDialect", "distance", "options", "spread", "value_bounds"]
+__all__ = ["MOST_OPTIONS", "FlatDialect", "Named", "distance", "options", "spread", "value_bounds"]
 
 MOST_OPTIONS = 256
 """The longest list of values that a distribution is written as."""
@@ -52,6 +53,10 @@ Maker = Callable[..., Any]
 """Spells a proposal; None where the notation has no such form."""
 
 
+Named = tuple[str, Any, When]
+"""A parameter as a notation says it: name, spelling, condition."""
+
+
 class FlatDialect(Dialect):
     """A notation of named parameters. Subclasses fill in the two tables and the outer form."""
 
@@ -59,24 +64,46 @@ class FlatDialect(Dialect):
     title: ClassVar[str]
     """How people call what it writes: "Optuna distributions"."""
 
+    conditional: ClassVar[bool] = False
+    """Whether a parameter can depend on the value of another one."""
+
+    unions: ClassVar[bool] = True
+    """Whether it can depend on several values of it."""
+
+    nests: ClassVar[bool] = False
+    """Whether an option can hold parameters; `condition` spells such a choice."""
+
     makers: ClassVar[Mapping[str, Maker]]
     """Kind of proposal -> its spelling: plain data."""
 
-    @abc.abstractmethod
+    def rows(self, source: Any, notes: Notes) -> tuple[list[Named], dict[str, Any]]:
+        """The notation's own objects as plain data, and extras to keep."""
+        specs, extras = self.specs(source, notes)
+        return [(name, spec, EMPTY_WHEN) for name, spec in specs.items()], extras
+
     def specs(self, source: Any, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The notation's own objects as plain data: spelling by name, and extras to keep."""
+        """As `rows`, for a notation without conditions: spelling by name, and extras."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def node(self, spec: Any, path: str, notes: Notes) -> Node:
         """What one spelling stands for."""
 
     @abc.abstractmethod
-    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+    def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """The outer form: plain data or calls."""
 
     @abc.abstractmethod
     def text(self, native: Any) -> str:
         """The text of a file with the outer form."""
+
+    def condition(self, choice: Choice, path: str, notes: Notes) -> Any:
+        """Spells a choice whose options hold parameters, where the notation `nests`."""
+        raise NotImplementedError
+
+    def adapted(self, extras: dict[str, Any], rows: list[Named], notes: Notes) -> dict[str, Any]:
+        """The extras of a space that was changed since it was read."""
+        return extras
 
     def read(self, source: Any, notes: Notes | None = None) -> Translation[Experiment]:
         """Reads live objects of the library, or the data that `write` makes.
@@ -86,53 +113,92 @@ class FlatDialect(Dialect):
             UnsupportedError: Something cannot be translated.
         """
         notes = Notes() if notes is None else notes
-        specs, extras = self.specs(source, notes)
-        tree: dict[str, Any] = {}
-        kept: dict[str, Any] = {}
-        for name, spec in specs.items():
-            parts = name.split(self.separator)
-            with at_path(".".join(parts)):
-                node = self.node(spec, ".".join(parts), notes)
-                self._place(tree, parts, node)
-                if not _same_data(self._spell(node, "", Notes()), spec):
-                    kept[name] = spec
-        space = _group(tree)
+        rows, extras = self.rows(source, notes)
+        nodes = self._nodes(rows, notes)
+        space, nested = tree_of(nodes)
+        for selector, names in nested.items():
+            below = ", ".join(dict.fromkeys(name[-1] for name in names))
+            notes.approximated(
+                ".".join(selector),
+                f"a mapping of {selector[-1]} and what depends on it: {below}",
+                "the value of a condition is its branch",
+                f"read config[{selector[-1]!r}][{selector[-1]!r}] in the program",
+            )
         check_executable(space)
-        if kept:
-            extras = {**extras, "specs": kept}
+        if any(when for _, _, when in rows):
+            written = self.write(Experiment(space=space)).value
+            if not _same_data(written, self.native(rows, {})) or extras:
+                extras = {**extras, "rows": [[n, s, _listed(when)] for n, s, when in rows]}
+        else:
+            kept = {
+                name: spec
+                for (name, spec, _), row in zip(rows, nodes, strict=True)
+                if not _same_data(self._spell(row.node, "", Notes()), spec)
+            }
+            extras = {**extras, "specs": kept} if kept else extras
         frozen = Frozen({self.name: extras}) if extras else EMPTY
         return Translation(Experiment(space=space, num_samples=None, extras=frozen), notes)
 
-    def _place(self, tree: dict[str, Any], parts: list[str], node: Node) -> None:
-        place: Any = tree
-        for part in parts[:-1]:
-            place = place.setdefault(part, {}) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or parts[-1] in place:
-            raise SpecError("both a parameter and a group of parameters", expected="one of them")
-        place[parts[-1]] = node
+    def _nodes(self, rows: list[Named], notes: Notes) -> list[Row]:
+        found = []
+        for name, spec, when in rows:
+            parts = tuple(name.split(self.separator))
+            with at_path(".".join(parts)):
+                found.append(Row(parts, self.node(spec, ".".join(parts), notes), when))
+        return found
+
+    def _kept(self, own: dict[str, Any], space: Group) -> list[Named] | None:
+        """The rows that were read, if they still say the space."""
+        rows: list[Named] = [
+            (name, spec, _mapped(when)) for name, spec, when in own.get("rows", ())
+        ]
+        if rows and tree_of(self._nodes(rows, Notes()))[0] == space:
+            return rows
+        return None
 
     def write(self, experiment: Experiment) -> Translation[Any]:
         """Writes the space; a note says what of the experiment has no place here.
 
         Raises:
-            UnsupportedError: The space has a condition, or a name that cannot be written.
+            UnsupportedError: The space has something in it that cannot be written near enough, or
+                a name that cannot be written.
         """
         check_executable(experiment.space)
         notes = Notes()
         own = experiment.extras.value.get(self.name, {})
-        kept = own.get("specs", {})
-        specs: dict[str, Any] = {}
-        for path, leaf in spread(experiment.space, self.separator):
-            name, dotted = self.separator.join(path), ".".join(path)
-            if name in kept and self.node(kept[name], dotted, Notes()) == leaf:
-                specs[name] = kept[name]
-                continue
-            spec = self._spell(leaf, dotted, notes)
-            if spec is not None:
-                specs[name] = spec
+        extras = {key: value for key, value in own.items() if key not in ("specs", "rows")}
+        rows = self._kept(own, experiment.space)
+        if rows is None:
+            rows = self._rows(experiment.space, own.get("specs", {}), notes)
+            extras = self.adapted(extras, rows, notes) if extras else extras
         self._unsaid(experiment, notes)
-        extras = {key: value for key, value in own.items() if key != "specs"}
-        return Translation(self.native(specs, extras), notes)
+        return Translation(self.native(rows, extras), notes)
+
+    def _rows(self, space: Group, kept: dict[str, Any], notes: Notes) -> list[Named]:
+        """The spelling of all that a space holds."""
+        if self.nests:
+            leaves = [Row(name, leaf, path=".".join(name)) for name, leaf in spread(space, "/")]
+        else:
+            leaves = rows_of(space, unions=self.unions)
+        found: dict[Name, Named] = {}
+        for row in leaves:
+            if any(self.separator in part for part in row.name):
+                raise _separated(row.path, self.separator)
+            name = self.separator.join(row.name)
+            if name in kept and self.node(kept[name], row.path, Notes()) == row.node:
+                spec = kept[name]
+            else:
+                spec = self._spell(row.node, row.path, notes)
+            if spec is None:
+                continue
+            when = {key: values for key, values in row.when.items() if key in found}
+            if when and not self.conditional:
+                notes.approximated(
+                    row.path, "sampled always", f"it counts only where {_sentence(when)}"
+                )
+                when = {}
+            found[row.name] = name, spec, when
+        return list(found.values())
 
     def source(self, experiment: Experiment) -> Translation[str]:
         """Writes the text of a file.
@@ -175,6 +241,8 @@ class FlatDialect(Dialect):
                 )
             elif leaf.label is not None:
                 notes.exact(path, "without its label", "a parameter is known by its name here")
+        if isinstance(leaf, Choice) and not leaf.plain:
+            return self.condition(leaf, path, notes)
         leaf, named = _by_name(leaf)
         if named:
             notes.approximated(path, "functions by their names", "they are found in the program")
@@ -272,8 +340,29 @@ def _same_data(one: Any, other: Any) -> bool:
         return False
 
 
-def _group(tree: dict[str, Any]) -> Group:
-    return Group(tuple((k, _group(v) if isinstance(v, dict) else v) for k, v in tree.items()))
+def _sentence(when: When) -> str:
+    """A condition as text: ``model/branch is 'svm'``."""
+    parts = []
+    for name, values in when.items():
+        shown = short(values[0]) if len(values) == 1 else f"one of {short(list(values))}"
+        parts.append(f"{'/'.join(name)} is {shown}")
+    return " and ".join(parts)
+
+
+def _listed(when: When) -> list[Any]:
+    return [[list(name), list(values)] for name, values in when.items()]
+
+
+def _mapped(when: list[Any]) -> When:
+    return {tuple(name): tuple(values) for name, values in when}
+
+
+def _separated(path: str, separator: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"the name of a parameter holds {separator!r}, which joins the names of groups here",
+        path=path,
+        hint="rename it",
+    )
 
 
 def spread(
@@ -285,11 +374,7 @@ def spread(
         UnsupportedError: A name holds the separator.
     """
     if path and separator in path[-1]:
-        raise UnsupportedError(
-            f"the name of a parameter holds {separator!r}, which joins the names of groups here",
-            path=".".join(path),
-            hint="rename it",
-        )
+        raise _separated(".".join(path), separator)
     value = node.value if isinstance(node, Constant) else None
     if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
         node = Group(tuple((key, Constant.of(item)) for key, item in value.items()))

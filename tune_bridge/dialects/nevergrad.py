@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, Signature, parse_signatures
-from tune_bridge.dialects.flat_space import FlatDialect, options
+from tune_bridge.dialects.flat_space import FlatDialect, Named, options
 from tune_bridge.dialects.python_source import Program
 from tune_bridge.dialects.python_space import at_path, short, type_name
 from tune_bridge.errors import UnsupportedError
@@ -210,10 +210,10 @@ class NevergradDialect(FlatDialect):
         init = math.log(spec["init"]) if scale == "log" else spec["init"]
         return Parameter(Normal(init, spec["sigma"], scale, **rounding))
 
-    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+    def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """A call of ``p.Dict``, with groups as dicts inside."""
         tree: dict[str, Any] = {}
-        for name, spec in specs.items():
+        for name, spec, _ in rows:
             *groups, last = name.split("/")
             place = tree
             for group in groups:

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, parse_signatures
-from tune_bridge.dialects.flat_space import MOST_OPTIONS, FlatDialect, options, unknown
+from tune_bridge.dialects.flat_space import MOST_OPTIONS, FlatDialect, Named, options, unknown
 from tune_bridge.dialects.python_source import Program
 from tune_bridge.dialects.python_space import at_path, short
 from tune_bridge.errors import SpecError, UnsupportedError
@@ -192,9 +192,9 @@ class OptunaDialect(FlatDialect):
             raise SpecError("step is not positive", path="step", found=repr(values["step"]))
         return read(**values, notes=notes, path=path)  # type: ignore[no-any-return]
 
-    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+    def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """A dict of calls."""
-        return {name: _call(spec) for name, spec in specs.items()}
+        return {name: _call(spec) for name, spec, _ in rows}
 
     def text(self, native: Any) -> str:
         """A program with the dict."""

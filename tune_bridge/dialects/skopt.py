@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, parse_signatures
-from tune_bridge.dialects.flat_space import FlatDialect, options, unknown
+from tune_bridge.dialects.flat_space import FlatDialect, Named, options, unknown
 from tune_bridge.dialects.python_source import Program
 from tune_bridge.dialects.python_space import at_path, short, type_name
 from tune_bridge.errors import SpecError, UnsupportedError
@@ -143,9 +143,9 @@ class SkOptDialect(FlatDialect):
             return Parameter(Uniform(low, high, "log", q=1, integer=True))
         return Parameter(Integers(low, high))
 
-    def native(self, specs: dict[str, Any], extras: dict[str, Any]) -> Any:
+    def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """A list of calls."""
-        return [self._call(spec, name) for name, spec in specs.items()]
+        return [self._call(spec, name) for name, spec, _ in rows]
 
     def _call(self, spec: Any, name: str | None) -> Call:
         signature = _SIGNATURES[spec["name"]]
