@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,18 @@ def test_translations_load_nothing_heavy(code: str) -> None:
     check = f"import sys\n{code}\nprint([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_experiment_is_kept_until_the_config_is_edited() -> None:
+    config = SweepConfig.from_yaml("method: random\nparameters: {x: {values: [1, 2]}}\n")
+    first = config.experiment
+    assert config.experiment is first
+    config["parameters"]["x"]["values"][0] = 1.0
+    second = config.experiment
+    assert second != first
+    config["parameters"]["x"]["values"][0] = 1
+    assert config.experiment == first
+    # What is no plain data is read each time.
+    config["parameters"]["x"]["values"] = [Fraction(1, 2), 2]
+    with pytest.raises(InputError):
+        _ = config.experiment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -31,6 +32,7 @@ class SweepConfig(dict[str, Any]):
     def __init__(self, config: Mapping[str, Any] | None = None, **keys: Any) -> None:
         super().__init__(config or {}, **keys)
         self._notes: Notes | None = None
+        self._read: tuple[bytes, Experiment] | None = None
 
     @property
     def experiment(self) -> Experiment:
@@ -39,7 +41,12 @@ class SweepConfig(dict[str, Any]):
         Raises:
             SpecError: The config is malformed.
         """
-        return _SWEEP.read(self).value
+        state = _fingerprint(self)
+        if self._read is None or state is None or self._read[0] != state:
+            experiment = _SWEEP.read(self).value
+            self._read = None if state is None else (state, experiment)
+            return experiment
+        return self._read[1]
 
     @property
     def notes(self) -> Notes:
@@ -121,6 +128,8 @@ class SweepConfig(dict[str, Any]):
         read = _SWEEP.read(document)
         config = cls(document.data)
         config._notes = read.notes
+        state = _fingerprint(config)
+        config._read = None if state is None else (state, read.value)
         return config
 
     @classmethod
@@ -171,6 +180,14 @@ class SweepConfig(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (dict(self), list(self._notes) if self._notes is not None else None))
+
+
+def _fingerprint(config: SweepConfig) -> bytes | None:
+    """Equal for equal data, types included; None for a config that holds an object."""
+    try:
+        return marshal.dumps(dict(config), 2)
+    except ValueError:
+        return None
 
 
 def _rebuild(config: dict[str, Any], notes: list[Any] | None) -> SweepConfig:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 
+from tests.corpus import sweep_files
 from tune_bridge.dialects.sweep import yaml_file
 from tune_bridge.errors import SpecError
 from tune_bridge.testing.strategies import values
@@ -45,6 +47,48 @@ def test_scalars(text: str, value: Any) -> None:
     read = yaml_file.load(f"x: {text}").data["x"]
     assert read == value
     assert type(read) is type(value)
+
+
+SAMPLES = """\
+- {a: 0x1F, b: 0o17, c: 017, d: 1_000, e: 1:30, f: +12, g: -0, h: .5, i: 1., j: 1.0e+3, k: -.inf}
+- {a: y, b: Yes, c: OFF, d: "true", e: null, f: Null, g: , h: 'null', i: nan, j: .NaN2}
+- [!!str 3, !!int "3", !!float 3, !!bool "yes", !!null "", ! 3, !!map {a: 1}, !!seq [1]]
+- [2020-01-01, 2020-01-01 10:00:00, 12e, 0.1.2, 1-2, a#b, ~x, '', "\\u00e9", "a\\
+  b"]
+- &m {x: 1, y: [1, &s two], z: {t: 3}}
+- {<<: *m, y: 4, w: *s}
+- {y: 5, <<: [*m, {q: 9, x: 7}], *s : 1}
+- {<<: {a: 1}, <<: {a: 2, b: 3}}
+- |
+  a
+   b
+- >-
+  folded
+  text
+- ? plain
+  : 1
+- []
+- {}
+"""
+
+
+@pytest.mark.parametrize("number", range(13))
+def test_other_things_are_as_pyyaml_reads_them(number: int) -> None:
+    theirs = yaml.load(SAMPLES, Loader=yaml_file._SweepLoader)[number]
+    ours = yaml_file.load(SAMPLES).data[number]
+    assert repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize("path", sweep_files(), ids=lambda path: path.stem)
+def test_the_corpus_is_as_pyyaml_reads_it(path: Path) -> None:
+    text = path.read_bytes()
+    assert yaml_file.load(text).data == yaml.load(text, Loader=yaml_file._SweepLoader)
+
+
+def test_a_merge_keeps_the_places_of_its_own_keys() -> None:
+    document = yaml_file.load("a: &a {x: 1}\nb:\n  <<: *a\n  y: 2\n  z: {x: 1}\n")
+    assert document.place("b.y") == (4, 3)
+    assert document.place("b.x") == (1, 8)
 
 
 def test_places_are_those_of_the_text() -> None:
@@ -91,6 +135,16 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(
         (BOMB, ["unfolds"]),
         ("a: *nothing", ["undefined alias"]),
         ("&a [*a]", ["f.yaml"]),
+        ("a: &x 1\nb: &x 2", ["2:4", "anchor 'x' is there twice"]),
+        ("a: {<<: 3}", ["1:9", "no mapping"]),
+        ("a: =", ["1:4"]),
+        ("a: !!int x", ["1:4"]),
+        ("a: !!binary aGk=", ["bytes has no place"]),
+        (
+            "".join(f"a{i}: &a{i} [*a{i - 1}]\n" if i else "a0: &a0 []\n" for i in range(999)),
+            ["unfolds"],
+        ),
+        ("[" + "a, " * 2_000_000 + "]", ["unfolds"]),
     ],
     ids=lambda value: str(value)[:20] if isinstance(value, str | bytes) else "",
 )
