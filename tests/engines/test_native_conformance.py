@@ -73,3 +73,10 @@ class TestMaxConcurrent(EngineTestCase):
             stop=Frozen({"training_iteration": 2}),
         )
         return functools.partial(make_engine, experiment)
+
+
+class TestHyperband(EngineTestCase):
+    @pytest.fixture
+    def make(self):
+        experiment = Experiment(MIXED, objective=LOSS, num_samples=16, scheduler=HYPERBAND)
+        return functools.partial(make_engine, experiment)
