@@ -225,7 +225,7 @@ def test_a_folder_is_no_missing_file(tmp_path: Path) -> None:
 def test_unknown_notations_strictness_and_targets(tmp_path: Path) -> None:
     written(tmp_path, "s.yaml", SWEEP)
     done = cli("convert", "s.yaml", "--to", "hyperop", cwd=tmp_path)
-    assert (done.returncode, "did you mean 'hyperopt'?" in done.stderr) == (1, True)
+    assert (done.returncode, "did you mean 'hyperopt'?" in done.stderr) == (2, True)
     done = cli("convert", "s.yaml", "-o", "no/such/folder.py", cwd=tmp_path)
     assert (done.returncode, "cannot write" in done.stderr) == (1, True)
     written(tmp_path, "seed.py", SEED)

@@ -1,170 +1,244 @@
-"""The child process of `source`: executes a Python file and writes down its experiment."""
+"""The child process of `source`: executes a Python file and writes down its experiments.
+
+The answer is a file of JSON lines, written while the file runs, so that what was built counts
+however the file ends: ``{"experiment": ...}`` for each (a later line of a number replaces an
+earlier one), then ``{"end": ...}`` or ``{"error": ...}``.
+"""
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
+import ctypes
 import json
+import os
+import signal
 import sys
 import traceback
 import types
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from tune_bridge.errors import InputError, TuneBridgeError
+from tune_bridge.cli.intercept import Ended, Entry, Recorder, Stopped, Unrun, install
+from tune_bridge.cli.libraries import SEARCHES, shim
+from tune_bridge.errors import InputError, SpecError, TuneBridgeError
 from tune_bridge.notes import Notes
 from tune_bridge.sweep_config import SweepConfig
+from tune_bridge.values import decode, encode, plain_json
 
 __all__ = ["main"]
 
-
-class _Captured(BaseException):
-    """Carries an experiment out of a file that was about to run it."""
-
-    def __init__(self, config: SweepConfig) -> None:
-        super().__init__()
-        self.config = config
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+_LOCAL = ("localhost", "127.0.0.1", "::1", "", None)
 
 
 def main(argv: list[str]) -> None:
-    """Executes ``argv[0]`` and writes JSON to ``argv[1]``: the config and notes, or the error."""
+    """Executes a file.
+
+    Args:
+        argv: The file, the answer, the variable or number that is meant or "", the notation of
+            that variable or "".
+    """
     source, answer = argv[0], Path(argv[1])
-    name, origin = ([item or None for item in argv[2:]] + [None, None])[:2]
-    try:
-        config = _capture(source, name, origin)
-        notes = config._notes if config._notes is not None else Notes()
-        result = {"config": config, "notes": [note.as_dict() for note in notes]}
-    except InputError as error:
-        fields = {key: value for key, value in vars(error).items() if value not in ("", None)}
-        if "source" not in fields:
-            fields["source"] = source
-            fields["line"] = _line_of(error, source)
-        result = {"error": fields}
-    except TuneBridgeError as error:
-        result = {"error": {"message": str(error), "source": source}}
-    answer.write_text(json.dumps(result), "utf-8")
+    name, origin = argv[2] or None, argv[3] or None
+    _isolate()
+    with answer.open("a", encoding="utf-8") as stream:
+
+        def say(**message: Any) -> None:
+            stream.write(json.dumps(message) + "\n")
+            stream.flush()
+
+        recorder = Recorder(source)
+        recorder.write = lambda entry: say(experiment=_data(entry, recorder))
+        try:
+            variables, remark = _run(source, recorder)
+            _collect(variables, recorder, source, name, origin)
+            for entry in recorder.entries:
+                recorder.write(entry)
+            say(end={"remark": remark, "spaces": _spaces(variables)})
+        except TuneBridgeError as error:
+            say(error=_fields(error, source))
+        # What the file has left running - threads, exit handlers - is not waited for.
+        for output in (sys.stdout, sys.stderr):
+            output.flush()
+        stream.flush()
+        os._exit(0)
 
 
-def _capture(source: str, name: str | None, origin: str | None) -> SweepConfig:
-    sys.meta_path.insert(0, _RayTune())
+def _isolate() -> None:
+    """Dies with the parent, and has no network."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    # The client of W&B then makes runs that go nowhere, and asks nobody to log in.
+    os.environ.update(WANDB_MODE="disabled", WANDB_SILENT="true")
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "socket.connect" and isinstance(arguments[1], tuple):
+            host = arguments[1][0]
+        elif event == "socket.getaddrinfo":
+            host = arguments[0]
+        else:
+            return
+        if host not in _LOCAL:
+            raise ConnectionError(f"no network while the file is read; it asks for {host}")
+
+    sys.addaudithook(refuse)
+
+
+def _run(source: str, recorder: Recorder) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The file's variables, and why it ended before its end, if it did."""
+    install(recorder, SEARCHES, shim)
     sys.argv = [source]
     sys.path[0] = str(Path(source).resolve().parent)
     # As `python FILE` does it; and unlike `runpy`, what was built survives a call of sys.exit.
     module = types.ModuleType("__main__")
     module.__file__ = source
     sys.modules["__main__"] = module
-    variables = vars(module)
     try:
-        exec(compile(Path(source).read_bytes(), source, "exec"), variables)  # noqa: S102
-    except _Captured as captured:
-        return captured.config
-    except TuneBridgeError:
-        raise
-    except SystemExit as error:
-        if error.code not in (0, None):
-            raise InputError(
-                f"called sys.exit({error.code!r}) before it built an experiment", source=source
-            ) from None
+        exec(compile(Path(source).read_bytes(), source, "exec"), vars(module))  # noqa: S102
+    except Stopped as stopped:
+        raise _at(stopped.error, stopped, source) from None
     except BaseException as error:  # noqa: BLE001 - it is the user's program
-        # The user's own program failed; whatever it raised, the answer is one line about it.
-        raise InputError(
-            f"{type(error).__name__}: {error}",
-            source=error.filename or source if isinstance(error, SyntaxError) else source,
-            line=error.lineno if isinstance(error, SyntaxError) else _line_of(error, source),
-            hint="the file failed while it was executed",
-        ) from None
-    return (
-        _choose(variables, source, name)
-        if origin is None
-        else _read(variables, source, name, origin)
+        # Whatever it raised, the answer is one line about it; and what was built before counts.
+        remark = _remark(error, source)
+        # Once a search was not run, what the file makes of that says nothing about the file.
+        if (_gave_up(error) and not recorder.captured) or (
+            not recorder.entries and not _built(vars(module))
+        ):
+            raise _failure(error, source) from None
+        if isinstance(error, TuneBridgeError):
+            raise _at(error, error, source) from None
+        return vars(module), remark
+    return vars(module), None
+
+
+def _gave_up(error: BaseException) -> bool:
+    """Whether the file itself said that it failed."""
+    if not isinstance(error, SystemExit) or isinstance(error.code, Unrun):
+        return False
+    return error.code not in (0, None)
+
+
+def _remark(error: BaseException, source: str) -> dict[str, Any] | None:
+    line = _line_of(error, source)
+    if isinstance(error, SystemExit) and not _gave_up(error):
+        return None
+    if isinstance(error, Ended):
+        what, why = (
+            "not executed beyond this line",
+            "it uses the result of a search, which was not run",
+        )
+    else:
+        what, why = "ended by an error", _short(error)
+    return {"what": what, "why": why, "line": line}
+
+
+def _short(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0]
+    name = type(error).__name__
+    return f"{name}: {text[:300]}" if text else name
+
+
+def _failure(error: BaseException, source: str) -> TuneBridgeError:
+    if isinstance(error, TuneBridgeError):
+        return _at(error, error, source)
+    if isinstance(error, SystemExit):
+        if not _gave_up(error):
+            return _nothing(source)
+        return InputError(
+            f"called sys.exit({error.code!r}), which says that it failed",
+            source=source,
+            line=_line_of(error, source),
+        )
+    syntax = isinstance(error, SyntaxError)
+    return InputError(
+        _short(error) if not syntax else f"{type(error).__name__}: {error.msg}",  # type: ignore[attr-defined]
+        source=(error.filename or source) if syntax else source,  # type: ignore[attr-defined]
+        line=error.lineno if syntax else _line_of(error, source),  # type: ignore[attr-defined]
+        hint="the file failed while it was executed",
     )
 
 
-_USUAL = ("space", "pbounds", "parameters", "parametrization", "dimensions")
-"""What people call a space, where they do not say what it is called."""
+def _nothing(source: str) -> InputError:
+    return InputError(
+        "the file builds no experiment",
+        source=source,
+        expected="a search (tune.run, Tuner.fit, fmin, wandb.sweep, ...) or a variable that holds "
+        "one",
+    )
 
 
-def _read(variables: dict[str, Any], source: str, name: str | None, origin: str) -> SweepConfig:
-    """The variable that holds a space of another notation."""
-    from tune_bridge.cli.source import from_notation
-    from tune_bridge.dialects.base import get_dialect
-
-    dialect = get_dialect(origin)
-    found = [key for key in ((name,) if name else _USUAL) if key in variables]
-    if not found:
-        raise InputError(
-            f"no variable called {name or ' or '.join(_USUAL)!r}",
-            source=source,
-            found=", ".join(key for key in variables if not key.startswith("_"))[:200] or "none",
-            hint="name the one with the space: --object NAME",
-        )
-    return from_notation(dialect, variables[found[0]])
+def _at(error: TuneBridgeError, raised: BaseException, source: str) -> TuneBridgeError:
+    if isinstance(error, InputError) and not error.source:
+        error.source, error.line = source, error.line or _line_of(raised, source)
+    return error
 
 
-class _RayTune(importlib.abc.MetaPathFinder):
-    """Takes the place of Ray's own entry points, whoever imports them, and loads nothing itself."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: Any = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Finds ``ray.tune`` as everybody else would, and patches it when it is loaded."""
-        if name != "ray.tune":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
-            return spec
-        load = spec.loader.exec_module
-
-        def exec_module(module: types.ModuleType) -> None:
-            load(module)
-            _patch(module)
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+def _fields(error: TuneBridgeError, source: str) -> dict[str, Any]:
+    if not isinstance(error, InputError):
+        return {"message": str(error), "source": source}
+    return {key: value for key, value in vars(error).items() if value not in ("", None)}
 
 
-def _patch(tune: Any) -> None:
-    def run(*args: Any, **kwargs: Any) -> NoReturn:
-        raise _Captured(SweepConfig.from_tune(*args, **kwargs))
+def _data(entry: Entry, recorder: Recorder) -> dict[str, Any]:
+    config = entry.config
+    notes = config._notes if config._notes is not None else Notes()
+    return {
+        "number": recorder.entries.index(entry) + 1,
+        "name": entry.name,
+        "line": entry.line,
+        "config": plain_json(decode(encode(dict(config))))[0],
+        "notes": [note.as_dict() for note in notes],
+    }
 
-    def fit(self: Any) -> NoReturn:
-        raise _Captured(SweepConfig.from_tuner(self))
 
-    tune.run = sys.modules["ray.tune.tune"].run = run  # type: ignore[attr-defined]
-    tune.Tuner.fit = fit
+# What variables hold
 
 
-def _choose(variables: dict[str, Any], source: str, name: str | None) -> SweepConfig:
-    found: dict[str, Any] = {}
+def _collect(
+    variables: dict[str, Any], recorder: Recorder, source: str, name: str | None, origin: str | None
+) -> None:
+    """Adds what variables hold to what was captured."""
+    if origin is not None:
+        recorder.entries[:] = []
+        recorder.add(_space(variables, source, name, origin), name or "space")
+        return
+    tuners: list[Any] = []
     for key, value in variables.items():
-        if not key.startswith("_") and _is_experiment(value) and value not in found.values():
-            found[key] = value
-    if name is not None:
-        if name not in found:
-            raise InputError(
-                f"no experiment called {name!r}",
-                source=source,
-                found=", ".join(found) or "none",
-            )
-        return _config(found[name])
-    if not found:
+        if key.startswith("_") or not _is_experiment(value):
+            continue
+        if isinstance(value, SweepConfig):
+            recorder.add(value, key)
+        elif not any(value is tuner for tuner in tuners):
+            tuners.append(value)
+            _add_tuner(value, key, recorder)
+    named = name is not None and not name.isdigit()
+    if named and name not in [entry.name for entry in recorder.entries]:
+        if name in variables:
+            recorder.entries[:] = []
+            recorder.add(_space(variables, source, name, None), name)
+            return
+        known = [entry.name for entry in recorder.entries if entry.name]
         raise InputError(
-            "the file builds no experiment",
+            f"no experiment called {name!r}",
             source=source,
-            expected="a variable made by tune_bridge's tune.run(...) or Tuner(...), or by Ray's",
+            found=", ".join(known) or "none",
+            hint="or the number of one" if recorder.entries else "",
         )
-    if len(found) > 1:
-        raise InputError(
-            f"the file builds {len(found)} experiments",
-            source=source,
-            found=", ".join(found),
-            expected="one",
-            hint="choose with --object NAME",
-        )
-    return _config(next(iter(found.values())))
+    if not recorder.entries and name is None:
+        raise _with_spaces(_nothing(source), variables, source)
+
+
+def _add_tuner(tuner: Any, name: str, recorder: Recorder) -> None:
+    """A Tuner, unless it was fitted: that was captured."""
+    config = SweepConfig.from_tuner(tuner)
+    for entry in recorder.entries:
+        if entry.config == config and entry.name is None:
+            entry.name = name
+            return
+    recorder.add(config, name)
+
+
+def _built(variables: dict[str, Any]) -> bool:
+    return any(_is_experiment(value) for value in variables.values())
 
 
 def _is_experiment(value: Any) -> bool:
@@ -176,8 +250,95 @@ def _is_experiment(value: Any) -> bool:
     return kind.__name__ == "Call" and getattr(value, "name", "").endswith("Tuner")
 
 
-def _config(value: Any) -> SweepConfig:
-    return value if isinstance(value, SweepConfig) else SweepConfig.from_tuner(value)
+_USUAL = ("space", "pbounds", "parameters", "parametrization", "dimensions")
+"""What people call a space, where they do not say what it is called."""
+
+_LIBRARIES = {
+    "hyperopt": "hyperopt",
+    "hp": "hyperopt",
+    "scope": "hyperopt",
+    "ray": "tune",
+    "tune": "tune",
+    "domains": "tune",
+    "optuna": "optuna",
+    "ConfigSpace": "configspace",
+    "nevergrad": "nevergrad",
+    "skopt": "skopt",
+    "ax": "ax",
+    "bayes_opt": "bayesopt",
+}
+"""Library of an object, or first part of a recorded name -> notation."""
+
+
+def notation_of(value: Any, depth: int = 0) -> str | None:
+    """The notation that an object is in, by the libraries of what it holds."""
+    if isinstance(value, dict) and depth == 0 and {"parameters", "method"} & value.keys():
+        return "sweep"
+    if isinstance(value, dict | list | tuple) and depth < 4:
+        items = value.values() if isinstance(value, dict) else value
+        found = (notation_of(item, depth + 1) for item in list(items)[:200])
+        return next((name for name in found if name is not None), None)
+    if isinstance(value, types.FunctionType):
+        code = value.__code__
+        return "optuna" if code.co_argcount == 1 and code.co_varnames[0] == "trial" else None
+    if type(value).__name__ == "Call":
+        return _LIBRARIES.get(str(value.name).partition(".")[0])
+    return _LIBRARIES.get(type(value).__module__.partition(".")[0])
+
+
+def _spaces(variables: dict[str, Any]) -> list[str]:
+    """Variables that hold a space of a notation that is known."""
+    return [
+        key
+        for key, value in variables.items()
+        if not key.startswith("_")
+        and not isinstance(value, types.ModuleType | type)
+        and isinstance(value, dict | list | tuple)
+        and notation_of(value) is not None
+    ]
+
+
+def _with_spaces(error: InputError, variables: dict[str, Any], source: str) -> InputError:
+    spaces = _spaces(variables)
+    if spaces:
+        error.hint = f"it holds a space: give {source}:{spaces[0]}"
+    return error
+
+
+def _space(
+    variables: dict[str, Any], source: str, name: str | None, origin: str | None
+) -> SweepConfig:
+    """The variable that holds a space."""
+    from tune_bridge.cli.source import from_notation
+    from tune_bridge.dialects.base import get_dialect
+
+    found = [key for key in ((name,) if name else _USUAL) if key in variables]
+    if not found:
+        raise InputError(
+            f"no variable called {name or ' or '.join(_USUAL)!r}",
+            source=source,
+            found=", ".join(key for key in variables if not key.startswith("_"))[:200] or "none",
+            hint="name the one with the space: --object NAME",
+        )
+    value = variables[found[0]]
+    notation = origin or notation_of(value)
+    try:
+        if notation is None:
+            raise SpecError(
+                "no space of a notation that is known",
+                found=f"a {type(value).__qualname__}",
+                hint="say which notation it is: --from NOTATION",
+            )
+        if notation == "tune" and isinstance(value, dict):
+            return SweepConfig.from_tune(None, config=value)
+        if notation == "sweep":
+            return SweepConfig(value)
+        return from_notation(get_dialect(notation), value)
+    except InputError as error:
+        if not error.path.startswith(found[0]):
+            error.path = f"{found[0]}.{error.path}" if error.path else found[0]
+        error.source = error.source or source
+        raise
 
 
 def _line_of(error: BaseException, source: str) -> int | None:

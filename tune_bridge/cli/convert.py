@@ -6,12 +6,51 @@ from pathlib import Path
 
 import click
 
-from tune_bridge.cli.source import TIMEOUT, load_source
+from tune_bridge.cli.options import NOTATION, SECONDS
+from tune_bridge.cli.source import FILE, TIMEOUT, Built, load_sources
 from tune_bridge.dialects.base import DIALECTS, get_dialect
+from tune_bridge.errors import InputError
 from tune_bridge.files import write_text
-from tune_bridge.notes import Level, Notes
+from tune_bridge.notes import Level, Note, Notes
 
 __all__ = ["convert"]
+
+
+class _Result:
+    """One experiment in the target notation, not written yet."""
+
+    def __init__(
+        self, built: Built, target: str, dst: str | None, origin: str | None, strict: bool
+    ) -> None:
+        read = list(built.config.notes)
+        written = get_dialect(target).source(built.config.experiment)
+        if origin is not None:
+            notes = [*read, *written.notes]
+        elif target == "sweep" and read:
+            # A Python file was translated into a sweep on the way in: those notes say it all.
+            notes = read
+        else:
+            notes = [*(note for note in read if note.path == FILE), *written.notes]
+        self.built, self.target, self.output = built, target, dst
+        self.notes = Notes(notes).require(Level.EXACT if strict else Level.APPROXIMATED)
+        self.text = written.value
+
+    def numbered(self) -> None:
+        """Puts the number of the experiment into the name of the file."""
+        if self.output:
+            path = Path(self.output)
+            self.output = str(path.with_name(f"{path.stem}-{self.built.number}{path.suffix}"))
+
+    def as_dict(self) -> dict[str, object]:
+        """The result as JSON."""
+        return {
+            "number": self.built.number,
+            "name": self.built.name,
+            "to": self.target,
+            "output": self.output,
+            "text": None if self.output else self.text,
+            "notes": [note.as_dict() for note in self.notes],
+        }
 
 
 @click.command(short_help="Translate one notation into another.")
@@ -20,6 +59,7 @@ __all__ = ["convert"]
 @click.option(
     "--to",
     "target",
+    type=NOTATION,
     metavar="NOTATION",
     help=f"Target notation: {', '.join(DIALECTS)}. The default follows the ending of DST, else "
     "a Python file becomes a sweep and a sweep becomes a Tune program.",
@@ -28,12 +68,18 @@ __all__ = ["convert"]
 @click.option(
     "--from",
     "origin",
+    type=NOTATION,
     metavar="NOTATION",
     help="What SRC holds, if it is no sweep and nothing of Ray's: optuna, configspace, ...",
 )
-@click.option("--object", "name", metavar="NAME", help="The variable meant, if a file has several.")
 @click.option(
-    "--timeout", type=float, default=TIMEOUT, show_default=True, help="Seconds for a Python file."
+    "--object",
+    "name",
+    metavar="NAME",
+    help="The variable meant, or the number of the experiment, if a file has several.",
+)
+@click.option(
+    "--timeout", type=SECONDS, default=TIMEOUT, show_default=True, help="Seconds for a Python file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result and its notes as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes on standard error.")
@@ -51,47 +97,63 @@ def convert(
     """Translates SRC: a sweep file (YAML), or a Python file that builds an experiment.
 
     The translation says on standard error what it carried or approximated. A Python file is
-    executed in a child process; nothing is trained.
+    executed in a child process; nothing is trained. FILE.py:NAME means one variable of it,
+    FILE.py:2 the second experiment. Several experiments are written to DST with their numbers:
+    sweep-1.yaml, sweep-2.yaml, ...
 
     \b
       tune-bridge convert experiment.py -o sweep.yaml
       tune-bridge convert sweep.yaml --to tune
       tune-bridge convert sweep.yaml -o space.py --to hyperopt
     """
-    config = load_source(src, name=name, timeout=timeout, origin=origin)
-    read_notes = list(config.notes)
+    built = load_sources(src, name=name, timeout=timeout, origin=origin)
+    if len(built) > 1 and not dst and not as_json:
+        raise InputError(
+            f"the file builds {len(built)} experiments",
+            source=src,
+            found=", ".join(item.title for item in built),
+            expected="one, where the result is printed",
+            hint=f"choose with {src}:{built[0].name or 1}, or write them to files: -o",
+        )
     target = target or _target(src, dst)
-    dialect = get_dialect(target)
-    written = dialect.source(config.experiment)
-    # A Python file was translated into a sweep on the way in; those notes speak of that sweep.
-    notes = Notes(read_notes if target == "sweep" and read_notes else written.notes)
-    if origin is not None:
-        notes = Notes([*read_notes, *written.notes])
-    notes.require(Level.EXACT if strict else Level.APPROXIMATED)
-    if dst:
-        write_text(dst, written.value)
+    results = [_Result(item, target, dst, origin, strict) for item in built]
+    if len(built) > 1:
+        for result in results:
+            result.numbered()
+    for result in results:
+        if result.output:
+            write_text(result.output, result.text)
     if as_json:
         import json
 
-        data = {
-            "to": target,
-            "output": dst,
-            "text": None if dst else written.value,
-            "notes": [note.as_dict() for note in notes],
-        }
-        click.echo(json.dumps(data, indent=2))
+        data = [result.as_dict() for result in results]
+        click.echo(json.dumps(data[0] if len(data) == 1 else {"experiments": data}, indent=2))
         return
-    if not dst:
-        click.echo(written.value, nl=False)
-    if not quiet:
-        for note in notes:
-            if note.level > Level.EXACT:
-                click.echo(str(note), err=True)
-        if dst:
-            click.echo(f"wrote {dst}", err=True)
+    for result in results:
+        _show(result, src, quiet)
+
+
+def _show(result: _Result, src: str, quiet: bool) -> None:
+    if not result.output:
+        click.echo(result.text, nl=False)
+    if quiet:
+        return
+    for note in result.notes:
+        if note.level > Level.EXACT or note.path == FILE:
+            click.echo(_line(note, src), err=True)
+    if result.output:
+        click.echo(f"wrote {result.output}", err=True)
+
+
+def _line(note: Note, src: str) -> str:
+    """A note as a line; one about the file names the place."""
+    if note.path != FILE:
+        return str(note)
+    place = f"{src}:{note.line}" if note.line else src
+    return f"note: {place}: {note.what} - {note.why}"
 
 
 def _target(src: str, dst: str | None) -> str:
     if dst:
         return "sweep" if Path(dst).suffix.lower() in (".yaml", ".yml", ".json") else "tune"
-    return "sweep" if Path(src).suffix.lower() == ".py" else "tune"
+    return "tune" if Path(src).suffix.lower() in (".yaml", ".yml", ".json") else "sweep"
