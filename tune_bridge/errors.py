@@ -13,6 +13,7 @@ __all__ = [
     "MissingExtraError",
     "NotFoundError",
     "SpecError",
+    "TooLargeError",
     "TuneBridgeError",
     "UnsupportedError",
 ]
@@ -100,6 +101,10 @@ class UnsupportedError(InputError):
 
 class NotFoundError(InputError):
     """A sweep, a run or a file that was named does not exist."""
+
+
+class TooLargeError(InputError):
+    """Something is larger than what is taken."""
 
 
 class MissingExtraError(TuneBridgeError):

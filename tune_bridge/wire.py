@@ -15,7 +15,7 @@ survive) inside of the bodies below; the key, when the server has one, goes as
 | ``POST /api/sweeps/{sweep}/heartbeats`` | `Heartbeat` | `Verdicts` |
 | ``POST /api/runs/{run}/reports`` | `Report` | `Verdict` |
 | ``POST /api/runs/{run}/end`` | `End` | ``{}`` |
-| ``POST /api/runs/{run}/output?offset=`` | the program's output, bytes | ``{}`` |
+| ``POST /api/runs/{run}/output?attempt=&offset=`` | the program's output, bytes | ``{}`` |
 | ``GET /api/runs/{run}/output`` | | the program's output, text |
 | ``PUT /api/runs/{run}/checkpoints/{id}`` | a tar archive | ``{}`` |
 | ``GET /api/runs/{run}/checkpoints/{id}`` | | the archive |

@@ -22,6 +22,7 @@ COMMANDS = {
     "diff": "tune_bridge.cli.compare:diff",
     "verify": "tune_bridge.cli.compare:verify",
     "run": "tune_bridge.cli.run:run",
+    "server": "tune_bridge.cli.server:server",
     "agent": "tune_bridge.cli.agent:agent",
     "dashboard": "tune_bridge.cli.dashboard:dashboard",
 }

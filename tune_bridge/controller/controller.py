@@ -46,6 +46,7 @@ class Controller:
         self._clock = clock
         self._lock = threading.Lock()
         self._sweeps: dict[str, SweepController] = {}
+        self._opening: dict[str, threading.Lock] = {}
 
     def create(
         self,
@@ -82,13 +83,20 @@ class Controller:
             NotFoundError: There is no such sweep.
             InputError: Agents cannot run it.
         """
+        found = self._sweeps.get(sweep_id)
+        if found is not None:
+            return found
         with self._lock:
+            opening = self._opening.setdefault(sweep_id, threading.Lock())
+        with opening:  # one that takes long to read keeps nobody from the others
             found = self._sweeps.get(sweep_id)
             if found is None:
                 sweep = self.backend.sweep(sweep_id)
                 found = SweepController(self.backend, sweep, self._snapshots, self._clock)
                 self._sweeps[sweep_id] = found
-            return found
+        with self._lock:
+            self._opening.pop(sweep_id, None)
+        return found
 
     def resume(self) -> list[str]:
         """Opens all sweeps that are not over, as after a start; returns their ids.

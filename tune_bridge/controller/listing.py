@@ -45,7 +45,7 @@ def describe(sweep: SweepController) -> dict[str, Any]:
             "waiting": state.waiting,
             "done": state.done,
             "concurrency": state.concurrency,
-            "settings": msgspec.to_builtins(sweep.settings),
+            "settings": msgspec.structs.asdict(sweep.settings),
             "needs_checkpoints": sweep.needs_checkpoints,
             "events": sweep.count,
             "runs": dict(runs),

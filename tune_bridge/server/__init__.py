@@ -29,9 +29,14 @@ _PACKAGES = {
 
 
 def create_app(
-    backend: Backend, *, host: str = DEFAULT_HOST, key: str | None = None, poll: float = 2.0
+    backend: Backend,
+    *,
+    host: str = DEFAULT_HOST,
+    key: str | None = None,
+    poll: float = 2.0,
+    control: Any = None,
 ) -> Any:
-    """Makes the ASGI application of the dashboard.
+    """Makes the ASGI application of the dashboard, and of a controller.
 
     Args:
         backend: Where the sweeps live; the caller closes it.
@@ -40,6 +45,7 @@ def create_app(
         key: When given, every request has to carry it: as ``Authorization: Bearer``, or as the
             cookie that ``/login`` sets.
         poll: Seconds between two looks of an open page at the backend.
+        control: A `tune_bridge.server.control.Control` when agents are served, too.
 
     Returns:
         A FastAPI application; run it with one worker process and ``lifespan="off"``.
@@ -52,7 +58,7 @@ def create_app(
         from tune_bridge.server.app import build
     except ImportError as error:
         raise missing_extra(error) from error
-    return build(backend, host=host, key=key, poll=poll)
+    return build(backend, host=host, key=key, poll=poll, control=control)
 
 
 def missing_extra(error: ImportError) -> Exception:

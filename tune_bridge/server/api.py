@@ -16,7 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tune_bridge.backends.base import Run, RunState, Sweep
-from tune_bridge.errors import BackendError, NotFoundError
+from tune_bridge.errors import (
+    BackendError,
+    InputError,
+    MissingExtraError,
+    NotFoundError,
+    TooLargeError,
+)
 from tune_bridge.server.security import error_response
 from tune_bridge.server.values import json_bytes
 from tune_bridge.server.views import Best, Overview, Reader
@@ -134,6 +140,18 @@ def _add_error_handlers(app: FastAPI) -> None:
     def not_found(_: Request, error: NotFoundError) -> Response:
         more = {"found": error.found} if error.found else {}
         return error_response(404, error.message, **more)
+
+    @app.exception_handler(InputError)
+    def refused(_: Request, error: InputError) -> Response:
+        shown = ("path", "found", "expected", "hint")
+        more = {name: getattr(error, name) for name in shown if getattr(error, name)}
+        return error_response(
+            413 if isinstance(error, TooLargeError) else 422, error.message, **more
+        )
+
+    @app.exception_handler(MissingExtraError)
+    def missing(_: Request, error: MissingExtraError) -> Response:
+        return error_response(501, str(error))
 
     @app.exception_handler(BackendError)
     def backend_error(_: Request, error: BackendError) -> Response:

@@ -20,6 +20,7 @@ from tune_bridge.backends.base import Backend
 from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.server.api import add_api
 from tune_bridge.server.callbacks import add_callbacks, sweep_id_of
+from tune_bridge.server.control import Control
 from tune_bridge.server.pages import shell
 from tune_bridge.server.security import Guard, check_bind
 from tune_bridge.server.views import Reader
@@ -112,7 +113,9 @@ class Documents:
         return 200
 
 
-def build(backend: Backend, *, host: str, key: str | None, poll: float) -> FastAPI:
+def build(
+    backend: Backend, *, host: str, key: str | None, poll: float, control: Control | None = None
+) -> FastAPI:
     """Makes the application; see `tune_bridge.server.create_app`."""
     check_bind(host, key)
     reader = Reader(backend)
@@ -124,6 +127,8 @@ def build(backend: Backend, *, host: str, key: str | None, poll: float) -> FastA
         openapi_url="/api/openapi.json",
     )
     add_api(app, reader)
+    if control is not None:
+        control.attach(app)
     server: Any = app  # Dash's annotation knows Flask only
     dash = Dash(
         "tune_bridge.server",
