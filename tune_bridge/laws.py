@@ -28,6 +28,7 @@ from tune_bridge.space import (
     Node,
     Normal,
     Operation,
+    Parameter,
     Sequence,
     Uniform,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "argument_names",
     "cdf",
     "cell_probabilities",
+    "grid_cells",
     "grid_count",
     "grid_values",
     "log_integer_weights",
@@ -251,6 +253,26 @@ def grid_values(distribution: Distribution) -> list[int | float] | None:
     assert distribution.q is not None
     values = [distribution.low + index * distribution.q for index in range(count)]
     return [int(value) for value in values] if distribution.integer else list(values)
+
+
+def grid_cells(node: Node) -> int:
+    """How many cells the grids of a tree have, in a draw that meets as many as it can.
+
+    Grids beside each other multiply. One inside of an option adds its cells where the option is
+    itself one of a grid, and counts where the option is drawn: the draw with the most is taken.
+    What cannot be enumerated counts as one.
+    """
+    if isinstance(node, Choice):
+        cells = [grid_cells(option) for option in node.options]
+        return sum(cells) if node.grid else max(cells)
+    if isinstance(node, Parameter):
+        return (grid_count(node.distribution) or 1) if node.grid else 1
+    parts: list[Node] = []
+    if isinstance(node, Group):
+        parts = [child for _, child in node.items]
+    elif isinstance(node, Sequence):
+        parts = list(node.items)
+    return math.prod(map(grid_cells, parts))
 
 
 # Operations ---------------------------------------------------------------------------------------

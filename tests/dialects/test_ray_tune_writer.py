@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -312,6 +313,28 @@ def test_a_program_is_well_formatted(name, what, tmp_path):
     for command in (checks, ["format", "--check"]):
         ruff = [sys.executable, "-m", "ruff", *command, "--isolated", program]
         subprocess.run(ruff, check=True, cwd=tmp_path)
+
+
+def grids(*nodes: Any) -> Group:
+    return space(**{f"x{index}": node for index, node in enumerate(nodes)})
+
+
+def caps() -> Iterator[tuple[Group, int | None, int, bool]]:
+    grid = P(Integers(1, 6), grid=True)
+    options = Choice((Constant.of(1), Constant.of(2)), grid=True)
+    yield grids(grid), 1, 6, True
+    yield grids(grid), 1, 5, False
+    yield grids(grid, options), 2, 24, True
+    yield grids(grid, options), 2, 23, False
+    yield grids(grid), None, 100, False
+
+
+@pytest.mark.parametrize(("tree", "samples", "cap", "fits"), caps())
+def test_a_cap_above_the_number_of_cells_says_nothing_more(tree, samples, cap, fits):
+    experiment = Experiment(space=tree, num_samples=samples, run_cap=cap, searcher=RANDOM)
+    written = DIALECT.write(experiment)
+    assert bool([note for note in written.notes if note.path == "run_cap"]) is not fits
+    assert written.value.arguments.get("num_samples", 1) == (-1 if samples is None else samples)
 
 
 # Real spaces

@@ -16,6 +16,7 @@ from tune_bridge.dialects.ray_tune.domains import has_partner, write_config
 from tune_bridge.dialects.ray_tune.reader import RECORDS, STOPPER
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.dialects.references import reference
+from tune_bridge.dialects.sweep.keys import grid_size
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Experiment
 from tune_bridge.laws import SAMPLE_FROM
@@ -30,7 +31,6 @@ from tune_bridge.space import (
     Parameter,
     Sequence,
     check_executable,
-    leaves,
     walk,
 )
 
@@ -289,15 +289,10 @@ def split(space: Group) -> tuple[Group, Group]:
 def _samples(experiment: Experiment, notes: Notes) -> dict[str, Any]:
     number, cap = experiment.num_samples, experiment.run_cap
     if cap is not None:
-        cells = 1
-        for _, node in leaves(experiment.space):
-            if isinstance(node, Choice) and node.grid:
-                cells *= len(node.options)
-            elif isinstance(node, Parameter) and node.grid:
-                cells = 0
+        cells = grid_size(experiment)
         if cells == 1:
             number = cap if number is None else min(number, cap)
-        elif not (cells and number is not None and number * cells <= cap):
+        elif number is None or number * cells > cap:
             notes.lost(
                 "run_cap",
                 f"no more than {cap} runs",

@@ -335,6 +335,17 @@ def _write_method(experiment: Experiment, notes: Notes) -> str:
         )
     if kind != "BasicVariantGenerator":
         return method
+    inside = [
+        path for path, place in experiment.conditional.items() if getattr(place.node, "grid", False)
+    ]
+    if inside:
+        notes.carried(
+            f"parameters.{inside[0]}",
+            "a grid inside of an option is enumerated with every option"
+            if experiment.is_grid
+            else "a grid inside of an option is sampled by W&B's random method",
+            "W&B knows no conditions; tune-bridge runs the grid where its option is drawn",
+        )
     grids = [path for path, node in experiment.searched.items() if node.grid]
     if experiment.is_grid:
         return "grid"
@@ -373,13 +384,8 @@ def _write_parameters(experiment: Experiment, notes: Notes) -> dict[str, Any]:
 
 
 def grid_size(experiment: Experiment) -> int:
-    """The product of the sizes of all grids in the space; 1 without any."""
-    sizes = [
-        len(node.options) if isinstance(node, Choice) else laws.grid_count(node.distribution)
-        for node in experiment.searched.values()
-        if node.grid
-    ]
-    return math.prod(size for size in sizes if size is not None)
+    """The number of cells of all grids in the space, the most that a draw meets; 1 without any."""
+    return laws.grid_cells(experiment.space)
 
 
 def _run_cap(experiment: Experiment, notes: Notes) -> int | None:
