@@ -5,15 +5,26 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tune_bridge import laws
 from tune_bridge.errors import SpecError
 from tune_bridge.experiment import Experiment
-from tune_bridge.space import Choice, Constant, Group, Node, Parameter
+from tune_bridge.space import (
+    Choice,
+    Constant,
+    Group,
+    Node,
+    Operation,
+    Parameter,
+    Sequence,
+    walk,
+)
 
 __all__ = ["configurations", "grid_nodes"]
+
+_Path = tuple[str | int, ...]
 
 
 def configurations(experiment: Experiment, seed: int = 0) -> Iterator[dict[str, Any]]:
@@ -37,15 +48,15 @@ def configurations(experiment: Experiment, seed: int = 0) -> Iterator[dict[str, 
     # A grid that is repeated without end is what Tune's -1 means; W&B's grid has num_samples 1.
     draws = itertools.count() if experiment.num_samples is None else range(experiment.num_samples)
     limit = math.inf if experiment.run_cap is None else experiment.run_cap
+    constant = bool(experiment.searcher.arg("constant_grid_search", default=False))
     number = 0
     points = [point.value for point in experiment.points]
     for _ in draws:
-        for space in _cells(experiment.space):
+        for drawn in _variants(experiment.space, rng, constant):
             if number >= limit:
                 return
-            drawn = laws.sample(space, rng)
             if number < len(points):
-                drawn = _merge(drawn, points[number])
+                drawn = _merge(drawn, points[number])  # noqa: PLW2901 - the same draw
             number += 1
             yield drawn
 
@@ -59,28 +70,97 @@ def _merge(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _cells(space: Group) -> Iterator[Group]:
+def _variants(space: Group, rng: random.Random, constant: bool) -> Iterator[dict[str, Any]]:
+    """All configurations of one draw of the space: one per cell of its grids.
+
+    As Ray's ``generate_variants`` does it: random parameters are drawn for each cell, or for
+    `constant` before the cells; a drawn option, or a grid's value, may hold grids and parameters
+    again, which are met in a further round with everything else fixed.
+    """
+    grids = {path: node for path, node in _places(space) if getattr(node, "grid", False)}
+    if not constant and not any(map(_holds_grid, _below(space))):
+        for cell in _cells(space, grids):
+            yield laws.sample(cell, rng)
+        return
+    drawn = _drawn(space, rng) if constant else space
+    for cell in _cells(drawn, grids):
+        # What a grid's value holds is met in the next round; what stands beside it now.
+        if not constant:
+            fixed = _drawn(space, rng)
+            cell = _fix(fixed, {path: _at(cell, path) for path in grids}, ())  # noqa: PLW2901
+        if any(not isinstance(node, Constant) for _, node in _places(cell)):
+            yield from _variants(cell, rng, constant)
+        else:
+            yield laws.sample(cell, rng)
+
+
+def _cells(space: Group, grids: dict[_Path, Node]) -> Iterator[Group]:
     """The space with its grids replaced by one value each, lazily."""
-    options = {path: grid_nodes(node, ".".join(path)) for path, node in _grids(space)}
-    if not options:
+    if not grids:
         yield space
         return
-    paths = sorted(options)
-    for chosen in itertools.product(*(options[path] for path in paths)):
+    paths = sorted(grids, key=lambda path: [str(part) for part in path])
+    options = [grid_nodes(grids[path], ".".join(map(str, path))) for path in paths]
+    for chosen in itertools.product(*options):
         yield _fix(space, dict(zip(paths, chosen, strict=True)), ())
 
 
-def _grids(
-    group: Group, path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Parameter | Choice]]:
-    for name, node in group.items:
+def _drawn(space: Group, rng: random.Random) -> Group:
+    """The space with everything drawn but grids; a drawn option may hold more."""
+    found: dict[_Path, Node] = {}
+    shared: dict[str | None, Node] = {}
+    for path, node in _places(space):
+        if isinstance(node, Parameter | Choice) and not node.grid:
+            value = shared.get(node.label) if node.shared else None
+            found[path] = _draw(node, rng) if value is None else value
+            if node.shared:
+                shared[node.label] = found[path]
+        elif isinstance(node, Operation):
+            found[path] = Constant.of(laws.sample(node, rng))
+    return _fix(space, found, ())
+
+
+def _draw(node: Parameter | Choice, rng: random.Random) -> Node:
+    if isinstance(node, Parameter):
+        return Constant.of(laws.sample(node, rng))
+    numbers = tuple(Constant.of(index) for index in range(len(node.options)))
+    index: int = laws.sample(Choice(numbers, node.weights), rng)
+    return node.options[index]
+
+
+def _places(node: Node, path: _Path = ()) -> Iterator[tuple[_Path, Node]]:
+    """The leaves outside of options, those of lists included."""
+    if isinstance(node, Group):
+        for name, child in node.items:
+            yield from _places(child, (*path, name))
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            yield from _places(item, (*path, index))
+    else:
+        yield path, node
+
+
+def _below(space: Group) -> Iterator[Node]:
+    """All options of all choices outside of options."""
+    for _, node in _places(space):
+        if isinstance(node, Choice):
+            yield from node.options
+
+
+def _holds_grid(node: Node) -> bool:
+    return any(getattr(place.node, "grid", False) for place in walk(node))
+
+
+def _at(node: Node, path: _Path) -> Node:
+    for part in path:
         if isinstance(node, Group):
-            yield from _grids(node, (*path, name))
-        elif isinstance(node, Parameter | Choice) and node.grid:
-            yield (*path, name), node
+            node = dict(node.items)[str(part)]
+        elif isinstance(node, Sequence):
+            node = node.items[int(part)]
+    return node
 
 
-def grid_nodes(node: Parameter | Choice, path: str) -> list[Node]:
+def grid_nodes(node: Node, path: str) -> list[Node]:
     """The values of a grid, as nodes.
 
     Raises:
@@ -88,18 +168,26 @@ def grid_nodes(node: Parameter | Choice, path: str) -> list[Node]:
     """
     if isinstance(node, Choice):
         return list(node.options)
-    values = laws.grid_values(node.distribution)
+    values = laws.grid_values(node.distribution) if isinstance(node, Parameter) else None
     if values is None:
         raise SpecError("a grid over a parameter that cannot be enumerated", path=path)
     return [Constant.of(value) for value in values]
 
 
-def _fix(group: Group, chosen: dict[tuple[str, ...], Node], path: tuple[str, ...]) -> Group:
-    items: list[tuple[str, Node]] = []
-    for name, node in group.items:
-        here = (*path, name)
-        if here in chosen:
-            items.append((name, chosen[here]))
-        else:
-            items.append((name, _fix(node, chosen, here) if isinstance(node, Group) else node))
-    return Group(tuple(items))
+def _fix(group: Group, chosen: Mapping[_Path, Node], path: _Path) -> Group:
+    if not chosen:
+        return group
+    return Group(tuple((name, _fixed(node, chosen, (*path, name))) for name, node in group.items))
+
+
+def _fixed(node: Node, chosen: Mapping[_Path, Node], path: _Path) -> Node:
+    if path in chosen:
+        return chosen[path]
+    if isinstance(node, Group):
+        return _fix(node, chosen, path)
+    if isinstance(node, Sequence):
+        items = enumerate(node.items)
+        return Sequence(
+            tuple(_fixed(item, chosen, (*path, index)) for index, item in items), node.kind
+        )
+    return node

@@ -34,7 +34,7 @@ from tune_bridge.dialects.references import importable
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Experiment, Objective
 from tune_bridge.notes import Notes
-from tune_bridge.space import Group, check_executable
+from tune_bridge.space import Group, check_executable, walk
 from tune_bridge.values import EMPTY, Frozen
 
 __all__ = ["RECORDS", "STOPPER", "read_experiment"]
@@ -264,11 +264,11 @@ class _Reader:
 
     def check_grid(self, searcher: ReadSearcher, tree: Group) -> None:
         """A searcher cannot run a grid: Ray refuses it as well."""
-        for path, node in Experiment(space=tree).searched.items():
-            if node.grid and searcher.kind != RANDOM.kind:
+        for place in walk(tree):
+            if getattr(place.node, "grid", False) and searcher.kind != RANDOM.kind:
                 raise SpecError(
                     f"a grid search beside {searcher.kind}, which Ray refuses",
-                    path=path,
+                    path=place.path,
                     expected="a choice, or no searcher",
                 )
 
