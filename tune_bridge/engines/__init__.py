@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tune_bridge.engines.base import Engine
     from tune_bridge.engines.parts import Judge, Proposer, StopRule
+    from tune_bridge.engines.random_state import Sandbox
     from tune_bridge.experiment import Experiment
 
-__all__ = ["make_engine", "restore_engine"]
+__all__ = ["make_engine", "make_proposer", "restore_engine"]
 
 
 def make_engine(experiment: Experiment, *, sweep_id: str, seed: int) -> Engine:
@@ -60,6 +61,29 @@ def make_engine(experiment: Experiment, *, sweep_id: str, seed: int) -> Engine:
     )
 
 
+def make_proposer(experiment: Experiment, *, seed: int) -> tuple[Proposer, Sandbox]:
+    """Only the searcher of an experiment, for a host of another kind (Ray Tune itself).
+
+    Args:
+        experiment: What is searched, and by whom.
+        seed: See `make_engine`.
+
+    Returns:
+        The proposer, and the random state that it is to be called in.
+
+    Raises:
+        UnsupportedError: The searcher cannot do what the experiment says.
+        MissingExtraError: A library is not installed.
+    """
+    from tune_bridge.engines.configs import initial_points
+    from tune_bridge.engines.random_state import Sandbox, derived
+
+    initial_points(experiment)
+    sandbox = Sandbox(derived(seed, "sandbox"))
+    with sandbox:
+        return _proposer(experiment, seed), sandbox
+
+
 def restore_engine(snapshot: bytes) -> Engine:
     """The engine of a snapshot that was written by `Engine.snapshot` to our own file.
 
@@ -87,20 +111,23 @@ def _is_native_searcher(experiment: Experiment) -> bool:
     return searcher.kind == RANDOM.kind and ours and _is_native_judge(experiment)
 
 
-def _parts(
-    experiment: Experiment, seed: int, stops: bool
-) -> tuple[Proposer, Judge | None, StopRule | None]:
-    proposer: Proposer
+def _proposer(experiment: Experiment, seed: int) -> Proposer:
     if experiment.searcher.kind == "bayes":
         from tune_bridge.engines.native.bayes import Bayes
 
-        proposer = Bayes(experiment, seed)
-    elif _is_native_searcher(experiment):
+        return Bayes(experiment, seed)
+    if _is_native_searcher(experiment):
         from tune_bridge.engines.native.draws import Draws
 
-        proposer = Draws(experiment, seed)
-    else:
-        proposer = _tunes("searchers").proposer(experiment, seed)
+        return Draws(experiment, seed)
+    proposer: Proposer = _tunes("searchers").proposer(experiment, seed)
+    return proposer
+
+
+def _parts(
+    experiment: Experiment, seed: int, stops: bool
+) -> tuple[Proposer, Judge | None, StopRule | None]:
+    proposer = _proposer(experiment, seed)
     judge: Judge | None = None
     if not _is_native_judge(experiment):
         judge = _tunes("schedulers").judge(experiment, proposer, seed)
