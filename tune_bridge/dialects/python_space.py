@@ -7,11 +7,11 @@ asked of its type's module, so that nothing is imported when no live object is t
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, Signature
@@ -41,7 +41,8 @@ _RECALL = {
 }
 """Top-level package of a live object's type -> module whose ``recall(value, memo)`` knows it."""
 
-_PLAIN = (type(None), bool, int, float, str, bytes, list, tuple, dict, Call)
+_LEAF = frozenset((type(None), bool, int, float, str, bytes))
+_PLAIN = _LEAF | {list, tuple, dict, Call}
 
 
 def recall(value: Any, memo: dict[int, Any]) -> Any:
@@ -54,14 +55,17 @@ def recall(value: Any, memo: dict[int, Any]) -> Any:
     Returns:
         A `Call`, a plain value that may hold further live objects, or `value` itself.
     """
-    if type(value) in _PLAIN:
+    kind = type(value)
+    if kind in _PLAIN:
         return value
-    module = _RECALL.get(type(value).__module__.partition(".")[0])
+    if id(value) in memo:
+        return memo[id(value)]
+    module = _RECALL.get(kind.__module__.partition(".")[0])
     if module is None:
         return value
-    if id(value) not in memo:
-        memo[id(value)] = importlib.import_module(module).recall(value, memo)
-    return memo[id(value)]
+    known = sys.modules.get(module) or importlib.import_module(module)
+    memo[id(value)] = made = known.recall(value, memo)
+    return made
 
 
 def join(path: str, name: object) -> str:
@@ -95,15 +99,23 @@ def type_name(value: object) -> str:
     return kind.__qualname__ if root == "builtins" else f"{root}'s {kind.__qualname__}"
 
 
-@contextlib.contextmanager
-def at_path(path: str) -> Iterator[None]:
+class at_path:  # noqa: N801 - it is used as a statement
     """Puts `path` before the path of an input error that is raised inside."""
-    try:
-        yield
-    except InputError as error:
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, InputError):
+            return
+        path = self.path
         if error.path != path and not error.path.startswith((f"{path}.", f"{path}[")):
             error.path = join(path, error.path) if error.path else path
-        raise
 
 
 LeafReader = Callable[[Call, str, "TreeReader"], Node]
@@ -168,6 +180,8 @@ class TreeReader:
 
     def _count(self, value: Any) -> None:
         """Counts in how many places each call stands, before any of them is read."""
+        if type(value) in _LEAF:
+            return
         value = self.recall(value)
         if isinstance(value, Call):
             self._uses[id(value)] += 1
@@ -234,6 +248,8 @@ class TreeReader:
 
     def holds_call(self, value: Any) -> bool:
         """Whether a value is or holds a call, or one of Tune's grids in its form as a dict."""
+        if type(value) in _LEAF:
+            return False
         value = self.recall(value)
         if isinstance(value, Call):
             return True
@@ -264,6 +280,8 @@ class TreeReader:
 
     def plain(self, value: Any, path: str) -> Any:
         """Resolves live literals in a value, refers to functions, refuses parameters."""
+        if type(value) in _LEAF:
+            return value
         value = self.recall(value)
         if isinstance(value, Call):
             raise UnsupportedError(
