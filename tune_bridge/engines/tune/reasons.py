@@ -166,11 +166,12 @@ class _HyperBand(Reasons):
         bracket, info, values = self._where(trial)
         info = {**self.place(result), **info, "kept": bracket._n}
         at = f"{self.time} {info['milestone']:g}"
-        value = values.pop(trial.trial_id, None)
+        others = [value for run, value in values.items() if run != trial.trial_id]
+        value = values.get(trial.trial_id)
         if value is None:
             return f"its bracket ended at {at}", info
         info["value"] = self.scheduler._metric_op * value
-        info["rank"], info["of"] = _ranked(value, list(values.values()))
+        info["rank"], info["of"] = _ranked(value, others)
         if info["rank"] <= bracket._n:
             return f"its bracket ended at {at} (rank {info['rank']} of {info['of']})", info
         return f"rank {info['rank']} of {info['of']} at {at}; {bracket._n} go on", info

@@ -17,6 +17,7 @@ done only for who asks for it by ``min_time_slice``.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -157,7 +158,9 @@ def _build(call: Call, deciding: Any) -> Any:
         if isinstance(deciding, Call) and "policy_file" in deciding.arguments:
             text = deciding.arguments["policy_file"]
             deciding.arguments["policy_file"] = as_file(text, folder)
-        return build(call)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of resources that will not change
+            return build(call)
 
 
 def judge(experiment: Experiment, proposer: Proposer, seed: int) -> Judge:
