@@ -23,7 +23,21 @@ COMMANDS = {
     "verify": "tune_bridge.cli.compare:verify",
     "run": "tune_bridge.cli.run:run",
     "server": "tune_bridge.cli.server:server",
+    "sweep": "tune_bridge.cli.sweep:sweep",
     "agent": "tune_bridge.cli.agent:agent",
+    "ls": "tune_bridge.cli.ls:ls",
+    "status": "tune_bridge.cli.ls:status",
+    "best": "tune_bridge.cli.ls:best",
+    "events": "tune_bridge.cli.ls:events",
+    "stop": "tune_bridge.cli.control:stop",
+    "pause": "tune_bridge.cli.control:pause",
+    "resume": "tune_bridge.cli.control:resume",
+    "cancel": "tune_bridge.cli.control:cancel",
+    "retry": "tune_bridge.cli.control:retry",
+    "enqueue": "tune_bridge.cli.control:enqueue",
+    "run-cap": "tune_bridge.cli.control:run_cap",
+    "concurrency": "tune_bridge.cli.control:concurrency",
+    "release": "tune_bridge.cli.control:release",
     "dashboard": "tune_bridge.cli.dashboard:dashboard",
 }
 """Command -> ``module:click command``."""
@@ -60,6 +74,7 @@ def cli() -> None:
       tune-bridge convert experiment.py -o sweep.yaml
       tune-bridge explain sweep.yaml
       tune-bridge run sweep.yaml
+      tune-bridge sweep sweep.yaml && tune-bridge agent ID
       tune-bridge dashboard
 
     Exit codes: 0 done, 1 the input has to be changed (the message says where), 2 wrong usage.

@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tune_bridge.backends.base import Run, RunState, Sweep
+from tune_bridge.backends.base import Run, RunState
 from tune_bridge.errors import (
     BackendError,
     InputError,
@@ -23,9 +23,10 @@ from tune_bridge.errors import (
     NotFoundError,
     TooLargeError,
 )
+from tune_bridge.server.lines import best_data, line, sweep_data
 from tune_bridge.server.security import error_response
 from tune_bridge.server.values import json_bytes
-from tune_bridge.server.views import Best, Overview, Reader
+from tune_bridge.server.views import Reader
 
 __all__ = ["add_api"]
 
@@ -43,31 +44,8 @@ def _struct(value: msgspec.Struct) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__struct_fields__}
 
 
-def _sweep(sweep: Sweep) -> dict[str, Any]:
-    return {**_struct(sweep), "url": f"/sweeps/{sweep.id}"}
-
-
 def _run(run: Run) -> dict[str, Any]:
     return _struct(run)
-
-
-def _best(best: Best | None) -> dict[str, Any] | None:
-    return None if best is None else _struct(best)
-
-
-def _line(line: Overview) -> dict[str, Any]:
-    shown = _sweep(line.sweep)
-    del shown["config"]
-    return {
-        **shown,
-        "method": line.plan.method,
-        "searcher": line.plan.searcher,
-        "scheduler": line.plan.scheduler,
-        "metric": line.plan.objective,
-        "goal": line.plan.goal,
-        "counts": line.counts,
-        "best": _best(line.best),
-    }
 
 
 def _split(texts: list[str] | None) -> list[str]:
@@ -84,7 +62,7 @@ def add_api(app: FastAPI, reader: Reader) -> None:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=_INT64)] = 0,
     ) -> Response:
-        lines = [_line(line) for line in reader.overviews(limit, offset)]
+        lines = [line(overview) for overview in reader.overviews(limit, offset)]
         return _answer({"sweeps": lines, "limit": limit, "offset": offset})
 
     @app.get("/api/sweeps/{sweep_id}")
@@ -92,10 +70,10 @@ def add_api(app: FastAPI, reader: Reader) -> None:
         snapshot = reader.snapshot(sweep_id)
         return _answer(
             {
-                **_sweep(snapshot.sweep),
+                **sweep_data(snapshot.sweep),
                 "version": snapshot.version,
                 "counts": snapshot.counts,
-                "best": _best(snapshot.best),
+                "best": best_data(snapshot.best),
                 "metrics": snapshot.metrics,
                 "runs_url": f"/api/sweeps/{snapshot.sweep.id}/runs",
             }

@@ -1,0 +1,108 @@
+"""``tune-bridge sweep``: makes a sweep that agents can run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import click
+import msgspec
+
+from tune_bridge.cli.options import SECONDS
+from tune_bridge.cli.place import Where, place_options
+from tune_bridge.cli.source import load_source
+from tune_bridge.wire import NewSweep, Settings
+
+__all__ = ["sweep"]
+
+_DEFAULT = Settings()
+
+
+@click.command(short_help="Make a sweep that agents run.")
+@click.argument("src", metavar="FILE", type=click.Path())
+@click.option("--project", metavar="NAME", help="Instead of the sweep's project.")
+@click.option("--name", metavar="NAME", help="Instead of the sweep's name.")
+@click.option(
+    "--max-lost",
+    type=click.IntRange(min=0),
+    default=_DEFAULT.max_lost,
+    show_default=True,
+    metavar="N",
+    help="How often a run whose agent was lost is given out again.",
+)
+@click.option(
+    "--max-failures",
+    type=click.IntRange(min=0),
+    default=_DEFAULT.max_failures,
+    show_default=True,
+    metavar="N",
+    help="How often a run whose program failed is started again.",
+)
+@click.option(
+    "--quarantine",
+    type=click.IntRange(min=0),
+    default=_DEFAULT.quarantine,
+    show_default=True,
+    metavar="N",
+    help="Failures in a row after which a host gets no more runs; 0 for never.",
+)
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Runs at once.")
+@click.option(
+    "--lease",
+    type=SECONDS,
+    default=_DEFAULT.lease,
+    show_default=True,
+    help="Silence after which an agent counts as lost.",
+)
+@click.option("--seed", type=int, metavar="N", help="Of the searcher; a fresh one without.")
+@click.option(
+    "--object", "variable", metavar="NAME", help="The variable meant, if FILE has several."
+)
+@place_options
+@click.option("--json", "as_json", is_flag=True, help="Print the sweep as JSON.")
+def sweep(
+    where: Where,
+    src: str,
+    project: str | None,
+    name: str | None,
+    max_lost: int,
+    max_failures: int,
+    quarantine: int,
+    concurrency: int | None,
+    lease: float,
+    seed: int | None,
+    variable: str | None,
+    as_json: bool,
+) -> int:
+    """Makes a sweep from FILE (YAML, or a Python file that builds an experiment).
+
+    Nothing runs until an agent does. The server of this machine is started when there is none.
+
+    \b
+      tune-bridge sweep sweep.yaml
+      tune-bridge agent ID
+      tune-bridge status ID --watch
+    """
+    config = load_source(src, name=variable)
+    settings = Settings(
+        lease=lease,
+        heartbeat=min(_DEFAULT.heartbeat, lease / 4),
+        max_lost=max_lost,
+        max_failures=max_failures,
+        quarantine=quarantine,
+        concurrency=concurrency,
+    )
+    server = where.connect()
+    made = server.create(
+        NewSweep(config=dict(config), project=project, name=name, settings=settings, seed=seed)
+    )
+    options = {"--server": where.server, "--backend": where.backend}
+    given = [part for option, value in options.items() if value for part in (option, value)]
+    command = shlex.join(["tune-bridge", "agent", made["id"], *given])
+    if as_json:
+        shown = {**made, "server": server.url, "agent": command}
+        click.echo(json.dumps(msgspec.to_builtins(shown), indent=2, default=str))
+        return 0
+    click.echo(f"sweep {made['id']} in project {made['project']}: {server.url}{made['url']}")
+    click.echo(f"run it with: {command}")
+    return 0
