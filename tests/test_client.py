@@ -282,3 +282,132 @@ def test_alone(tmp_path: Path, end: str, state: str) -> None:
     assert rows == [(0, {"loss": 1.0, "net/x": 1}), (4, {"loss": 0.5, "acc": 0.9})]
     assert run.summary["best"] == 0.5
     assert sweep.config["parameters"] == {"lr": {"value": 0.1}}
+
+
+# Runs that W&B's own agent has started
+
+FOLDING = """
+import json, os, tune_bridge
+run = tune_bridge.init("demo", {"lr": 9.0, "mine": 1}, sweep=SWEEP)
+print(repr(dict(run.config)))
+run.config.late = 2
+print(run.id)
+"""
+
+
+def _started_by_wandb(
+    tmp_path: Path, drawn: dict[str, Any], sweep: str, **environ: str
+) -> tuple[str, dict[str, Any]]:
+    """What the program sees, and what is recorded, with the file that wandb's agent writes."""
+    config_util = pytest.importorskip("wandb.sdk.lib.config_util")
+    from tune_bridge.backends import open_backend
+
+    path = tmp_path / "wandb" / "config-run.yaml"
+    config_util.save_config_file_from_dict(str(path), {k: {"value": v} for k, v in drawn.items()})
+    url = f"sqlite:///{tmp_path / 'sweeps.db'}"
+    environment = {
+        **os.environ,
+        "TUNE_BRIDGE_BACKEND": url,
+        "WANDB_SWEEP_PARAM_PATH": str(path),
+        **environ,
+    }
+    environment.pop(ADDRESS_ENV, None)
+    code = FOLDING.replace("SWEEP", sweep)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    shown, run_id = done.stdout.splitlines()
+    with open_backend(url) as backend:
+        return shown, backend.run(run_id).config
+
+
+@pytest.fixture
+def folding(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    """A sweep with a condition, a list, a tuple and arithmetic, and what wandb's agent draws."""
+    from tune_bridge.dialects.base import get_dialect
+    from tune_bridge.hyperopt import hp
+
+    sgd = {"type": "sgd", "betas": [hp.uniform("b", 0, 1), 0.9], "pair": (hp.randint("i", 9), 1)}
+    space = {
+        "lr": hp.loguniform("lr", -3, 0) + 1,
+        "optimizer": hp.choice("optimizer", [sgd, {"type": "adam", "eps": hp.uniform("e", 0, 1)}]),
+    }
+    experiment = get_dialect("hyperopt").read(space).value
+    path = tmp_path / "sweep.yaml"
+    path.write_text(get_dialect("sweep").source(experiment).value)
+    nested = {
+        "branch": "sgd",
+        "sgd": {
+            "type": "sgd",
+            "betas": {"item_0": 1, "item_1": 0.9},
+            "pair": {"item_0": 3.0, "item_1": 1},
+        },
+        "adam": {"type": "adam", "eps": 0.25},
+    }
+    return path, {"lr": {"call": "add", "arg_0": 0.5, "arg_1": 1}, "optimizer": nested}
+
+
+FOLDED = "{'mine': 1, 'lr': 1.5, 'optimizer': {'type': 'sgd', 'betas': [1.0, 0.9], 'pair': (3, 1)}}"
+
+
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_what_wandbs_agent_drew_is_folded(
+    tmp_path: Path, folding: tuple[Path, dict[str, Any]], given: str
+) -> None:
+    path, drawn = folding
+    if given == "argument":
+        shown, recorded = _started_by_wandb(tmp_path, drawn, repr(str(path)))
+    else:
+        shown, recorded = _started_by_wandb(tmp_path, drawn, "None", TUNE_BRIDGE_SWEEP=str(path))
+    assert shown == FOLDED
+    assert recorded == {
+        "lr": 1.5,
+        "mine": 1,
+        "optimizer": {"type": "sgd", "betas": [1.0, 0.9], "pair": [3, 1]},
+        "late": 2,
+    }
+
+
+def test_without_the_sweep_the_nested_form_stays(
+    tmp_path: Path, folding: tuple[Path, dict[str, Any]]
+) -> None:
+    path, drawn = folding
+    shown, _ = _started_by_wandb(tmp_path, drawn, "None")
+    assert "'branch': 'sgd'" in shown
+    config = {"mine": 1, **drawn}
+    assert repr(tune_bridge.fold(config, path)) == FOLDED
+    assert repr(tune_bridge.fold(config, str(path))) == FOLDED
+
+
+def test_a_trial_folds_what_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, folding: tuple[Path, dict[str, Any]]
+) -> None:
+    path, drawn = folding
+    trial = Trial({"mine": 1, **drawn})
+    monkeypatch.setenv(ADDRESS_ENV, trial.listener.address)
+    monkeypatch.setenv(TOKEN_ENV, trial.listener.token)
+    run = tune_bridge.init(sweep=path)
+    assert repr(dict(run.config)) == FOLDED
+    run.finish()
+    trial.rows()
+    trial.listener.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: {value: 1}", "wandb_version"),
+        ("wandb_version: 1\na: 3", "a parameter without a value"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_is_none_of_wandbs_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, words: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(path))
+    monkeypatch.delenv(ADDRESS_ENV, raising=False)
+    with pytest.raises(InputError, match=words):
+        tune_bridge.init("demo", backend=f"sqlite:///{tmp_path / 's.db'}")

@@ -54,6 +54,11 @@ ADDRESS_ENV = "TUNE_BRIDGE_REPORT"
 TOKEN_ENV = "TUNE_BRIDGE_TOKEN"  # noqa: S105 - the name, not the secret
 """The secret that the first line has to hold."""
 
+SWEEP_ENV = "TUNE_BRIDGE_SWEEP"
+"""The sweep's file, for `init` without one: set it where W&B's own agent starts the program."""
+
+_PARAMETERS_ENV = "WANDB_SWEEP_PARAM_PATH"
+
 LINE_LIMIT = 8 * 1024 * 1024
 """Bytes that one message may have."""
 
@@ -92,20 +97,28 @@ def init(
     *,
     name: str | None = None,
     backend: str | None = None,
+    sweep: str | os.PathLike[str] | Mapping[str, Any] | None = None,
 ) -> Run:
     """Begins the run of this program, or returns the one that has begun.
+
+    In a program that W&B's own agent has started the parameters are those of its file
+    (``WANDB_SWEEP_PARAM_PATH``); with `sweep` they are folded to the values that the search space
+    stands for (see `tune_bridge.fold`).
 
     Args:
         project: Project of a run outside of a sweep; a sweep has its own.
         config: Defaults. Inside of a sweep the sweep's values win, name by name.
         name: Display name of a run outside of a sweep.
         backend: URL of the backend of a run outside of a sweep; the default one without.
+        sweep: The sweep's file or config, for folding; the file in ``TUNE_BRIDGE_SWEEP`` by
+            default. A space that is no mapping stays under its one name, ``space``.
 
     Returns:
         The run. It is finished when the program ends, at the latest.
 
     Raises:
-        InputError: `config` holds something that cannot be stored.
+        InputError: `config` holds something that cannot be stored, or the sweep's file cannot be
+            read.
         BackendError: The trial or the backend does not answer.
     """
     global _current  # noqa: PLW0603 - one run per process, as with wandb.run
@@ -117,14 +130,38 @@ def init(
     if attached is not None:
         _here.run = _current = Run(attached, defaults)
         return _current
+    sweep = os.environ.get(SWEEP_ENV) if sweep is None else sweep
     address = os.environ.get(ADDRESS_ENV)
     link: Link
+    drawn: dict[str, Any] = {}
     if address:
         link = _Trial(address, os.environ.get(TOKEN_ENV, ""))
+        if sweep is not None:
+            drawn = _folded(decode(link.about.get("config") or {}), sweep)
     else:
-        link = _Alone(project, name, backend, defaults)
-    _current = Run(link, defaults)
+        drawn = _drawn_by_wandb(sweep)
+        link = _Alone(project, name, backend, {**defaults, **_plain(drawn, _PARAMETERS_ENV)})
+    _current = Run(link, defaults, drawn)
     return _current
+
+
+def _drawn_by_wandb(sweep: str | os.PathLike[str] | Mapping[str, Any] | None) -> dict[str, Any]:
+    """The parameters that W&B's agent drew for this program; none outside of it."""
+    path = os.environ.get(_PARAMETERS_ENV)
+    if not path:
+        return {}
+    from tune_bridge.dialects.sweep.folding import read_parameter_file
+
+    drawn = read_parameter_file(path)
+    return drawn if sweep is None else _folded(drawn, sweep)
+
+
+def _folded(
+    config: Mapping[str, Any], sweep: str | os.PathLike[str] | Mapping[str, Any]
+) -> dict[str, Any]:
+    from tune_bridge.dialects.sweep.folding import fold_names
+
+    return fold_names(config, sweep)
 
 
 class Config(dict[str, Any]):
@@ -184,7 +221,9 @@ class Run:
             one's state (population based training) finds filled; None outside of a sweep.
     """
 
-    def __init__(self, link: Link, defaults: Mapping[str, Any]) -> None:
+    def __init__(
+        self, link: Link, defaults: Mapping[str, Any], drawn: Mapping[str, Any] | None = None
+    ) -> None:
         self._link = link
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -199,12 +238,12 @@ class Run:
         self.project: str = about.get("project", "")
         folder = about.get("checkpoint_dir")
         self.checkpoint_dir: Path | None = Path(folder) if folder else None
-        given: dict[str, Any] = decode(about.get("config") or {})
+        given: dict[str, Any] = {**decode(about.get("config") or {}), **(drawn or {})}
         extra = {key: value for key, value in defaults.items() if key not in given}
         self.config = Config({**extra, **given}, self)
         self.summary: dict[str, Any] = {}
-        if extra:
-            self._configured(extra)
+        if extra or drawn:
+            self._configured(_plain({**extra, **(drawn or {})}, "sweep"))
         atexit.register(self._at_exit)
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
@@ -475,6 +514,7 @@ class _Alone(Link):
         self._writer.put(
             PutRun(Record(id=self._id, sweep_id=sweep_id, name=name, created_at=now, config=config))
         )
+        self._config = dict(config)
         self._patch(state="running")
         self._row: dict[str, Any] = {}
         self._step = -1
@@ -495,7 +535,8 @@ class _Alone(Link):
             self._step = message["step"]
             self._writer.put(LogRows(self._id, [Row(self._step, message["time"], dict(self._row))]))
         if "config" in message:
-            self._patch(config=message["config"])
+            self._config.update(message["config"])
+            self._patch(config=dict(self._config))
         if "summary" in message:
             self._patch(summary=flatten(message["summary"]))
         return False

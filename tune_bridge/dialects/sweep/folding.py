@@ -7,12 +7,14 @@ follow from the tree alone, so that `fold` needs nothing but the configuration a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tune_bridge.dialects.sweep.conditions import ITEM, branch_names
-from tune_bridge.errors import InputError, SpecError
+from tune_bridge.errors import InputError, NotFoundError, SpecError
 from tune_bridge.experiment import Experiment
 from tune_bridge.laws import OPERATIONS, SAMPLE_FROM, argument_names, operate
 from tune_bridge.space import (
@@ -27,14 +29,17 @@ from tune_bridge.space import (
 )
 from tune_bridge.values import Frozen, Reference, plain_json, same_data
 
-__all__ = ["fold", "fold_names"]
+__all__ = ["fold", "fold_names", "read_parameter_file"]
 
 Functions = Mapping[str, Callable[..., Any]]
+
+Space = Group | Experiment | Mapping[str, Any] | str | os.PathLike[str]
+"""A tree, an experiment, a sweep's config, or the file of one."""
 
 
 def fold(
     config: Mapping[str, Any],
-    space: Group | Experiment | Mapping[str, Any],
+    space: Space,
     functions: Functions | None = None,
 ) -> Any:
     """The configuration that a program was written for, from the one that W&B's agent drew.
@@ -47,7 +52,8 @@ def fold(
 
     Args:
         config: Names and values as W&B gives them, for example ``dict(wandb.config)``.
-        space: The tree, an experiment, or the sweep's config with its ``controller.tune``.
+        space: The tree, an experiment, the sweep's config with its ``controller.tune``, or the path
+            of its file.
         functions: Functions of the program that an operation may name; by default those that it
             gave to HyperOpt (``scope.define``), if it has loaded HyperOpt. Nothing is imported. An
             operation that names another one stays a mapping of its name and its arguments.
@@ -56,6 +62,7 @@ def fold(
         A dict; for a space that is no mapping (a choice, a list, a call) its value.
 
     Raises:
+        InputError: There is no such file, or no sweep in it.
         SpecError: A branch that the selector names is missing, an operation has no value, or a
             value is one that only a function makes, which W&B's agent does not call.
 
@@ -73,21 +80,47 @@ def fold(
 
 
 def fold_names(
-    config: Mapping[str, Any],
-    space: Group | Experiment | Mapping[str, Any],
-    functions: Functions | None = None,
+    config: Mapping[str, Any], space: Space, functions: Functions | None = None
 ) -> dict[str, Any]:
     """As `fold`, and always a mapping: the value of a space that is none is under its one name."""
     return {**_Folder(functions or {}).fold(dict(config), _experiment(space).space, "")}
 
 
-def _experiment(space: Group | Experiment | Mapping[str, Any]) -> Experiment:
+def read_parameter_file(path: str) -> dict[str, Any]:
+    """Names and values in the file that W&B's agent writes for a run (``WANDB_SWEEP_PARAM_PATH``).
+
+    Raises:
+        InputError: There is no such file, or it is none of W&B's.
+    """
+    data = _load(path).data
+    if not isinstance(data, Mapping) or data.get("wandb_version") != 1:
+        raise SpecError("not the parameters of a run", source=path, expected="wandb_version: 1")
+    entries = {key: entry for key, entry in data.items() if key != "wandb_version"}
+    for key, entry in entries.items():
+        if not isinstance(entry, Mapping) or "value" not in entry:
+            raise SpecError("a parameter without a value", path=str(key), source=path)
+    return {str(key): entry["value"] for key, entry in entries.items()}
+
+
+def _load(path: str | os.PathLike[str]) -> Any:
+    from tune_bridge.dialects.sweep import yaml_file
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFoundError("the file cannot be read", source=str(path), found=str(error)) from None
+    return yaml_file.load(text, str(path))
+
+
+def _experiment(space: Space) -> Experiment:
     if isinstance(space, Experiment):
         return space
     if isinstance(space, Group):
         return Experiment(space=space)
     from tune_bridge.dialects.base import get_dialect
 
+    if isinstance(space, str | os.PathLike):
+        return get_dialect("sweep").read(_load(space)).value
     return get_dialect("sweep").read(space).value
 
 
