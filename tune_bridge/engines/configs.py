@@ -29,7 +29,7 @@ from tune_bridge.space import (
 )
 from tune_bridge.values import Frozen, same_data, shorten
 
-__all__ = ["canonical", "fit", "initial_points"]
+__all__ = ["canonical", "fit", "initial_points", "match"]
 
 _CLOSE = 1e-9
 """Relative distance at which a value still is a bound, or a multiple of a quantum."""
@@ -77,7 +77,7 @@ def fit(node: Node, value: Any, path: str = "", *, partial: bool = False) -> Any
     if isinstance(node, Parameter):
         return _number(node, value, path)
     if isinstance(node, Choice):
-        return _option(node, value, path, partial)
+        return match(node, value, path, partial=partial)[1]
     if isinstance(node, Sequence):
         if not isinstance(value, list | tuple) or len(value) != len(node.items):
             raise _misfit("not such a list", path, value, f"a list of {len(node.items)} items")
@@ -122,25 +122,34 @@ def _group(node: Group, value: Any, path: str, partial: bool) -> dict[str, Any]:
     return fitted
 
 
-def _option(node: Choice, value: Any, path: str, partial: bool) -> Any:
+def match(node: Choice, value: Any, path: str = "", *, partial: bool = False) -> tuple[int, Any]:
+    """Which option a value is of, and the value as that option types it.
+
+    Where several would do, it is the first that leaves the value as it is: 1 and 1.0 are two
+    options, and both fit a number.
+
+    Raises:
+        InputError: None fits.
+    """
     given = plain(value)
-    kept = [plain(o.value) if isinstance(o, Constant) else None for o in node.options]
-    constants = [index for index, o in enumerate(node.options) if isinstance(o, Constant)]
-    for same in (_identical, same_data):
-        for index in constants:
-            if same(kept[index], given):
-                return kept[index]
+    fitted: list[tuple[int, Any]] = []
     errors = []
     for index, option in enumerate(node.options):
-        if index not in constants:
-            try:
-                return fit(option, value, path, partial=partial)
-            except InputError as error:
-                errors.append(error)
-    if len(errors) == 1 and not constants:
+        try:
+            fitted.append((index, fit(option, given, path, partial=partial)))
+        except InputError as error:
+            errors.append(error)
+    for index, found in fitted:
+        if _identical(found, given):
+            return index, found
+    if fitted:
+        return fitted[0]
+    if len(errors) == 1 and not node.plain:
         raise errors[0]
-    shown = ", ".join(shorten(kept[index], 24) for index in constants[:8])
-    raise _misfit("none of the options fits", path, value, f"one of {shown}" if shown else "")
+    shown = [shorten(o.value, 24) for o in node.options[:8] if isinstance(o, Constant)]
+    raise _misfit(
+        "none of the options fits", path, value, f"one of {', '.join(shown)}" if shown else ""
+    )
 
 
 def _identical(one: Any, other: Any) -> bool:

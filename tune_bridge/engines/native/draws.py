@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tune_bridge import laws
-from tune_bridge.engines.configs import canonical, fit, initial_points
+from tune_bridge.engines.configs import canonical, initial_points, match
 from tune_bridge.engines.native import points
 from tune_bridge.engines.parts import EXHAUSTED, Proposal, Proposer, Refused
 from tune_bridge.engines.results import plain
-from tune_bridge.errors import InputError, SpecError
+from tune_bridge.errors import SpecError
 from tune_bridge.experiment import Experiment
 from tune_bridge.space import Choice, Constant, Group, Node, Parameter, leaves, walk
 
@@ -232,10 +232,6 @@ def complete(node: Node, drawn: Any, point: Any, rng: random.Random) -> Any:
             for name, child in node.items
         }
     if isinstance(node, Choice) and not node.plain:
-        for option in node.options:
-            try:
-                fit(option, point, partial=True)
-            except InputError:
-                continue
-            return complete(option, plain(laws.sample(option, rng)), point, rng)
+        option = node.options[match(node, point, partial=True)[0]]
+        return complete(option, plain(laws.sample(option, rng)), point, rng)
     return point
