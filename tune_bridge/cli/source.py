@@ -116,6 +116,9 @@ def load_sources(
         path, name = part["file"], part["name"]
     source = Path(path)
     suffix = source.suffix.lower()
+    if source.exists() and not source.is_file() and not source.is_dir():
+        # A pipe that nobody writes to would be waited for without end.
+        raise InputError("cannot read: it is no plain file", source=os.fspath(path))
     if suffix in _YAML:
         data = origin is not None and origin != "sweep"
         config = _read_data(source, str(origin)) if data else SweepConfig.load(source)
