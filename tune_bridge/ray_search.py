@@ -38,7 +38,7 @@ class HostedSearch(Searcher):
 
     def __init__(self, experiment: Experiment, seed: int) -> None:
         objective = experiment.objective
-        super().__init__(  # type: ignore[no-untyped-call]
+        super().__init__(
             metric=objective.name if objective else None,
             mode=objective.mode if objective else None,
         )
@@ -53,12 +53,12 @@ class HostedSearch(Searcher):
         """Takes what Tune has; the space is the experiment's already."""
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """A configuration; None for "later", `Searcher.FINISHED` for "never again"."""
         with self._sandbox:
             proposal = self._proposer.propose(trial_id)
         if isinstance(proposal, Refused):
-            return str(Searcher.FINISHED) if proposal.final else None
+            return Searcher.FINISHED if proposal.final else None  # type: ignore[return-value]
         self._last[trial_id] = {}
         return proposal.config
 

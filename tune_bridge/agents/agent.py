@@ -39,7 +39,7 @@ class Done(msgspec.Struct, frozen=True):
     """What an agent has done.
 
     Attributes:
-        counts: Runs by how they ended here: finished, failed, stopped, crashed.
+        counts: Runs by how they ended here: finished, failed, stopped, paused, killed, crashed.
         reason: Why it left.
         left: Rows that could not be delivered.
     """
@@ -287,7 +287,9 @@ class Agent:
             with self._lock:
                 self._running.pop(claim.run, None)
             shutil.rmtree(folder, ignore_errors=True)
-        kind = "stopped" if end.state == "killed" else end.state
+        kind: str = end.state
+        if kind == "killed" and not self._stopping():
+            kind = {"stop": "stopped", "pause": "paused"}.get(execution.verdict.kind, kind)
         with self._lock:
             self._counts[kind] = self._counts.get(kind, 0) + 1
         seconds = time.monotonic() - began

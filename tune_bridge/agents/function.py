@@ -114,7 +114,8 @@ def run_function(
         return End(attempt, "failed", f"{type(error).__name__}: {error}{where}\n{lines}")
     finally:
         client.attach(None)
-    complaint = link.reports.complaint() if metric is not None else ""
+    # A run that goes on from a checkpoint may have had everything to say before.
+    complaint = link.reports.complaint() if metric is not None and attempt == 1 else ""
     return End(attempt, "finished", complaint, 0)
 
 

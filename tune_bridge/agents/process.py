@@ -47,7 +47,9 @@ def run_program(
         if error.payload.get("rows") or error.payload.get("summary"):
             with contextlib.suppress(TuneBridgeError):
                 execution.report(error.payload, resumable=program.reports.resumable)
-        end = End(claim.attempt, error.outcome, error.reason, error.exit_code)
+        # A run that goes on from a checkpoint may have had everything to say before.
+        said = "" if error.outcome == "finished" and claim.attempt > 1 else error.reason
+        end = End(claim.attempt, error.outcome, said, error.exit_code)
     except TuneBridgeError as error:
         program.stop(kill=True)
         end = End(claim.attempt, "crashed", str(error), program.exit_code)

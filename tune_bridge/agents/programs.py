@@ -64,7 +64,7 @@ def program_agent(
         sweep_id=sweep_id,
         project=str(about.get("project", "")),
         grace=grace,
-        env={"TUNE_BRIDGE_SERVER": server.url, "TUNE_BRIDGE_SWEEP": sweep_id},
+        env={"TUNE_BRIDGE_SERVER": server.url},
     )
     return Agent(
         server,

@@ -97,7 +97,7 @@ def agent(
         click.echo(f"{counts or 'no runs'}: {done.reason}")
     if done.left:
         click.echo(f"{done.left} rows could not be delivered", err=True)
-    good = done.counts.get("finished", 0) + done.counts.get("stopped", 0)
+    good = sum(done.counts.get(kind, 0) for kind in ("finished", "stopped", "paused"))
     if worker.left_by_hand:
         return 130
     return 1 if done.counts and not good else 0
