@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.flat_space import distance
-from tune_bridge.errors import InputError
-from tune_bridge.experiment import Experiment
+from tune_bridge.errors import InputError, UnsupportedError
+from tune_bridge.experiment import Algorithm, Experiment, Objective
 from tune_bridge.notes import Level
 from tune_bridge.space import Beta, Choice, Constant, Group, Integers, Normal, Parameter, Uniform
-from tune_bridge.testing.strategies import spaces
-from tune_bridge.testing.translations import assert_identity, assert_translates
+from tune_bridge.testing.strategies import conditional_spaces, spaces
+from tune_bridge.testing.translations import assert_identity, assert_translates, same_law
 
 FLAT = ("optuna", "configspace", "nevergrad", "ax", "skopt", "bayesopt")
 QUICK = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
@@ -94,3 +97,48 @@ def test_a_name_with_a_slash() -> None:
 def test_a_parameter_and_a_group_of_one_name() -> None:
     with pytest.raises(InputError, match=r"a\.b: both a parameter and a group"):
         get_dialect("bayesopt").read({"a": (0, 1), "a/b": (0, 1)})
+
+
+@pytest.mark.parametrize("name", FLAT)
+@given(conditional_spaces())
+@QUICK
+def test_conditions_survive_or_have_a_note(name: str, space: Group) -> None:
+    try:
+        assert_translates(Experiment(space=space), name)
+    except UnsupportedError:
+        return
+    dialect = get_dialect(name)
+    said = dialect.read(dialect.write(Experiment(space=space)).value).value
+    assert same_law(dialect.read(dialect.write(said).value).value.space, said.space)
+
+
+CONDITIONAL = ("sweep", "hyperopt", "optuna", "configspace", "nevergrad", "ax", "legacy")
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(CONDITIONAL, 2)))
+@given(conditional_spaces(st.just(Uniform(0, 1)) | st.just(Uniform(0.1, 1, "log"))))
+@settings(max_examples=2, suppress_health_check=list(HealthCheck))
+def test_conditions_there_and_back(first: str, second: str, space: Group) -> None:
+    """What one notation says of a tree is the same after a way through another one."""
+    one, other = get_dialect(first), get_dialect(second)
+    try:
+        ours = one.read(one.write(in_hyperopt(space)).value).value
+        sent = other.write(ours)
+    except UnsupportedError:
+        return
+    back = other.read(sent.value).value
+    below = {note.path.split("[")[0].split(".")[0] for note in sent.notes if note.level > 0}
+    for path, node in ours.space.items:
+        arrived = back.space.get(path)
+        if path not in below:
+            assert arrived is not None
+            assert same_law(node, arrived), path
+
+
+def in_hyperopt(space: Group) -> Experiment:
+    return Experiment(
+        space=space,
+        objective=Objective("loss"),
+        searcher=Algorithm("HyperOptSearch"),
+        space_in="searcher",
+    )

@@ -126,9 +126,9 @@ class FlatDialect(Dialect):
             )
         check_executable(space)
         if any(when for _, _, when in rows):
-            written = self.write(Experiment(space=space)).value
-            if not _same_data(written, self.native(rows, {})) or extras:
-                extras = {**extras, "rows": [[n, s, _listed(when)] for n, s, when in rows]}
+            again = self._rows(space, {}, Notes())
+            if extras or not _same_data(_plain_rows(again), _plain_rows(rows)):
+                extras = {**extras, "rows": _plain_rows(rows)}
         else:
             kept = {
                 name: spec
@@ -300,12 +300,6 @@ def _check_leaf(leaf: Node, path: str, title: str) -> None:
             path=path,
             hint="give each of them a name",
         )
-    if isinstance(leaf, Choice) and not leaf.plain:
-        raise UnsupportedError(
-            f"a condition: an option holds a parameter, and {title} hold none",
-            path=path,
-            hint="lift the parameter out of the choice",
-        )
 
 
 def _by_name(leaf: Node) -> tuple[Node, bool]:
@@ -349,8 +343,12 @@ def _sentence(when: When) -> str:
     return " and ".join(parts)
 
 
-def _listed(when: When) -> list[Any]:
-    return [[list(name), list(values)] for name, values in when.items()]
+def _plain_rows(rows: list[Named]) -> list[Any]:
+    """Rows as plain data, in one order."""
+    return [
+        [name, spec, [[list(key), list(values)] for key, values in when.items()]]
+        for name, spec, when in sorted(rows, key=lambda row: row[0])
+    ]
 
 
 def _mapped(when: list[Any]) -> When:

@@ -11,12 +11,13 @@ import math
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, Signature, parse_signatures
-from tune_bridge.dialects.flat_space import FlatDialect, Named, options
+from tune_bridge.dialects.flat_conditions import Row, tree_of
+from tune_bridge.dialects.flat_space import FlatDialect, Named, options, spread
 from tune_bridge.dialects.python_source import Program
 from tune_bridge.dialects.python_space import at_path, short, type_name
 from tune_bridge.errors import UnsupportedError
 from tune_bridge.notes import Notes
-from tune_bridge.space import Constant, Integers, Node, Normal, Parameter, Uniform
+from tune_bridge.space import Choice, Constant, Group, Integers, Node, Normal, Parameter, Uniform
 
 __all__ = ["NevergradDialect"]
 
@@ -81,20 +82,23 @@ def _spec(value: Any) -> dict[str, Any]:
 
 
 def _option(value: Any) -> Any:
-    if isinstance(value, Call) or not type_name(value).startswith("nevergrad's"):
-        if isinstance(value, Call):
-            raise _condition(value)
+    """A plain value, or what an option holds: ``{"$dict": {...}}`` or ``{"$one": ...}``."""
+    if isinstance(value, Call):
+        tree = value.name in ("p.Dict", "p.Instrumentation")
+    elif type_name(value).startswith("nevergrad's"):
+        if type(value).__name__ == "Constant":
+            return value.value
+        tree = type(value).__name__ in ("Dict", "Instrumentation")
+    else:
         return value
-    if type(value).__name__ != "Constant":
-        raise _condition(value)
-    return value.value
+    if not tree:
+        return {"$one": _spec(value)}
+    return {"$dict": {"/".join(path): _spec(item) for path, item in _flatten(value, ())}}
 
 
-def _condition(value: Any) -> UnsupportedError:
-    return UnsupportedError(
-        "a condition: an option holds a parameter",
-        found=short(value),
-        hint="lift the parameter out of the choice",
+def _held(option: Any) -> bool:
+    return (
+        isinstance(option, dict) and len(option) == 1 and not {"$dict", "$one"}.isdisjoint(option)
     )
 
 
@@ -163,6 +167,7 @@ class NevergradDialect(FlatDialect):
     name = "nevergrad"
     suffixes = (".py",)
     title = "Nevergrad parameters"
+    nests = True
     makers = {  # noqa: RUF012 - never changed
         "float": _make_float,
         "int": _make_int,
@@ -194,7 +199,10 @@ class NevergradDialect(FlatDialect):
         if kind == "constant":
             return Constant.of(spec["value"], path)
         if kind in ("Choice", "TransitionChoice"):
-            return options(spec["choices"])
+            if not any(map(_held, spec["choices"])):
+                return options(spec["choices"])
+            items = enumerate(spec["choices"])
+            return Choice(tuple(self._held(item, f"{path}[{i}]", notes) for i, item in items))
         scale: Any = "log" if kind == "Log" else "linear"
         rounding: Any = {"q": 1, "integer": True} if spec["integer"] else {}
         if "lower" in spec:
@@ -210,16 +218,43 @@ class NevergradDialect(FlatDialect):
         init = math.log(spec["init"]) if scale == "log" else spec["init"]
         return Parameter(Normal(init, spec["sigma"], scale, **rounding))
 
+    def _held(self, option: Any, path: str, notes: Notes) -> Node:
+        """What an option stands for."""
+        if not _held(option):
+            return Constant.of(option, path)
+        if "$one" in option:
+            return self.node(option["$one"], path, notes)
+        rows = [
+            Row(tuple(name.split("/")), self.node(spec, f"{path}.{name}".replace("/", "."), notes))
+            for name, spec in option["$dict"].items()
+        ]
+        return tree_of(rows)[0]
+
+    def condition(self, choice: Choice, path: str, notes: Notes) -> Any:
+        """A choice of dicts, which Nevergrad nests."""
+        if choice.weights is not None and len(set(choice.weights)) > 1 and not choice.grid:
+            even = 1 / len(choice.options)
+            away = sum(abs(weight - even) for weight in choice.weights) / 2
+            why = f"Nevergrad has no weights: total variation distance {away:.2g}"
+            notes.approximated(path, "with equal weights", why)
+        found = []
+        for index, option in enumerate(choice.options):
+            place = f"{path}[{index}]"
+            if isinstance(option, Constant):
+                found.append(option.value)
+            elif isinstance(option, Group):
+                leaves = {
+                    "/".join(name): self._spell(leaf, f"{place}.{'.'.join(name)}", notes)
+                    for name, leaf in spread(option, "/")
+                }
+                found.append({"$dict": {k: v for k, v in leaves.items() if v is not None}})
+            else:
+                found.append({"$one": self._spell(option, place, notes)})
+        return {"kind": "Choice", "choices": found}
+
     def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """A call of ``p.Dict``, with groups as dicts inside."""
-        tree: dict[str, Any] = {}
-        for name, spec, _ in rows:
-            *groups, last = name.split("/")
-            place = tree
-            for group in groups:
-                place = place.setdefault(group, {})
-            place[last] = _Leaf(spec)
-        return _dict(tree)
+        return _nested({name: spec for name, spec, _ in rows})
 
     def text(self, native: Any) -> str:
         """A program with the parametrization."""
@@ -237,6 +272,24 @@ class _Leaf:
         self.spec = spec
 
 
+def _nested(specs: dict[str, Any]) -> Call:
+    """A ``p.Dict`` with the groups that names say."""
+    tree: dict[str, Any] = {}
+    for name, spec in specs.items():
+        *groups, last = name.split("/")
+        place = tree
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = _Leaf(spec)
+    return _dict(tree)
+
+
+def _held_call(option: Any) -> Any:
+    if not _held(option):
+        return option
+    return _call(option["$one"]) if "$one" in option else _nested(option["$dict"])
+
+
 def _dict(tree: dict[str, Any]) -> Call:
     items = {
         name: _call(item.spec) if isinstance(item, _Leaf) else _dict(item)
@@ -250,7 +303,7 @@ def _call(spec: Any) -> Any:
     if kind == "constant":
         return spec["value"]
     if "choices" in spec:
-        return _SIGNATURES[f"p.{kind}"].call(spec["choices"])
+        return _SIGNATURES[f"p.{kind}"].call([_held_call(item) for item in spec["choices"]])
     given = {key: spec[key] for key in ("init", "lower", "upper") if key in spec}
     if kind == "Log" and "sigma" in spec:
         given["exponent"] = math.exp(spec["sigma"])

@@ -11,7 +11,15 @@ import json
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, parse_signatures
-from tune_bridge.dialects.flat_space import MOST_OPTIONS, FlatDialect, Named, options, unknown
+from tune_bridge.dialects.flat_conditions import EMPTY_WHEN
+from tune_bridge.dialects.flat_space import (
+    MOST_OPTIONS,
+    FlatDialect,
+    Named,
+    options,
+    unknown,
+)
+from tune_bridge.dialects.optuna_function import DefineByRun
 from tune_bridge.dialects.python_source import Program
 from tune_bridge.dialects.python_space import at_path, short
 from tune_bridge.errors import SpecError, UnsupportedError
@@ -155,6 +163,7 @@ class OptunaDialect(FlatDialect):
     name = "optuna"
     suffixes = (".py",)
     title = "Optuna distributions"
+    conditional = True
     makers = {  # noqa: RUF012 - never changed
         "float": _make_float,
         "grid": _make_grid,
@@ -163,20 +172,22 @@ class OptunaDialect(FlatDialect):
         "options": _make_options,
     }
 
-    def specs(self, source: Any, notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Distributions by name, from any of the forms that Optuna has."""
+    def rows(self, source: Any, notes: Notes) -> tuple[list[Named], dict[str, Any]]:
+        """Distributions, from any of the forms that Optuna has."""
+        if isinstance(source, DefineByRun):
+            return list(source.rows), {}
         if callable(source):
             from tune_bridge.dialects.optuna_trace import trace
 
-            found, extras = trace(source, notes)
-            return {name: _plain(value, name) for name, value in found.items()}, extras
+            found = trace(source, notes)
+            return [(name, _plain(value, name), when) for name, value, when in found], {}
         if not isinstance(source, dict):
             raise UnsupportedError(
                 "not a dict of distributions, nor a function that suggests",
                 found=short(source),
                 expected='{"lr": FloatDistribution(1e-5, 0.1, log=True)}',
             )
-        return {str(name): _plain(value, str(name)) for name, value in source.items()}, {}
+        return [(str(k), _plain(v, str(k)), EMPTY_WHEN) for k, v in source.items()], {}
 
     def node(self, spec: Any, path: str, notes: Notes) -> Node:
         """The law of one distribution."""
@@ -193,11 +204,17 @@ class OptunaDialect(FlatDialect):
         return read(**values, notes=notes, path=path)  # type: ignore[no-any-return]
 
     def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
-        """A dict of calls."""
+        """A dict of calls; a function that suggests where there are conditions."""
+        if any(when for _, _, when in rows):
+            return DefineByRun(rows)
         return {name: _call(spec) for name, spec, _ in rows}
 
     def text(self, native: Any) -> str:
-        """A program with the dict."""
+        """A program with the dict, or with a function."""
+        if isinstance(native, DefineByRun):
+            program = Program("A search space for Optuna: call it in the objective.")
+            program.define(native.text(program))
+            return str(program)
         program = Program("A search space for Optuna: study.ask(space) draws from it.")
         program.assign("space", native)
         return str(program)

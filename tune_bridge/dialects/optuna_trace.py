@@ -1,23 +1,25 @@
 """Define-by-run spaces: calls a function with trials that record what it suggests.
 
-The function is run twice, with lowest and with highest numbers, for each combination of categorical
-choices that it meets, depth first. A number that it suggests notices when the function compares it,
-because the other side of such a comparison stays unseen; a note names it.
+Text and integers that are suggested notice when the function looks at them, and what is looked at
+is explored with all its values, depth first; everything else is tried with another value, to see
+whether that changes what is suggested. So a function that decides by choices and short integer
+ranges becomes a tree of conditions. One that decides by a float cannot, and a note says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, parse_signatures
+from tune_bridge.dialects.flat_conditions import MOST_VALUES
 from tune_bridge.dialects.python_space import short
 from tune_bridge.errors import InputError, SpecError, UnsupportedError
 from tune_bridge.notes import Notes
 
 __all__ = ["MOST_RUNS", "trace"]
 
-MOST_RUNS = 256
+MOST_RUNS = 1000
 """How often the function is called at most."""
 
 _SUGGEST = parse_signatures(
@@ -43,15 +45,23 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 class _Trial:
-    """A recording trial that takes the given options of the choices, then first ones."""
+    """A recording trial.
+
+    Args:
+        taken: Places of the values that deciding parameters take, in order; then first ones.
+        deciding: The parameters that are explored.
+        others: Another place than the first for parameters that are not.
+    """
 
     number = 0
 
-    def __init__(self, taken: list[int], compared: set[str], end: str = "low") -> None:
+    def __init__(self, taken: list[int], deciding: set[str], others: dict[str, int]) -> None:
         self.taken = taken
-        self.end = end
-        self.compared = compared
+        self.deciding = deciding
+        self.others = others
+        self.noticed: set[str] = set()
         self.params: dict[str, Any] = {}
+        self.plain: dict[str, Any] = {}
         self.found: dict[str, dict[str, Any]] = {}
         self.decisions: list[tuple[str, int, int]] = []
 
@@ -80,131 +90,212 @@ class _Trial:
         spec = {"name": kind, "attributes": attributes}
         if name in self.found:
             if self.found[name] != spec:
-                raise _two(name, self.found[name], spec)
+                raise UnsupportedError(
+                    "suggested with two distributions",
+                    path=name,
+                    found=f"{short(self.found[name]['attributes'])} and {short(attributes)}",
+                    hint="give each of them a name of its own",
+                )
             return self.params[name]
         self.found[name] = spec
-        self.params[name] = self._value(name, kind, attributes)
-        return self.params[name]
+        value = self._value(name, spec)
+        self.plain[name] = value
+        wrapper = _WRAPPERS.get(type(value))
+        if wrapper is not None:
+            value = wrapper(value)
+            value.noticed = lambda: self.noticed.add(name)
+        self.params[name] = value
+        return value
 
-    def _value(self, name: str, kind: str, attributes: dict[str, Any]) -> Any:
-        if kind != "CategoricalDistribution":
-            cast: Any = _Int if kind == "IntDistribution" else _Float
-            value = cast(attributes[self.end])
-            value.noticed = lambda: self.compared.add(name)
-            return value
-        choices = list(attributes["choices"])
-        if not choices:
-            raise SpecError("no options", path=name, found="[]", expected="a list of values")
+    def _value(self, name: str, spec: dict[str, Any]) -> Any:
+        values = _values(name, spec)
+        if name not in self.deciding:
+            return values[self.others.get(name, 0)]
         step = len(self.decisions)
         index = self.taken[step] if step < len(self.taken) else 0
-        self.decisions.append((name, index, len(choices)))
-        return choices[index]
+        self.decisions.append((name, index, len(values)))
+        return values[index]
 
 
-def _two(name: str, one: Any, other: Any) -> UnsupportedError:
-    return UnsupportedError(
-        "suggested with two distributions",
-        path=name,
-        found=f"{short(one['attributes'])} and {short(other['attributes'])}",
-        hint="give each of them a name of its own",
-    )
+def _values(name: str, spec: dict[str, Any]) -> list[Any]:
+    """The values to be tried: all of them, or the lowest and the highest of too many."""
+    given = spec["attributes"]
+    if spec["name"] == "CategoricalDistribution":
+        choices = list(given["choices"])
+        if not choices:
+            raise SpecError("no options", path=name, found="[]", expected="a list of values")
+        return choices
+    ends = [given["low"], given["high"]]
+    if spec["name"] == "IntDistribution":
+        values = range(given["low"], given["high"] + 1, given.get("step") or 1)
+        return list(values) if 0 < len(values) <= MOST_VALUES else ends
+    return [float(end) for end in ends]
 
 
-def _noticing(operation: str) -> Callable[..., Any]:
-    def compare(self: Any, *args: Any) -> Any:
+def _finite(spec: dict[str, Any]) -> bool:
+    if spec["name"] != "IntDistribution":
+        return bool(spec["name"] == "CategoricalDistribution")
+    given = spec["attributes"]
+    return bool((given["high"] - given["low"]) // (given.get("step") or 1) < MOST_VALUES)
+
+
+def _noticing(plain: type, operation: str) -> Callable[..., Any]:
+    def look(self: Any, *args: Any) -> Any:
         self.noticed()
-        return getattr(self.plain(self), operation)(*args)
+        return getattr(plain, operation)(self, *args)
 
-    return compare
+    return look
 
 
-_COMPARISONS = (
-    "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__bool__", "__index__",
+_LOOKS = (
+    "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__bool__", "__index__", "__hash__",
+    "__contains__", "__getitem__", "__str__", "__format__", "__len__", "__iter__", "startswith",
+    "endswith", "lower", "upper", "split", "__add__", "__radd__", "__mod__", "__floordiv__",
+    "__sub__", "__mul__",
 )  # fmt: skip
+_NUMBERS = (*_LOOKS[:8], "__mod__", "__floordiv__")
+"""What shows a number to the function; arithmetic with it is no decision."""
 
 
-def _number(plain: type) -> Any:
-    names = [name for name in _COMPARISONS if hasattr(plain, name)]
-    body = {**{name: _noticing(name) for name in names}, "__hash__": plain.__hash__, "plain": plain}
+def _wrapper(plain: type, looks: tuple[str, ...]) -> Any:
+    body: dict[str, Any] = {name: _noticing(plain, name) for name in looks if name in vars(plain)}
+    body.setdefault("__hash__", plain.__hash__)
     return type(f"_{plain.__name__.title()}", (plain,), body)
 
 
-_Int, _Float = _number(int), _number(float)
+_WRAPPERS = {
+    str: _wrapper(str, _LOOKS), int: _wrapper(int, _NUMBERS), float: _wrapper(float, _NUMBERS)
+}  # fmt: skip
+
+Found = tuple[str, dict[str, Any], dict[tuple[str, ...], tuple[Any, ...]]]
+"""Name, JSON of the distribution, condition."""
 
 
-def trace(space: Callable[[Any], Any], notes: Notes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Calls `space` until every combination of its choices was seen.
+class _Tracer:
+    def __init__(self, space: Callable[[Any], Any]) -> None:
+        self.space = space
+        self.count = 0
+        self.deciding: set[str] = set()
+        self.changed: set[str] = set()
+
+    @property
+    def spent(self) -> bool:
+        return self.count >= MOST_RUNS
+
+    def run(self, taken: list[int], others: dict[str, int]) -> _Trial:
+        self.count += 1
+        trial = _Trial(taken, self.deciding, others)
+        try:
+            self.space(trial)
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is the user's function
+            choices = ", ".join(f"{name}={trial.plain[name]!r}" for name, _, _ in trial.decisions)
+            raise SpecError(
+                f"the space failed: {type(error).__name__}: {error}",
+                path=next(reversed(trial.found), ""),
+                found=choices and f"with {choices}",
+            ) from None
+        return trial
+
+    def explore(self) -> list[_Trial]:
+        """Runs with all values of what decides, until nothing new is found to decide."""
+        while True:
+            runs: list[_Trial] = []
+            taken: list[int] | None = []
+            more: set[str] = set()
+            while taken is not None and not self.spent and not more:
+                trial = self.run(taken, {})
+                runs.append(trial)
+                more = self.deciders(trial)
+                taken = _following(trial.decisions)
+            if self.spent or not more:
+                return runs
+            self.deciding |= more
+
+    def deciders(self, trial: _Trial) -> set[str]:
+        """What decides in a trial and is not known to."""
+        more = {
+            name
+            for name in trial.noticed - self.deciding
+            if name in trial.found and _finite(trial.found[name])
+        }
+        for name, spec in trial.found.items():
+            if name in self.deciding or name in more or self.spent:
+                continue
+            count = len(_values(name, spec))
+            places = range(1, count) if spec["name"].startswith("Cat") else [count - 1]
+            for place in places:
+                other = self.run([index for _, index, _ in trial.decisions], {name: place})
+                if other.found != trial.found:
+                    if _finite(spec):
+                        more.add(name)
+                    self.changed |= {
+                        changed
+                        for changed in other.found.keys() | trial.found.keys()
+                        if other.found.get(changed) != trial.found.get(changed)
+                        and not _finite(spec)
+                    }
+                    break
+        return more
+
+
+def trace(space: Callable[[Any], Any], notes: Notes) -> list[Found]:
+    """Calls `space` until everything that decides what it suggests was seen.
 
     Args:
         space: Takes a trial.
-        notes: Says what is conditional, and what could not be explored.
+        notes: Says what could not be explored.
 
     Returns:
-        The JSON of each distribution by name, and extras: on which options each conditional
-        parameter depends.
+        Name, JSON of the distribution, and condition; a name that has several distributions, each
+        under its own condition, comes several times.
 
     Raises:
-        UnsupportedError: One name has two distributions, or more than suggestions are asked for.
+        UnsupportedError: One trial gives a name two distributions, or more than suggestions are
+            asked for.
         SpecError: The function failed.
     """
-    compared: set[str] = set()
-    varying: set[str] = set()
-    runs: list[_Trial] = []
-    taken: list[int] | None = []
-    while taken is not None and len(runs) < MOST_RUNS:
-        trial = _run(space, _Trial(taken, compared))
-        runs.append(trial)
-        highest = _run(space, _Trial(taken, compared, "high"))
-        if highest.found.keys() != trial.found.keys():
-            varying |= highest.found.keys() ^ trial.found.keys()
-        taken = _following(trial.decisions)
-    found: dict[str, Any] = {}
-    for run in runs:
-        for name, spec in run.found.items():
-            if found.setdefault(name, spec) != spec:
-                raise _two(name, found[name], spec)
-    if taken is not None:
+    tracer = _Tracer(space)
+    runs = tracer.explore()
+    if tracer.spent:
         notes.lost(
-            runs[-1].decisions[0][0],
-            f"explored {MOST_RUNS} combinations of choices and no more",
-            "parameters that only later ones suggest are missing",
+            runs[-1].decisions[0][0] if runs[-1].decisions else "",
+            f"called {MOST_RUNS} times and no more",
+            "the function cannot be traced to a tree of that size: parameters may be missing",
             "give a dict of distributions instead",
         )
-    for name in sorted(compared):
+    blind = {
+        name
+        for run in runs
+        for name in run.noticed
+        if name in run.found and not _finite(run.found[name])
+    }
+    for name in sorted(blind):
         notes.lost(
             name,
             "the space looks at its value; only what follows from the lowest was seen",
-            "what else would be suggested for other values is unknown",
+            "a function that decides by a number cannot be traced to a finite tree",
             "make it a categorical choice, or give a dict of distributions",
         )
-    for name in sorted(varying):
+    if tracer.spent:
+        found: list[Found] = [
+            (n, spec, {}) for n, spec in {k: v for r in runs for k, v in r.found.items()}.items()
+        ]
+    else:
+        found = [row for name in _names(runs) for row in _rows(name, runs)]
+    for name in sorted(tracer.changed):
         notes.lost(
             name,
-            "sampled always" if name in found else "missing",
+            "sampled always" if any(name == row[0] for row in found) else "missing",
             "whether the space suggests it depends on a number that it suggested before",
             "make that number a categorical choice, or give a dict of distributions",
         )
-    found_when = {name: _condition(name, runs) for name in found}
-    conditions = {name: when for name, when in found_when.items() if when is not None}
-    for name, when in conditions.items():
-        text = " and ".join(f"{key} in {values!r}" for key, values in when.items())
-        notes.approximated(name, "sampled always", f"the space suggests it only if {text or '?'}")
-    return found, {"conditions": conditions} if conditions else {}
+    return found
 
 
-def _run(space: Callable[[Any], Any], trial: _Trial) -> _Trial:
-    try:
-        space(trial)
-    except InputError:
-        raise
-    except Exception as error:  # noqa: BLE001 - it is the user's function
-        choices = ", ".join(f"{name}={trial.params[name]!r}" for name, _, _ in trial.decisions)
-        raise SpecError(
-            f"the space failed: {type(error).__name__}: {error}",
-            path=next(reversed(trial.found), ""),
-            found=choices and f"with {choices}",
-        ) from None
-    return trial
+def _names(runs: list[_Trial]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in run.found))
 
 
 def _following(decisions: list[tuple[str, int, int]]) -> list[int] | None:
@@ -216,20 +307,66 @@ def _following(decisions: list[tuple[str, int, int]]) -> list[int] | None:
     return None
 
 
-def _condition(name: str, runs: list[_Trial]) -> dict[str, list[Any]] | None:
-    """The options of choices with which `name` is suggested; None when it always is."""
-    inside = [run for run in runs if name in run.found]
+def _rows(name: str, runs: list[_Trial]) -> list[Found]:
+    specs: list[dict[str, Any]] = []
+    for run in runs:
+        if name in run.found and run.found[name] not in specs:
+            specs.append(run.found[name])
+    found: list[Found] = []
+    for spec in specs:
+        inside = [run for run in runs if run.found.get(name) == spec]
+        found += [
+            (name, spec, {tuple(key.split("/")): values for key, values in when.items()})
+            for when in _conditions(inside, name, runs)
+        ]
+    return found
+
+
+_Condition = dict[str, tuple[Any, ...]]
+
+
+def _conditions(inside: list[_Trial], name: str, runs: list[_Trial]) -> list[_Condition]:
+    """Conditions of which one holds in the runs `inside`, and none in the others of `runs`."""
+    if not inside:
+        return []
     if len(inside) == len(runs):
-        return None
-    outside = [run for run in runs if name not in run.found]
-    when: dict[str, list[Any]] = {}
-    for choice, spec in inside[0].found.items():
-        if spec["name"] != "CategoricalDistribution" or choice == name:
-            continue
-        if not all(choice in run.params for run in inside):
-            continue
-        seen = [run.params[choice] for run in inside]
-        if any(run.params.get(choice) not in seen for run in outside):
-            options = list(spec["attributes"]["choices"])
-            when[choice] = [option for option in options if option in seen]
-    return when
+        return [{}]
+    choices = [key for key, _, _ in inside[0].decisions if key != name]
+    choices = [key for key in choices if all(key in run.plain for run in inside)]
+    when = {key: _distinct(run.plain[key] for run in inside) for key in choices}
+    wanted = set(map(id, inside))
+
+    def exact(condition: _Condition) -> bool:
+        return all(_matches(condition, run) == (id(run) in wanted) for run in runs)
+
+    if exact(when):
+        for key in reversed(choices):
+            rest = {k: v for k, v in when.items() if k != key}
+            when = rest if exact(rest) else when
+        return [when]
+    # Not a product of values: one condition for each value of what was decided first.
+    split = next(key for key in choices if len(when[key]) > 1)
+    found = []
+    for value in when[split]:
+        here = [run for run in runs if _is(run, split, (value,))]
+        below = _conditions([run for run in here if id(run) in wanted], name, here)
+        found += [{split: (value,), **rest} for rest in below]
+    return found
+
+
+def _distinct(values: Iterable[Any]) -> tuple[Any, ...]:
+    found: list[Any] = []
+    for value in values:
+        if not any(type(value) is type(other) and value == other for other in found):
+            found.append(value)
+    return tuple(found)
+
+
+def _is(run: _Trial, key: str, values: tuple[Any, ...]) -> bool:
+    return key in run.plain and any(
+        type(run.plain[key]) is type(value) and run.plain[key] == value for value in values
+    )
+
+
+def _matches(when: _Condition, run: _Trial) -> bool:
+    return all(_is(run, key, values) for key, values in when.items())
