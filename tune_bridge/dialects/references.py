@@ -64,6 +64,28 @@ def _look_up(module: str, name: str) -> Any:
     return found
 
 
+class _Named(Signature):
+    """Something that a file or a program names."""
+
+    path = ""
+
+    def resolve(self) -> Any:
+        """What is named, imported.
+
+        Raises:
+            SpecError: It cannot be imported.
+        """
+        try:
+            return super().resolve()
+        except (ImportError, AttributeError) as error:
+            raise SpecError(
+                f"{self.module}:{self.name} cannot be imported",
+                path=self.path,
+                found=str(error),
+                expected="module:name, importable from here",
+            ) from None
+
+
 def reference(text: str, path: str = "") -> Signature:
     """The importable thing that ``module:qualname`` names; nothing is imported yet.
 
@@ -76,7 +98,9 @@ def reference(text: str, path: str = "") -> Signature:
         raise SpecError(
             "no reference to a function", path=path, found=repr(text), expected="module:qualname"
         )
-    return Signature(name, module, "*args, **kwargs")
+    named = _Named(name, module, "*args, **kwargs")
+    named.path = path
+    return named
 
 
 def live_values(value: Any, path: str = "") -> Any:

@@ -9,7 +9,7 @@ from tune_bridge.dialects.calls import Call, Signature, build
 from tune_bridge.dialects.python_source import Program
 from tune_bridge.dialects.ray_tune.reader import read_experiment
 from tune_bridge.dialects.ray_tune.writer import write_run
-from tune_bridge.errors import MissingExtraError, SpecError
+from tune_bridge.errors import MissingExtraError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Notes
 
@@ -107,13 +107,5 @@ def live_arguments(experiment: Experiment) -> dict[str, Any]:
     except ImportError:
         raise MissingExtraError("ray[tune]", "ray", "Ray Tune's own objects") from None
     if isinstance(runnable, Signature):
-        try:
-            runnable = runnable.resolve()
-        except (ImportError, AttributeError):
-            raise SpecError(
-                "the trainable cannot be imported",
-                path="trainable",
-                found=str(experiment.trainable),
-                expected="module:name, importable from here",
-            ) from None
+        runnable = runnable.resolve()
     return live if runnable is None else {"run_or_experiment": runnable, **live}

@@ -67,7 +67,7 @@ def _walk(value: Any, path: str) -> Any:
     if hasattr(value, "__fspath__"):
         return str(value.__fspath__())
     if callable(value) or isinstance(value, Signature):
-        return {_FUNCTION: importable(value, path)}
+        return {_FUNCTION: importable(value, path, main=False)}
     return value
 
 
@@ -133,7 +133,7 @@ def revive(data: Any, path: str = "") -> Any:
     if len(data) == 1:
         ((tag, content),) = data.items()
         if tag == _FUNCTION and isinstance(content, str) and ":" in content:
-            return reference(content)
+            return reference(content, path)
         if tag == _DOMAIN:
             from tune_bridge.dialects.sweep.carry import decode_node
 

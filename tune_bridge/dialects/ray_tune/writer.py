@@ -82,7 +82,7 @@ def trainable_signature(trainable: str | None) -> Signature | str | None:
     """The importable thing that ``module:qualname`` names; a registered name stays a string."""
     if trainable is None or ":" not in trainable:
         return trainable
-    return reference(trainable)
+    return reference(trainable, "trainable")
 
 
 def _search(experiment: Experiment, notes: Notes) -> dict[str, Any]:
