@@ -439,3 +439,29 @@ def test_a_function_that_fails_is_named() -> None:
 def test_the_end_is_the_end() -> None:
     agents = Agents(engine_of(experiment(SCHEDULERS["asha"], 6)), agents=2).drain()
     assert isinstance(agents.engine.ask(time=agents.time + 1), Done)
+
+
+def test_what_a_copied_run_still_saves_does_not_count() -> None:
+    engine = engine_of(experiment(SCHEDULERS["pbt"], 3))
+    good, fair, bad = runs = _runs(engine, 3)
+    actions: tuple[Any, ...] = ()
+    for run in (fair, good, bad):
+        result = {"loss": float(runs.index(run)), "training_iteration": 2}
+        actions = engine.tell(run, result, time=1.0, checkpoint=f"{run}-c")
+    (action,) = actions
+    assert isinstance(action, Exploit)
+    assert action.run == bad
+    engine.tell(bad, {}, time=2.0, checkpoint="too late")
+    answer = engine.ask(time=3.0)
+    assert isinstance(answer, Resume)
+    assert answer.checkpoint == action.checkpoint
+
+
+def test_an_enqueued_member_takes_the_place_of_one_that_waits() -> None:
+    engine = engine_of(experiment(SCHEDULERS["pbt"], 4))
+    agents = Agents(engine, agents=2)
+    agents.ask()
+    run = agents.enqueue({"x": 0.5})
+    agents.drain()
+    assert run in agents.over
+    assert len(agents.configs) == 4

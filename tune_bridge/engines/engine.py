@@ -53,6 +53,7 @@ class _Run(msgspec.Struct):
         final: How it ended.
         given: `ask` has given it out at least once.
         checkpoint: Where it would go on from.
+        copied: It will go on from another's checkpoint: what it still saves does not count.
         iteration: Its ``training_iteration``.
         seconds: Its ``time_total_s``.
         mark: When its present iteration began.
@@ -68,6 +69,7 @@ class _Run(msgspec.Struct):
     final: str = ""
     given: bool = False
     checkpoint: Checkpoint | None = None
+    copied: bool = False
     iteration: int = 0
     seconds: float = 0.0
     mark: float = 0.0
@@ -261,6 +263,7 @@ class HostedEngine(Engine):
     def _start(self, run: _Run, time: float) -> bool:
         """Gives a place to a run; False when the judge stopped it at that."""
         self._move(run, "running")
+        run.copied = False
         start = run.checkpoint
         run.iteration, run.seconds = (start.iteration, start.seconds) if start else (0, 0.0)
         run.mark = time
@@ -305,7 +308,7 @@ class HostedEngine(Engine):
         self, run: _Run, result: Mapping[str, Any], time: float, checkpoint: str | None
     ) -> tuple[Action, ...]:
         if not result:
-            if checkpoint is not None:
+            if checkpoint is not None and not run.copied:
                 run.checkpoint = Checkpoint(checkpoint, run.id, run.iteration, run.seconds)
                 self.judge.saved(run.id, run.checkpoint)
             return self._take()
@@ -444,11 +447,17 @@ class HostedEngine(Engine):
         self._stuck = None
         self.proposer.enqueued(name, config)
         self._add(_Run(name, config, {"enqueued": True}, own=False), self._wanted)
+        self._withdraw()
         return name
 
     def _limit(self, run_cap: int | None, time: float) -> tuple[Action, ...]:
         self._cap = self._own_cap if run_cap is None else run_cap
         self._refusal = self._stuck = None
+        self._withdraw()
+        return self._after(time) if not self._over else ()
+
+    def _withdraw(self) -> None:
+        """Takes back proposals that nobody has got yet, the last ones first, to keep to the cap."""
         for name in reversed(list(self._waiting)):
             run = self._runs[name]
             if self._cap is None or self._count <= self._cap:
@@ -458,7 +467,6 @@ class HostedEngine(Engine):
                 actions = self.judge.remove(name)
                 self._close(run, "killed", failed=True)
                 self._settle(actions)
-        return self._after(time) if not self._over else ()
 
     # Tables.
 
@@ -504,7 +512,7 @@ class HostedEngine(Engine):
                 return False
             self._move(found, "paused")
         elif isinstance(action, Exploit):
-            found.config, found.checkpoint = action.new, action.checkpoint
+            found.config, found.checkpoint, found.copied = action.new, action.checkpoint, True
             self._move(found, "paused")
         return True
 

@@ -6,6 +6,7 @@ where they change it (`Reasons.before`), after it otherwise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,7 +54,7 @@ class Reasons:
         names = {"time_attr": self.time, "metric": self.metric}
         if result is None:
             return names
-        return {**names, "time": result.get(self.time), "value": result.get(self.metric)}
+        return {**names, "time": result.get(self.time), "value": _said(result.get(self.metric))}
 
     def before(self, trial: HostedTrial | None, result: Mapping[str, Any] | None) -> None:
         """The scheduler is about to be called; `trial` has reported `result`."""
@@ -95,7 +96,7 @@ class _Asha(Reasons):
         others = [value for other, value in recorded.items() if other != run]
         cutoff = sign * float(bracket.cutoff(dict(enumerate(others))))
         rank, count = _ranked(recorded[run], others)
-        info |= {"rung": rung, "cutoff": cutoff, "rank": rank, "of": count}
+        info |= {"rung": rung, "cutoff": _said(cutoff), "rank": rank, "of": count}
         info["bracket"] = scheduler._brackets.index(bracket)
         text = (
             f"{self.metric} {result[self.metric]:g} is worse than {cutoff:g}, "
@@ -119,7 +120,12 @@ class _Median(Reasons):
             f"its best {self.metric} {best:g} is worse than {median:g}, "
             f"the median of {len(means)} runs up to {self.time} {time:g}"
         )
-        return text, {**self.place(result), "best": best, "median": median, "of": len(means)}
+        return text, {
+            **self.place(result),
+            "best": _said(best),
+            "median": _said(median),
+            "of": len(means),
+        }
 
     def pause(self, trial: HostedTrial, result: Mapping[str, Any]) -> Reason:
         if trial in self.scheduler._stopped_trials:
@@ -170,7 +176,7 @@ class _HyperBand(Reasons):
         value = values.get(trial.trial_id)
         if value is None:
             return f"its bracket ended at {at}", info
-        info["value"] = self.scheduler._metric_op * value
+        info["value"] = _said(self.scheduler._metric_op * value)
         info["rank"], info["of"] = _ranked(value, others)
         if info["rank"] <= bracket._n:
             return f"its bracket ended at {at} (rank {info['rank']} of {info['of']})", info
@@ -208,8 +214,8 @@ class _Population(Reasons):
         )
         info = {
             **self.place(None),
-            "score": score,
-            "donor_score": donor_score,
+            "score": _said(score),
+            "donor_score": _said(donor_score),
             "quantile": quantile,
             "steps": [_step(trial), _step(other)],
             "donor_config": plain(other.config),
@@ -223,6 +229,11 @@ class _Replay(Reasons):
     ) -> Reason:
         step = self.scheduler._current_step
         return f"the policy changes the configuration at training_iteration {step}", {"step": step}
+
+
+def _said(value: Any) -> Any:
+    """A number that JSON knows; the name of another."""
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 
 def _step(trial: HostedTrial) -> int:
