@@ -80,3 +80,18 @@ class TestHyperband(EngineTestCase):
     def make(self):
         experiment = Experiment(MIXED, objective=LOSS, num_samples=16, scheduler=HYPERBAND)
         return functools.partial(make_engine, experiment)
+
+
+@pytest.mark.slow
+class TestBayes(EngineTestCase):
+    examples = 4
+    steps = 15
+    cuts = 3
+    iterations = 2
+
+    @pytest.fixture
+    def make(self):
+        experiment = Experiment(
+            MIXED, objective=LOSS, num_samples=9, searcher=Algorithm("bayes"), scheduler=HYPERBAND
+        )
+        return functools.partial(make_engine, experiment)

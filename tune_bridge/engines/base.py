@@ -67,6 +67,7 @@ __all__ = [
 ]
 
 _ALPHABET = string.ascii_lowercase + string.digits
+_PAIRS = [first + second for second in _ALPHABET for first in _ALPHABET]
 
 
 # What `tell`, `end` and `limit` answer, and what comes with an answer of `ask`.
@@ -386,11 +387,11 @@ def run_id(sweep_id: str, number: int) -> str:
     """
     digest = hashlib.sha256(f"{sweep_id}/{number}".encode()).digest()
     value = int.from_bytes(digest[:8], "big")
-    letters = []
-    for _ in range(8):
-        value, rest = divmod(value, len(_ALPHABET))
-        letters.append(_ALPHABET[rest])
-    return "".join(letters)
+    pairs = []
+    for _ in range(4):
+        value, rest = divmod(value, len(_PAIRS))
+        pairs.append(_PAIRS[rest])
+    return "".join(pairs)
 
 
 def replay(engine: Engine, events: list[Event]) -> None:
