@@ -127,20 +127,23 @@ class Program:
         return f"{opening}\n{lines}{' ' * indent}{closing}"
 
     def _parts(self, value: Any, indent: int) -> tuple[str, list[str], str] | None:
-        """Opening, items and closing of something that can be broken over lines."""
+        """Opening, items and closing of something that can be broken over lines.
+
+        Each item is followed by a comma, which takes a column too.
+        """
         if isinstance(value, Call) and id(value) not in self._variables:
             named = self._named(value)
             return (
                 f"{self._callable(value.signature)}(",
-                [f"{name}{self.text(item, indent, len(name))}" for name, item in named],
+                [f"{name}{self.text(item, indent, len(name) + 1)}" for name, item in named],
                 ")",
             )
         if isinstance(value, dict) and value:
             keys = [(f"{self._flat(key)}: ", item) for key, item in value.items()]
-            return "{", [f"{key}{self.text(item, indent, len(key))}" for key, item in keys], "}"
+            return "{", [f"{key}{self.text(item, indent, len(key) + 1)}" for key, item in keys], "}"
         if isinstance(value, list | tuple) and value:
             brackets = ("[", "]") if isinstance(value, list) else ("(", ")")
-            return brackets[0], [self.text(item, indent) for item in value], brackets[1]
+            return brackets[0], [self.text(item, indent, 1) for item in value], brackets[1]
         return None
 
     def _flat(self, value: Any) -> str:
