@@ -339,7 +339,7 @@ def rungs(scheduler: Algorithm) -> list[int] | None:
     if scheduler.kind != "hyperband":
         return None
     eta = scheduler.arg("eta", 3)
-    if scheduler.arg("max_iter") is not None:
+    if scheduler.arg("max_iter") is not None and scheduler.arg("s") is not None:
         bands = [int(scheduler.arg("max_iter") / eta**k) for k in range(1, scheduler.arg("s") + 1)]
         return sorted({band for band in bands if band >= 1})
     return [int(scheduler.arg("min_iter") * eta**k) for k in range(10)]

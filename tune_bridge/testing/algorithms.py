@@ -1,4 +1,7 @@
-"""Hypothesis strategies for every searcher, scheduler and stopper, with random valid arguments."""
+"""Hypothesis strategies for every searcher, scheduler and stopper, with random valid arguments.
+
+And for experiments that have all of them, beside every other setting.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tune_bridge.dialects.ray_tune.tables import CLASSES
-from tune_bridge.experiment import Algorithm
+from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
+from tune_bridge.testing.strategies import experiments, values
 from tune_bridge.values import Frozen
 
-__all__ = ["VALUES", "schedulers", "searchers", "stoppers"]
+__all__ = ["VALUES", "hyperbands", "schedulers", "searchers", "stoppers", "whole_experiments"]
 
 _FUNCTION = {"$function": "math:sqrt"}
 _DOMAIN = {
@@ -128,4 +132,87 @@ def stoppers() -> st.SearchStrategy[Frozen]:
     """Stop criteria that are a Stopper."""
     return _of_role("stopper", ()).map(
         lambda stopper: Frozen({"$stopper": {stopper.kind: stopper.args.value}})
+    )
+
+
+def hyperbands() -> st.SearchStrategy[Algorithm]:
+    """W&B's own early termination, in both forms."""
+    first, last, steps = st.integers(1, 9), st.integers(9, 99), st.integers(1, 4)
+    more: dict[str, Any] = {"eta": st.sampled_from([2, 3, 2.5]), "strict": _flags}
+    forms: list[dict[str, Any]] = [
+        {"min_iter": first},
+        {"max_iter": last, "s": steps},
+        {"min_iter": first, "max_iter": last},
+        {"min_iter": first, "max_iter": last, "s": steps},
+    ]
+    return st.sampled_from(forms).flatmap(
+        lambda form: st.fixed_dictionaries(form, optional=more).map(
+            lambda args: Algorithm("hyperband", Frozen(args))
+        )
+    )
+
+
+_TEXT = st.text("abc XYZ:#-_'\"\u00e9", min_size=1, max_size=12)
+_COMMAND = st.lists(
+    st.sampled_from(
+        [
+            "${env}", "${interpreter}", "${program}", "${args}", "${args_no_hyphens}",
+            "${args_no_boolean_flags}", "${args_json}", "${args_json_file}", "${envvar:HOME}",
+            "python", "-m", "--epochs=3", "a: b", "yes", "1e-5",
+        ]
+    ),
+    max_size=5,
+)  # fmt: skip
+
+
+@st.composite
+def whole_experiments(draw: st.DrawFn, *, wandb: bool = True) -> Experiment:
+    """Experiments with every searcher, scheduler, stopper and setting that there is.
+
+    Args:
+        draw: Hypothesis's.
+        wandb: With what only W&B has a word for: its method bayes, its hyperband, a command, a
+            target, a description, unknown keys.
+    """
+    chosen = searchers() | st.just(RANDOM)
+    if wandb:
+        chosen |= st.just(Algorithm("bayes"))
+    experiment = draw(experiments(searchers=chosen))
+    if experiment.searcher.kind not in ("HyperOptSearch", "BasicVariantGenerator"):
+        # Points are given by the names of the space, which only these two read as they are.
+        experiment = experiment.replace(space_in="config")
+    experiment = experiment.replace(
+        scheduler=draw(st.none() | schedulers() | (hyperbands() if wandb else st.nothing())),
+        stop=draw(st.just(experiment.stop) | stoppers()),
+    )
+    if not wandb:
+        return experiment
+    goal = experiment.objective
+    assert goal is not None
+    options = st.sampled_from([{}, {"impute": "best"}, {"impute": "worst"}])
+    kept = st.fixed_dictionaries(
+        {},
+        optional={
+            "metrics": st.just([{"name": "a", "goal": "minimize"}]),
+            "settings": st.just({"silent": True}),
+            "scheduler": st.just({"num_workers": 2, "settings": {"x": [1]}}),
+            "job": _TEXT,
+            "unknown": values(),
+            "controller": st.just({"type": "local"}),
+        },
+    )
+    found = draw(kept)
+    return experiment.replace(
+        objective=Objective(
+            goal.name,
+            goal.goal,
+            draw(st.none() | st.sampled_from([0.0, 0.1, -3.0])),
+            Frozen(draw(options)),
+        ),
+        command=draw(st.none() | _COMMAND.map(tuple)),
+        description=draw(st.none() | _TEXT),
+        project=draw(st.none() | _TEXT),
+        entity=draw(st.none() | _TEXT),
+        run_cap=draw(st.integers(1, 99)) if experiment.is_grid and draw(_flags) else None,
+        extras=Frozen({"sweep": found}) if found else experiment.extras,
     )

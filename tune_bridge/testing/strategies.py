@@ -252,7 +252,8 @@ def experiments(
         searchers: Algorithms for sampled spaces; random and HyperOpt by default.
     """
     grid = draw(st.integers(0, 4)) == 0
-    searcher = RANDOM if grid else draw(searchers or (st.just(RANDOM) | _HYPEROPT))
+    proposers = st.just(RANDOM) | _HYPEROPT if searchers is None else searchers
+    searcher = RANDOM if grid else draw(proposers)
     has_searcher = searcher != RANDOM
     tree = draw(spaces(grid=True) if grid else space())
     searched = tree.get("x0")

@@ -415,12 +415,13 @@ def _hyperband(scheduler: Algorithm, notes: Notes) -> Call:
     s (``sweeps.hyperband_stopping``); a run is stopped in a band when it is not in its best 1/eta.
     """
     eta = scheduler.arg("eta", 3)
-    if scheduler.arg("min_iter") is not None:
-        grace, most = scheduler.arg("min_iter"), _LARGE
-    elif scheduler.arg("max_iter") is not None and scheduler.arg("s") is not None:
+    # Where both forms are given, W&B looks at max_iter first.
+    if scheduler.arg("max_iter") is not None and scheduler.arg("s") is not None:
         most = scheduler.arg("max_iter")
         bands = [int(most / eta**k) for k in range(1, scheduler.arg("s") + 1)]
         grace = min((band for band in bands if band >= 1), default=1)
+    elif scheduler.arg("min_iter") is not None:
+        grace, most = scheduler.arg("min_iter"), _LARGE
     else:
         raise SpecError(
             "hyperband without its numbers",
