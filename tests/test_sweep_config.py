@@ -181,3 +181,14 @@ def test_the_experiment_is_kept_until_the_config_is_edited() -> None:
     config["parameters"]["x"]["values"] = [Fraction(1, 2), 2]
     with pytest.raises(InputError):
         _ = config.experiment
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"name": 3}, {"settings": [1]}, {"local": "yes"}], ids=lambda a: next(iter(a))
+)
+def test_set_checks_its_arguments(arguments):
+    (name,) = arguments
+    config = SweepConfig({"method": "random"})
+    with pytest.raises(SpecError, match=f"^{name}: {name} of a sweep; found"):
+        config.set(**arguments)
+    assert config == {"method": "random"}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.corpus import SEED
 from tune_bridge.dialects.calls import Call, Signature, build
 from tune_bridge.dialects.hyperopt.signatures import LAWS
 from tune_bridge.dialects.hyperopt.signatures import SIGNATURES as HYPEROPT
@@ -169,31 +170,14 @@ def test_a_bare_signature_is_built_as_the_callable_itself():
     assert build({"f": [signature], "x": signature.call(4)}) == {"f": [math.sqrt], "x": 2.0}
 
 
-EXAMPLE = """
+LOADED = """
 import sys
-from tune_bridge import tune
-from tune_bridge.tune.suggest.hyperopt import HyperOptSearch
-from tune_bridge.hyperopt import hp
-
-tune_config = tune.run(
-    "train.py",
-    search_alg=HyperOptSearch(
-        dict(
-            width=hp.uniform("width", 0, 20),
-            height=hp.uniform("height", -100, 100),
-            activation=hp.choice("activation", ["relu", "tanh"])),
-        metric="mean_loss",
-        mode="min"),
-    num_samples=10)
-
-# Save sweep as yaml config file
-tune_config.save("sweep-hyperopt.yaml")
 assert not {"ray", "hyperopt", "wandb", "numpy", "pandas"} & set(sys.modules)
 """
 
 
 def test_the_first_example_runs_and_loads_no_library(tmp_path):
-    (tmp_path / "example.py").write_text(EXAMPLE)
+    (tmp_path / "example.py").write_text(SEED + LOADED)
     subprocess.run([sys.executable, "example.py"], check=True, cwd=tmp_path)
     text = (tmp_path / "sweep-hyperopt.yaml").read_text()
     for part in ("method: bayes", "program: train.py", "mean_loss", "run_cap: 10", "tanh"):

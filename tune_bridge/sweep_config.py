@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.sweep import SweepDialect, yaml_file
-from tune_bridge.errors import InputError
+from tune_bridge.errors import InputError, SpecError
 from tune_bridge.experiment import Experiment
 from tune_bridge.files import read_bytes, write_text
 from tune_bridge.notes import Level, Notes
@@ -169,13 +169,25 @@ class SweepConfig(dict[str, Any]):
 
         Returns:
             This config.
+
+        Raises:
+            SpecError: An argument is of another type.
         """
+        for path, value, kinds, expected in (
+            ("name", name, str, "text"),
+            ("settings", settings, Mapping, "a mapping"),
+            ("local", local, bool, "True or False"),
+        ):
+            if value is not None and not isinstance(value, kinds):
+                raise SpecError(
+                    f"{path} of a sweep", path=path, found=repr(value)[:60], expected=expected
+                )
         if name:
             self["name"] = name
         if settings:
             self["settings"] = dict(settings)
         if local:
-            self["controller"] = {**self.get("controller", {}), "type": "local"}
+            self["controller"] = {**(self.get("controller") or {}), "type": "local"}
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:

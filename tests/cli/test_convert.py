@@ -10,26 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.corpus import SEED
 from tune_bridge import SweepConfig
 from tune_bridge.cli.main import COMMANDS
-
-SEED = """
-from tune_bridge import tune
-from tune_bridge.tune.suggest.hyperopt import HyperOptSearch
-from tune_bridge.hyperopt import hp
-
-tune_config = tune.run(
-    "train.py",
-    search_alg=HyperOptSearch(
-        dict(
-            width=hp.uniform("width", 0, 20),
-            height=hp.uniform("height", -100, 100),
-            activation=hp.choice("activation", ["relu", "tanh"])),
-        metric="mean_loss",
-        mode="min"),
-    num_samples=10)
-tune_config.save("sweep-hyperopt.yaml")
-"""
 
 SWEEP = """\
 program: train.py

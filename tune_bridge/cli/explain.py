@@ -8,6 +8,7 @@ import sys
 import click
 
 from tune_bridge.behaviour import ENGINES, behaviour, below
+from tune_bridge.cli.options import NOTATION, SECONDS
 from tune_bridge.cli.source import TIMEOUT, load_source
 from tune_bridge.explain import Line
 from tune_bridge.notes import Level
@@ -37,12 +38,13 @@ _REQUIRED = {"exact": Level.EXACT, "approximated": Level.APPROXIMATED}
 @click.option(
     "--from",
     "origin",
+    type=NOTATION,
     metavar="NOTATION",
     help="What SRC holds, if it is no sweep and nothing of Ray's: optuna, configspace, ...",
 )
 @click.option("--object", "name", metavar="NAME", help="The variable meant, if a file has several.")
 @click.option(
-    "--timeout", type=float, default=TIMEOUT, show_default=True, help="Seconds for a Python file."
+    "--timeout", type=SECONDS, default=TIMEOUT, show_default=True, help="Seconds for a Python file."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(
