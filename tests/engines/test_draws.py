@@ -6,7 +6,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sweeps import next_runs
 
@@ -16,7 +16,7 @@ from tune_bridge.engines import make_engine
 from tune_bridge.engines.base import Done, Start
 from tune_bridge.engines.configs import canonical, fit
 from tune_bridge.engines.native import points
-from tune_bridge.engines.native.draws import Draws
+from tune_bridge.engines.native.draws import Draws, handles
 from tune_bridge.engines.parts import Refused
 from tune_bridge.errors import InputError, SpecError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment
@@ -121,6 +121,7 @@ def test_a_grid_without_an_end_is_refused():
 @given(st.one_of(spaces(), conditional_spaces()), st.integers(0, 99))
 def test_draws_are_those_of_the_laws(space, seed):
     """The fast path draws what `laws.sample` does, and what ``tune-bridge sample`` shows."""
+    assume(handles(space))
     experiment = Experiment(space, num_samples=6, seed=seed)
     draws = Draws(experiment, seed=12345)
     rng = random.Random(seed)
@@ -221,3 +222,12 @@ def test_points_of_conditions_are_counted():
 def test_an_unknown_name_in_a_point_is_named():
     with pytest.raises(InputError, match=r"points\[0\].b: the space has no such parameter"):
         Draws(Experiment(Group((("a", options(1)),)), points=(Frozen({"b": 1}),)), seed=0)
+
+
+def test_grids_inside_of_options_are_rays():
+    inner = Group((("kind", Constant.of("a")), ("n", options(1, 2, grid=True))))
+    space = Group((("net", Choice((inner, Constant.of(None)))),))
+    assert not handles(space)
+    engine = make_engine(Experiment(space, num_samples=2), sweep_id="s", seed=0)
+    assert not isinstance(engine.proposer, Draws)
+    assert isinstance(engine.ask(time=0.0), Start)

@@ -101,14 +101,15 @@ def _is_native_judge(experiment: Experiment) -> bool:
 
 
 def _is_native_searcher(experiment: Experiment) -> bool:
-    """W&B's methods; random search under a scheduler of Tune's is Tune's own as well."""
+    """W&B's methods; random search under a scheduler of Tune's, or with its grids, is Tune's."""
+    from tune_bridge.engines.native.draws import handles
     from tune_bridge.experiment import RANDOM
 
     searcher = experiment.searcher
-    if searcher.kind == "bayes":
-        return True
+    if searcher.kind != RANDOM.kind:
+        return searcher.kind == "bayes"
     ours = set(searcher.args.value) <= {"unique"}
-    return searcher.kind == RANDOM.kind and ours and _is_native_judge(experiment)
+    return ours and _is_native_judge(experiment) and handles(experiment.space)
 
 
 def _proposer(experiment: Experiment, seed: int) -> Proposer:

@@ -19,9 +19,9 @@ from tune_bridge.engines.parts import EXHAUSTED, Proposal, Proposer, Refused
 from tune_bridge.engines.results import plain
 from tune_bridge.errors import SpecError
 from tune_bridge.experiment import Experiment
-from tune_bridge.space import Choice, Constant, Group, Node, Parameter, leaves, walk
+from tune_bridge.space import Choice, Constant, Group, Node, Operation, Parameter, leaves, walk
 
-__all__ = ["Draws", "complete"]
+__all__ = ["Draws", "complete", "handles"]
 
 _Maker = Callable[[], Any]
 _TRIES = 100
@@ -35,7 +35,7 @@ class Draws(Proposer):
     once, and a finite space is used up. A grid is used up in any case.
 
     Args:
-        experiment: What is drawn from.
+        experiment: What is drawn from; see `handles`.
         seed: Decides the draws, where the experiment has no seed of its own.
 
     Raises:
@@ -196,6 +196,20 @@ class Draws(Proposer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._compile()
+
+
+def handles(space: Group) -> bool:
+    """Whether these are grids as W&B has them: beside other parameters, not inside of options.
+
+    Ray counts the others in rounds of its own, and its own searcher does that.
+    """
+    places = [place.node for place in walk(space)]
+    grids = sum(getattr(node, "grid", False) for node in places)
+    if not grids:
+        return True
+    if any(isinstance(n, Operation) or getattr(n, "shared", False) for n in places):
+        return False
+    return bool(grids == sum(getattr(node, "grid", False) for _, node in leaves(space)))
 
 
 def _size(node: Parameter | Choice, path: tuple[str, ...]) -> int:
