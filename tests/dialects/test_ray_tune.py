@@ -423,9 +423,9 @@ BAD: dict[str, tuple[dict[str, Any], type[InputError], tuple[str, ...]]] = {
         ("resources_per_trial",),
     ),
     "a wrapped trainable": (
-        {"run_or_experiment": tune.with_parameters(train, data=[1])},
+        {"run_or_experiment": tune.with_parameters(train, data=object())},
         UnsupportedError,
-        ("run_or_experiment", "tune.with_parameters"),
+        ("with_parameters.data", "object"),
     ),
     "a grid for a searcher": (
         {

@@ -25,6 +25,7 @@ from tune_bridge.values import Reference
 __all__ = [
     "LeafReader",
     "TreeReader",
+    "anonymous",
     "at_path",
     "join",
     "merge",
@@ -75,7 +76,7 @@ def join(path: str, name: object) -> str:
 
 def short(value: object, width: int = 60) -> str:
     """The text of a value for a message, without addresses in memory."""
-    text = _ADDRESS.sub("", repr(value))
+    text = anonymous(repr(value))
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
@@ -87,6 +88,11 @@ def same(value: Any, other: Any) -> bool:
         return bool(value == other)
     except (TypeError, ValueError):
         return False
+
+
+def anonymous(text: str) -> str:
+    """A text about an object without the address that it happens to have."""
+    return _ADDRESS.sub("", text)
 
 
 _ADDRESS = re.compile(r"(?: object)? at 0x[0-9a-f]+")
@@ -273,7 +279,7 @@ class TreeReader:
             raise UnsupportedError(
                 error.message,
                 path=error.path or path,
-                found=_ADDRESS.sub("", error.found),
+                found=anonymous(error.found),
                 expected=error.expected,
                 hint=error.hint,
             ) from None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckpointConfig",
     "FailureConfig",
+    "PlacementGroupFactory",
     "RunConfig",
     "SyncConfig",
     "TuneConfig",
@@ -74,6 +75,7 @@ RunConfig = recorder(SIGNATURES["tune.RunConfig"])
 FailureConfig = recorder(SIGNATURES["tune.FailureConfig"])
 CheckpointConfig = recorder(SIGNATURES["tune.CheckpointConfig"])
 SyncConfig = recorder(SIGNATURES["tune.SyncConfig"])
+PlacementGroupFactory = recorder(SIGNATURES["tune.PlacementGroupFactory"])
 with_parameters = recorder(SIGNATURES["tune.with_parameters"])
 with_resources = recorder(SIGNATURES["tune.with_resources"])
 

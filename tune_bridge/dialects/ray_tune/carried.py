@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, Signature
-from tune_bridge.dialects.python_space import TreeReader, join, recall, same, short, type_name
+from tune_bridge.dialects.python_space import (
+    TreeReader,
+    anonymous,
+    join,
+    recall,
+    same,
+    short,
+    type_name,
+)
 from tune_bridge.dialects.ray_tune.domains import LEAVES, write_config
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.dialects.ray_tune.tables import CLASSES, Table
@@ -48,7 +56,7 @@ def keep(value: Any, path: str) -> Any:
         raise UnsupportedError(
             "an object that cannot be written down",
             path=error.path or path,
-            found=error.found or type_name(value),
+            found=anonymous(error.found) or type_name(value),
             expected="plain values, domains, or functions importable by name",
             hint="leave it out here and give it to Ray when the search is run",
         ) from None

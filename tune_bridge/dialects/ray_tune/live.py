@@ -299,13 +299,36 @@ def _dataclass(config: Any) -> Call:
     )
 
 
+def _bundles(factory: Any) -> Call:
+    """A placement group, as it was made."""
+    # An empty first bundle is taken out when the group is made.
+    head: list[dict[str, float]] = [{}] if factory.head_bundle_is_empty else []
+    arguments: dict[str, Any] = {"bundles": [*head, *factory.bundles], "strategy": factory.strategy}
+    if factory._args:
+        arguments["args"] = tuple(factory._args)
+    if factory._kwargs:
+        arguments["kwargs"] = dict(factory._kwargs)
+    return Call(SIGNATURES["tune.PlacementGroupFactory"], arguments)
+
+
 def bundle_resources(resources: Any) -> dict[str, Any] | None:
-    """Tune's resource names of a placement group with one bundle, or None for another."""
+    """Tune's resource names of a dict, or of a placement group with one bundle; None for neither.
+
+    A group with several bundles, or with options, is a dict of its arguments: ``bundles``,
+    ``strategy``, ``args`` and ``kwargs``.
+    """
     if isinstance(resources, dict):
         return resources
-    bundles: list[dict[str, float]] = getattr(resources, "bundles", [])
-    if len(bundles) != 1:
+    if not isinstance(resources, Call) or resources.name != "tune.PlacementGroupFactory":
         return None
+    bundles = resources.get("bundles")
+    if not isinstance(bundles, list) or not all(isinstance(item, dict) for item in bundles):
+        return None
+    more = {key: value for key, value in resources.arguments.items() if key != "bundles" and value}
+    if more.get("strategy") == "PACK":
+        del more["strategy"]
+    if len(bundles) != 1 or more:
+        return {"bundles": bundles, **more}
     names = {"CPU": "cpu", "GPU": "gpu", "memory": "memory"}
     found: dict[str, Any] = {}
     for name, amount in bundles[0].items():
@@ -322,6 +345,7 @@ _CLASSES: dict[str, Callable[[Any], Call]] = {
     "FailureConfig": _dataclass,
     "HyperOptSearch": _hyperopt_search,
     "LawDomain": _law_domain,
+    "PlacementGroupFactory": _bundles,
     "RunConfig": _dataclass,
     "SyncConfig": _dataclass,
     "TuneConfig": _dataclass,

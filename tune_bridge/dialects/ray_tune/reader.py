@@ -32,17 +32,20 @@ from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.dialects.ray_tune.tables import CALLS, CLASSES, REMOVED
 from tune_bridge.dialects.references import importable
 from tune_bridge.errors import SpecError, UnsupportedError
-from tune_bridge.experiment import RANDOM, Experiment, Objective
+from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
 from tune_bridge.notes import Notes
 from tune_bridge.space import Group, check_executable, walk
 from tune_bridge.values import EMPTY, Frozen
 
-__all__ = ["RECORDS", "STOPPER", "read_experiment"]
+__all__ = ["PARAMETERS", "RECORDS", "STOPPER", "read_experiment"]
 
 _RUN = SIGNATURES["tune.run"].signature.parameters
 
 STOPPER = "$stopper"
 """The one key of stop criteria that are a Stopper: its class and arguments."""
+
+PARAMETERS = "with_parameters"
+"""Among what is kept for Ray: what ``tune.with_parameters`` gives to the trainable."""
 
 RECORDS = {"checkpoint_config": "tune.CheckpointConfig", "sync_config": "tune.SyncConfig"}
 """Arguments that are a record of plain values: kept as a dict, written as the class."""
@@ -127,13 +130,14 @@ class _Reader:
     def __init__(self, arguments: dict[str, Any], notes: Notes) -> None:
         self.arguments = arguments
         self.notes = notes
+        self.parameters: dict[str, Any] = {}
 
     def get(self, name: str) -> Any:
         return self.arguments.get(name, _RUN[name].default if name in _RUN else None)
 
     def experiment(self) -> Experiment:
         program, trainable, resources = self.runnable()
-        searcher = read_searcher(self.get("search_alg"))
+        searcher = self.several(read_searcher(self.get("search_alg")))
         scheduler = read_scheduler(self.get("scheduler"))
         space, in_searcher = self.space(searcher)
         check_executable(space)
@@ -164,13 +168,14 @@ class _Reader:
             value = None
         resources = self.resources(self.get("resources_per_trial"))
         while isinstance(value, Call):
-            if value.name != "tune.with_resources":
+            if value.name == "tune.with_parameters":
+                self.parameters |= keep(value.get("kwargs", {}), "with_parameters")
+            elif value.name == "tune.with_resources":
+                resources = self.resources(value.get("resources"))
+            else:
                 raise UnsupportedError(
-                    f"a trainable wrapped in {value.name} is not supported yet",
-                    path="run_or_experiment",
-                    hint="let the function read the objects itself",
+                    f"a trainable wrapped in {value.name}", path="run_or_experiment"
                 )
-            resources = self.resources(value.get("resources"))
             value = value.get("trainable")
         wrapped = getattr(value, "_resources", None)
         if wrapped is not None:
@@ -189,6 +194,9 @@ class _Reader:
             found = importable(value, "run_or_experiment")
         except UnsupportedError as error:
             error.expected = "a program's path, or a function or class importable by name"
+            if "with_parameters." in error.found:
+                error.message = "live, tune.with_parameters does not say what it was given"
+                error.hint = "record it with tune_bridge's tune, or put the values into the config"
             raise
         module, _, name = found.partition(":")
         if module == "__main__":
@@ -203,13 +211,13 @@ class _Reader:
     def resources(self, value: Any) -> dict[str, Any]:
         if value is None:
             return {}
-        found = bundle_resources(value)
+        found = bundle_resources(recall(value, {}))
         if found is None:
             raise UnsupportedError(
-                "resources that are not one set of amounts are not supported yet",
+                "resources that are no amounts by name",
                 path="resources_per_trial",
                 found=short(value),
-                expected='a dict such as {"cpu": 2, "gpu": 1}',
+                expected='a dict such as {"cpu": 2, "gpu": 1}, or a PlacementGroupFactory',
             )
         return found
 
@@ -296,6 +304,34 @@ class _Reader:
 
     # How it is searched
 
+    def several(self, searcher: ReadSearcher) -> ReadSearcher:
+        """A searcher for several metrics keeps them among its arguments; the first is the goal."""
+        metrics, modes = searcher.metric, searcher.mode
+        if not isinstance(metrics, list | tuple):
+            return searcher
+        fits = isinstance(modes, list | tuple) and len(modes) == len(metrics) > 0
+        if not fits or not all(isinstance(text, str) for text in (*metrics, *modes)):
+            raise SpecError(
+                "several metrics",
+                path="search_alg.metric",
+                found=f"{short(metrics)} with mode {short(modes)}",
+                expected="names, and as many modes",
+            )
+        if searcher.algorithm.kind != "OptunaSearch":
+            raise UnsupportedError(
+                f"several metrics for {searcher.algorithm.kind}",
+                path="search_alg.metric",
+                found=short(metrics),
+                expected="OptunaSearch, without a limiter that works in batches",
+            )
+        self.notes.exact(
+            "metric", f"{metrics[0]} is the goal", "OptunaSearch is given all of its metrics"
+        )
+        args = {**searcher.algorithm.args.value, "metric": list(metrics), "mode": list(modes)}
+        return searcher._replace(
+            algorithm=Algorithm("OptunaSearch", Frozen(args)), metric=metrics[0], mode=modes[0]
+        )
+
     def objective(self, searcher: ReadSearcher, scheduler: ReadScheduler) -> Objective | None:
         places = {
             "search_alg": (searcher.metric, searcher.mode),
@@ -308,7 +344,10 @@ class _Reader:
             return None
         if isinstance(metric, list | tuple):
             raise UnsupportedError(
-                "more than one metric is not supported yet", path="metric", found=short(metric)
+                "several metrics where Ray takes one",
+                path="metric",
+                found=short(metric),
+                expected="one name here, and all of them in OptunaSearch(metric=[...])",
             )
         if metric is not None and not isinstance(metric, str):
             raise SpecError(
@@ -423,6 +462,9 @@ class _Reader:
                 )
             kept[name] = _kept(name, value)
             self.notes.exact(name, "kept for Ray", "a sweep has no place of its own for it")
+        if self.parameters:
+            kept[PARAMETERS] = self.parameters
+            self.notes.exact("with_parameters", "kept for Ray", "a sweep has no place for it")
         return Frozen({"tune": kept}, "extras") if kept else EMPTY
 
 

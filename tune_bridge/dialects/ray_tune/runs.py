@@ -69,3 +69,10 @@ def check_runs(experiment: Experiment) -> None:
             path="stop",
             expected='named limits, such as {"training_iteration": 10}',
         )
+    if "bundles" in experiment.resources.value:
+        raise UnsupportedError(
+            "this version translates a placement group but does not run it: a program is one "
+            "process",
+            path="resources_per_trial",
+            expected="one set of amounts",
+        )

@@ -497,7 +497,16 @@ decides it
             "with_parameters",
             """
             trainable | native | program or trainable
-            **kwargs | refused | objects that a function is called with have no name
+            **kwargs | carried | plain values; an object has no name to find it by
+            """,
+        ),
+        (
+            "PlacementGroupFactory",
+            """
+            bundles | native | resources
+            strategy='PACK' | native | resources
+            *args | native | resources
+            **kwargs | native | resources
             """,
         ),
         (

@@ -13,7 +13,7 @@ from tune_bridge.dialects.python_space import join, short
 from tune_bridge.dialects.ray_tune.algorithms import innermost, write_scheduler, write_searcher
 from tune_bridge.dialects.ray_tune.carried import revive
 from tune_bridge.dialects.ray_tune.domains import has_partner, write_config
-from tune_bridge.dialects.ray_tune.reader import RECORDS, STOPPER
+from tune_bridge.dialects.ray_tune.reader import PARAMETERS, RECORDS, STOPPER
 from tune_bridge.dialects.ray_tune.signatures import SIGNATURES
 from tune_bridge.dialects.references import reference
 from tune_bridge.dialects.sweep.keys import grid_size
@@ -61,14 +61,14 @@ def write_run(experiment: Experiment, notes: Notes) -> Call:
     arguments: dict[str, Any] = {}
     runnable = experiment.program or trainable_signature(experiment.trainable)
     if runnable is not None:
-        arguments["run_or_experiment"] = runnable
+        arguments["run_or_experiment"] = _with_parameters(experiment, runnable)
     arguments |= _search(experiment, notes)
     arguments |= _samples(experiment, notes)
     if experiment.stop:
         stop = experiment.stop.value
         arguments["stop"] = revive(stop[STOPPER], "stop") if set(stop) == {STOPPER} else stop
     if experiment.resources:
-        arguments["resources_per_trial"] = experiment.resources.value
+        arguments["resources_per_trial"] = _resources(experiment.resources.value)
     if experiment.name is not None:
         arguments["name"] = experiment.name
     arguments |= _extras(experiment, notes)
@@ -85,14 +85,38 @@ def trainable_signature(trainable: str | None) -> Signature | str | None:
     return reference(trainable, "trainable")
 
 
+def _with_parameters(experiment: Experiment, runnable: Any) -> Any:
+    """The trainable, called with what is kept for it."""
+    kept = _own_extras(experiment).get(PARAMETERS)
+    if not kept:
+        return runnable
+    if not isinstance(kept, dict) or not all(str(name).isidentifier() for name in kept):
+        raise SpecError("arguments of a trainable", path=f"extras.tune.{PARAMETERS}")
+    given = {name: revive(value, f"extras.tune.{PARAMETERS}") for name, value in kept.items()}
+    return SIGNATURES["tune.with_parameters"].call(runnable, **given)
+
+
+def _own_extras(experiment: Experiment) -> dict[str, Any]:
+    extras = experiment.extras.value.get("tune", {})
+    if not isinstance(extras, dict):
+        raise SpecError("extras of Ray", path="extras.tune", expected="arguments of tune.run")
+    return extras
+
+
+def _resources(resources: dict[str, Any]) -> Any:
+    """Amounts by name, or the placement group that they stand for."""
+    if "bundles" not in resources:
+        return resources
+    signature = SIGNATURES["tune.PlacementGroupFactory"]
+    _known(signature, resources, "resources_per_trial")
+    return Call(signature, resources)
+
+
 def _search(experiment: Experiment, notes: Notes) -> dict[str, Any]:
     """Config, searcher, scheduler, metric and mode."""
     _check_nesting(experiment)
     scheduler = write_scheduler(experiment.scheduler, notes)
-    goal = experiment.objective
-    target = {} if goal is None else {"metric": goal.name, "mode": goal.mode}
-    if goal is not None:
-        _unsaid_goal(experiment, notes)
+    target = _target(experiment, scheduler, notes)
     points = [point.value for point in experiment.points]
     found: dict[str, Any] = {}
     held: dict[str, Any] = {}
@@ -124,6 +148,21 @@ def _search(experiment: Experiment, notes: Notes) -> dict[str, Any]:
     if limit is not None:
         found["max_concurrent_trials"] = limit
     return found
+
+
+def _target(experiment: Experiment, scheduler: Call | None, notes: Notes) -> dict[str, Any]:
+    """Metric and mode of the whole search."""
+    goal = experiment.objective
+    if goal is None:
+        return {}
+    _unsaid_goal(experiment, notes)
+    target = {"metric": goal.name, "mode": goal.mode}
+    if "metric" not in experiment.searcher.args.value:
+        return target
+    # Ray puts the metric of tune.run in the place of all that the searcher has.
+    if scheduler is not None:
+        scheduler.arguments |= target
+    return {}
 
 
 def _unsaid_goal(experiment: Experiment, notes: Notes) -> None:
@@ -306,15 +345,15 @@ def _samples(experiment: Experiment, notes: Notes) -> dict[str, Any]:
 
 def _extras(experiment: Experiment, notes: Notes) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for notation, extras in experiment.extras.value.items():
+    for notation in experiment.extras.value:
         if notation != "tune":
             notes.approximated(
                 f"extras.{notation}", "left out", f"they belong to another notation, {notation}"
             )
             continue
-        if not isinstance(extras, dict):
-            raise SpecError("extras of Ray", path="extras.tune", expected="arguments of tune.run")
-        for name, value in extras.items():
+        for name, value in _own_extras(experiment).items():
+            if name == PARAMETERS:
+                continue
             record = RECORDS.get(name)
             _known(SIGNATURES["tune.run"], {name: value}, "extras.tune")
             if record is not None:
