@@ -46,6 +46,8 @@ SCHEDULERS = {
     **agents.SCHEDULERS,
     "replay": Algorithm.of("PopulationBasedTrainingReplay", policy_file=POLICY),
 }
+ALONE = ("asha", "hyperband", "bohb", "median", "median_soft", "pbt", "pbt_synch")
+"""Cases that are recorded with a single place as well: there nothing lags behind."""
 FAILING = ("asha", "hyperband", "pbt")
 """Cases in which a trial fails once and is tried again, and another one fails for good."""
 
@@ -190,8 +192,8 @@ def recording(kind: type, recorder: Recorder) -> type:
     return Recording
 
 
-def record(name: str, *, seed: int = 11) -> dict[str, Any]:
-    """Runs one case with Ray, in the session that is there."""
+def record(name: str, *, seed: int = 11, failing: bool = True) -> dict[str, Any]:
+    """Runs one case with Ray, in the session that is there; programs fail where they shall."""
     from ray import tune
 
     from tune_bridge.engines.tune.schedulers import live_scheduler
@@ -203,7 +205,7 @@ def record(name: str, *, seed: int = 11) -> dict[str, Any]:
     if hasattr(live, "_log_config"):
         live._log_config = True
     folder = tempfile.mkdtemp()
-    flags = tempfile.mkdtemp() if name in FAILING else None
+    flags = tempfile.mkdtemp() if failing and name in FAILING else None
     config = {"index": tune.choice(list(range(count))), "x": tune.uniform(0.0, 1.0)}
     if name == "bohb":
         from ray.tune.search.bohb import TuneBOHB
@@ -279,15 +281,42 @@ def session(cpus: int) -> Iterator[None]:
     ray.shutdown()
 
 
+def sequence(name: str, trace: dict[str, Any]) -> dict[str, Any]:
+    """A whole experiment: configurations, and trial, iteration, value and answer of each report.
+
+    The answer to a report that meets the stop criterion is END: the scheduler is not asked.
+    """
+    events = trace["events"]
+    added = [event for event in events if event["event"] == "add"]
+    order = [event["run"] for event in added]
+    rows: list[list[Any]] = []
+    for event in events:
+        told = event.get("result", {})
+        row = [told.get("training_iteration"), told.get("loss")]
+        if event["event"] == "result":
+            rows.append([order.index(event["run"]), *row, event["answer"]])
+        elif event["event"] == "complete" and row[0] == CASES[name][1]:
+            end = [order.index(event["run"]), *row]
+            if [*end, "STOP"] not in rows:
+                rows.append([*end, "END"])
+    configs = [event["config"] for event in added]
+    return {"seed": trace["seed"], "configs": configs, "rows": rows}
+
+
+def _write(name: str, trace: dict[str, Any], key: str) -> None:
+    lines = ",\n".join(json.dumps(row) for row in trace.pop(key))
+    text = json.dumps(trace)[:-1] + f', "{key}": [\n{lines}\n]}}\n'
+    (TRACES / f"{name}.json").write_text(text)
+
+
 def main(names: list[str]) -> None:
     TRACES.mkdir(exist_ok=True)
     with session(3):
         for name in names or list(CASES):
-            trace = record(name)
-            lines = ",\n".join(json.dumps(event) for event in trace.pop("events"))
-            text = json.dumps(trace)[:-1] + f', "events": [\n{lines}\n]}}\n'
-            (TRACES / f"{name}.json").write_text(text)
-            print(name, len(text))
+            _write(name, record(name), "events")
+    with session(1):
+        for name in [name for name in ALONE if not names or name in names]:
+            _write(f"alone_{name}", sequence(name, record(name, failing=False)), "rows")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,15 @@ from typing import Any
 import pytest
 
 from tests.engines import record_tune
-from tests.engines.record_tune import CASES, TRACES, experiment, record
-from tune_bridge.engines.base import Checkpoint, Exploit, Pause, Stop
+from tests.engines.agents import loss
+from tests.engines.record_tune import ALONE, CASES, TRACES, experiment, record
+from tune_bridge.engines.base import Checkpoint, Done, Exploit, Pause, Resume, Start, Stop
+from tune_bridge.engines.engine import HostedEngine
 from tune_bridge.engines.native.draws import Draws
+from tune_bridge.engines.parts import EXHAUSTED, Proposal, Proposer, Refused
 from tune_bridge.engines.tune import policies
 from tune_bridge.engines.tune.schedulers import judge
+from tune_bridge.values import Frozen
 
 pytest.importorskip("ray.tune")
 
@@ -157,6 +161,72 @@ def test_a_recording(name: str) -> None:
     print(name, dict(seen))
     assert seen["result"] > 0
     assert seen["choose"] > 0
+
+
+# Whole experiments
+
+
+class _Listed(Proposer):
+    """What Ray proposed."""
+
+    foreign = False
+
+    def __init__(self, configs: list[dict[str, Any]]) -> None:
+        self.configs = list(configs)
+        self.total = len(configs)
+
+    def propose(self, run: str) -> Proposal | Refused:
+        return Proposal(self.configs.pop(0)) if self.configs else EXHAUSTED
+
+
+def _sequence(name: str, seed: int, configs: list[dict[str, Any]]) -> list[list[Any]]:
+    """What `record_tune.sequence` holds, of an engine of ours with one agent."""
+    told = experiment(name).replace(stop=Frozen({"training_iteration": CASES[name][1]}))
+    proposer = _Listed(configs)
+    decides: Any = judge(told, proposer, 0)
+    recorder, call, order = record_tune.Recorder(seed), decides._call, list[str]()
+
+    def isolated(inner: Any) -> None:
+        with recorder.isolated():
+            call(inner)
+
+    def add(run: str, config: dict[str, Any]) -> None:
+        order.append(run)
+        type(decides).add(decides, run, config)
+
+    decides._call, decides.add = isolated, add
+    engine = HostedEngine(told, sweep_id="s", seed=0, proposer=proposer, judge=decides)
+    rows: list[list[Any]] = []
+    while not isinstance(answer := engine.ask(time=float(len(rows))), Done):
+        assert isinstance(answer, Start | Resume)
+        run, saved = answer.run, getattr(answer, "checkpoint", None)
+        iteration, word = 0 if saved is None else saved.iteration, "CONTINUE"
+        while word == "CONTINUE":
+            iteration += 1
+            value = loss(answer.config, iteration)
+            actions = engine.tell(
+                run, {"loss": value}, time=float(len(rows)), checkpoint=f"{run}-{iteration}"
+            )
+            word = next((_word(action) for action in actions if action.run == run), word)
+            rows.append([order.index(run), iteration, value, word])
+    return rows
+
+
+def _word(action: Any) -> str:
+    if isinstance(action, Stop) and action.info["rule"] == "stop":
+        return "END"
+    return {Stop: "STOP", Pause: "PAUSE", Exploit: "NOOP"}[type(action)]
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_whole_experiment(name: str) -> None:
+    """Our engine orders the events itself: who runs when, until which report, with which values."""
+    trace = json.loads((TRACES / f"alone_{name}.json").read_text())
+    assert _sequence(name, trace["seed"], trace["configs"]) == trace["rows"]
+    assert len(trace["rows"]) > 30
+
+
+# Now
 
 
 @pytest.fixture(scope="module")

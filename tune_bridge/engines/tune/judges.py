@@ -68,6 +68,7 @@ class TuneJudge(Judge):
         self.keeps_all = isinstance(self.base, MedianStoppingRule)
         self.reasons: Reasons = reasons_for(self.base, self.stage)
         self._pending: list[Action] = []
+        self._left: HostedTrial | None = None
         self._replayed: set[str] = set()
         self._said: set[str] = set()
 
@@ -81,13 +82,8 @@ class TuneJudge(Judge):
 
     def choose(self) -> str | None:
         """The scheduler chooses; brackets may be halved by it."""
-        chosen: list[Any] = []
-
-        def choose() -> None:
-            chosen.append(self.scheduler.choose_trial_to_run(self.stage))
-
-        self._pending += self._effects(None, choose)
-        return chosen[0].trial_id if chosen[0] is not None else None
+        chosen = self._choose_another() or self._choose()
+        return None if chosen is None else str(chosen.trial_id)
 
     def start(self, run: str) -> None:
         """A trial runs, from its latest checkpoint."""
@@ -123,6 +119,7 @@ class TuneJudge(Judge):
         trial.reported(result)
         if decision == TrialScheduler.PAUSE:
             trial.set_status(Trial.PAUSED)
+            self._left = trial
             reason, info = self.reasons.pause(trial, result)
             actions.append(Pause(run, reason, {"rule": self.kind, **info}))
         elif decision == TrialScheduler.STOP:
@@ -148,6 +145,30 @@ class TuneJudge(Judge):
         return tuple(self._close(self.stage.by_run[run], Trial.TERMINATED, None))
 
     # Inside
+
+    def _choose(self) -> HostedTrial | None:
+        chosen: list[Any] = []
+
+        def choose() -> None:
+            chosen.append(self.scheduler.choose_trial_to_run(self.stage))
+
+        self._pending += self._effects(None, choose)
+        return cast("HostedTrial | None", chosen[0])
+
+    def _choose_another(self) -> HostedTrial | None:
+        """Somebody else than the trial that has just given its place up.
+
+        Ray chooses while that trial still saves and counts as running: otherwise the first in order
+        would get its own place again and again.
+        """
+        left, self._left = self._left, None
+        if left is None or left.status != Trial.PAUSED:
+            return None
+        left.set_status(Trial.RUNNING)
+        try:
+            return self._choose()
+        finally:
+            left.set_status(Trial.PAUSED)
 
     def _add(self, run: str, config: dict[str, Any]) -> HostedTrial:
         trial = self.stage.add(run, config)
