@@ -192,3 +192,10 @@ def test_set_checks_its_arguments(arguments):
     with pytest.raises(SpecError, match=f"^{name}: {name} of a sweep; found"):
         config.set(**arguments)
     assert config == {"method": "random"}
+
+
+@pytest.mark.parametrize("word", ["null", "true", "false"])
+def test_messages_about_a_file_speak_yaml(word):
+    text = f"method: random\nparameters:\n  x: {{min: {word}, max: 1}}\n"
+    with pytest.raises(SpecError, match=f"found {word}, expected a number"):
+        SweepConfig.from_yaml(text)

@@ -17,6 +17,10 @@ from tune_bridge.notes import Notes
 __all__ = ["SweepDialect", "is_legacy"]
 
 
+_YAML_WORDS = {"None": "null", "True": "true", "False": "false"}
+"""What Python prints -> what stands in a file."""
+
+
 class SweepDialect(Dialect):
     """Reads and writes sweep configs, the carry included."""
 
@@ -38,6 +42,7 @@ class SweepDialect(Dialect):
             try:
                 return self.read(_mapping(source.data), notes)
             except InputError as error:
+                error.found = _YAML_WORDS.get(error.found, error.found)
                 raise error.at(source.source, *source.place(error.path)) from None
         config = _mapping(source)
         if is_legacy(config):
