@@ -57,7 +57,16 @@ def test_an_experiment_is_itself(experiment: Experiment) -> None:
         ),
         (Parameter(Normal(0, 1)), Parameter(Normal(0, 2)), "another law", 0.1, 0.3),
         (choice("a", "b"), choice("a", "b", "c"), "another law, 0.3", 0.3, 0.4),
-        (choice(1, 2), choice(1, 2, grid=True), "now a grid", 0, 0),
+        (choice(1, 2), choice(1, 2, grid=True), "now a grid", 1, 1),
+        (
+            Parameter(Uniform(0, 9, q=1, integer=True)),
+            Parameter(Uniform(0, 9, q=1)),
+            "integers -> floats",
+            1,
+            1,
+        ),
+        (Constant.of(1), Constant.of(1.0), "1 -> 1.0", 1, 1),
+        (choice(1, 2), choice(1.0, 2), "another law, 0.5", 0.4, 0.6),
         (Constant.of(1), Constant.of(2), "1 -> 2", 1, 1),
         (Parameter(Uniform(0, 1)), Constant.of(2), "floats -> a constant", 0.9, 1),
     ],
@@ -94,6 +103,14 @@ def test_parameters_come_and_go_and_settings_change() -> None:
         ("objective", "none -> loss minimize"),
         ("searcher", "BasicVariantGenerator -> HyperOptSearch"),
     ]
+
+
+def test_where_the_space_stands_and_what_is_kept_count() -> None:
+    one = of(x=Parameter(Integers(0, 9))).replace(searcher=Algorithm("HyperOptSearch"))
+    changes = compare(
+        one, one.replace(space_in="searcher", extras=Frozen({"tune": {"verbose": 1}}))
+    )
+    assert [change.path for change in changes] == ["space_in", "extras"]
 
 
 def branches(low: float = 0.0, **more: Node) -> Choice:

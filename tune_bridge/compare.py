@@ -42,7 +42,7 @@ DRAWS = 20_000
 
 SETTINGS = (
     "program", "trainable", "command", "objective", "searcher", "scheduler", "num_samples",
-    "run_cap", "stop", "points", "seed", "max_concurrent", "resources",
+    "run_cap", "stop", "points", "seed", "max_concurrent", "resources", "space_in", "extras",
 )  # fmt: skip
 """Attributes that are compared; names and descriptions say nothing about what is run."""
 
@@ -86,6 +86,9 @@ def compare(one: Experiment, other: Experiment, *, draws: int = DRAWS) -> list[C
             changes.append(_change(path, what, left, right, 1.0))
         elif left != right:
             apart = distance(left, right, path, draws)
+            if getattr(left, "grid", False) != getattr(right, "grid", False):
+                # One side enumerates, the other one draws, whatever the values are.
+                apart = 1.0
             what = _words(left, right, apart)
             if what:
                 changes.append(_change(path, what, left, right, apart))
@@ -174,6 +177,8 @@ def distance(one: Node, other: Node, seed: str = "", draws: int = DRAWS) -> floa
         draws: How many draws from each.
     """
     left, right = (_draw(node, seed, draws) for node in (one, other))
+    if {type(value) for value in left}.isdisjoint(type(value) for value in right):
+        return 1.0  # a program that is given 2.0 where it was given 2 may end there
     numbers = all(_is_number(value) for value in (*left, *right))
     if numbers and len({*left, *right}) > _DISCRETE:
         return _kolmogorov(left, right)
@@ -192,7 +197,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _key(value: Any) -> str:
-    return f"{float(value):.9g}" if _is_number(value) else repr(value)
+    if not _is_number(value):
+        return repr(value)
+    return f"{type(value).__name__} {float(value):.9g}"
 
 
 def _kolmogorov(one: list[float], other: list[float]) -> float:

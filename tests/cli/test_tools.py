@@ -60,8 +60,39 @@ def test_sample(tmp_path: Path) -> None:
     drawn = [json.loads(line) for line in one.stdout.splitlines()]
     assert len(drawn) == 30
     assert all(1e-5 <= configuration["lr"] <= 0.1 for configuration in drawn)
-    table = csv.DictReader(io.StringIO(cli("sample", "s.yaml", "--csv", cwd=tmp_path).stdout))
+    table = csv.DictReader(
+        io.StringIO(cli("sample", "s.yaml", "--format", "csv", cwd=tmp_path).stdout)
+    )
     assert len([float(row["lr"]) for row in table]) == 10
+
+
+CONDITIONS = """
+from tune_bridge import tune
+tune.run("t.py", num_samples=9, config={
+    "c": 3,
+    "opt": tune.choice([{"name": "sgd", "momentum": tune.uniform(0, 1)}, {"name": "adam"}, None]),
+})
+"""
+
+
+def test_sample_of_conditions_and_grids(tmp_path: Path) -> None:
+    written(tmp_path, "c.py", CONDITIONS)
+    done = cli("sample", "c.py", "-n", 40, "--format", "csv", "--seed", 3, cwd=tmp_path)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert len(rows) == 40
+    assert set(rows[0]) == {"c", "opt", "opt.name", "opt.momentum"}
+    for row in rows:
+        # The active branch alone; a plain option stands under the choice's own name.
+        assert (row["opt.momentum"] != "") == (row["opt.name"] == "sgd")
+        assert (row["opt"] == "null") == (row["opt.name"] == "")
+        assert row["c"] == "3"
+    grid = "method: grid\nparameters: {a: {values: [1, 2]}, b: {values: [x, y, z]}}\n"
+    written(tmp_path, "g.yaml", grid)
+    done = cli("sample", "g.yaml", "-n", 50, cwd=tmp_path)
+    assert [tuple(json.loads(line).values()) for line in done.stdout.splitlines()] == [
+        (a, b) for a in (1, 2) for b in "xyz"
+    ]
+    assert cli("sample", "g.yaml", "-n", 0, cwd=tmp_path).returncode == 2
 
 
 def test_diff_and_verify(tmp_path: Path) -> None:

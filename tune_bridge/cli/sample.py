@@ -21,9 +21,16 @@ __all__ = ["sample"]
     "-n", "number", type=click.IntRange(min=1), default=10, show_default=True, help="How many."
 )
 @click.option("--seed", type=int, help="Equal seeds, equal lines; the experiment's, else 0.")
-@click.option("--csv", "as_csv", is_flag=True, help="CSV with dotted names instead of JSON lines.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv"]),
+    default="jsonl",
+    show_default=True,
+    help="JSON lines, or CSV with dotted names.",
+)
 @click.option("--object", "name", metavar="NAME", help="The variable meant, if a file has several.")
-def sample(src: str, number: int, seed: int | None, as_csv: bool, name: str | None) -> None:
+def sample(src: str, number: int, seed: int | None, form: str, name: str | None) -> None:
     """Prints configurations drawn from SRC, one JSON object a line.
 
     They are drawn from the space as it is written: grids are enumerated, initial points come first,
@@ -31,7 +38,7 @@ def sample(src: str, number: int, seed: int | None, as_csv: bool, name: str | No
 
     \b
       tune-bridge sample sweep.yaml -n 3
-      tune-bridge sample sweep.yaml -n 1000 --csv > configurations.csv
+      tune-bridge sample sweep.yaml -n 1000 --format csv > configurations.csv
     """
     experiment = load_source(src, name=name).experiment
     if seed is None:
@@ -40,7 +47,7 @@ def sample(src: str, number: int, seed: int | None, as_csv: bool, name: str | No
         # As many as are asked for, however many the experiment would run; a grid still ends.
         experiment = experiment.replace(num_samples=1 if experiment.is_grid else number)
     drawn = itertools.islice(configurations(experiment, seed), number)
-    if as_csv:
+    if form == "csv":
         _csv(drawn)
     else:
         for configuration in drawn:
