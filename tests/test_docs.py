@@ -36,6 +36,13 @@ def test_the_readmes_example_writes_the_readmes_yaml(tmp_path: Path) -> None:
     assert (tmp_path / "sweep-hyperopt.yaml").read_text("utf-8") == blocks("README.md", "yaml")[0]
 
 
+def test_the_example_of_an_engine_works() -> None:
+    scope: dict[str, Any] = {}
+    exec(blocks("docs/engines.md", "python")[0], scope)
+    assert scope["run"].config.keys() == {"lr"}
+    assert scope["engine"].ask(time=3.0).run != scope["run"].run
+
+
 def test_the_example_of_a_dialect_works() -> None:
     scope: dict[str, Any] = {}
     exec(blocks("docs/dialects.md", "python")[0], scope)

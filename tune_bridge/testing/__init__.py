@@ -1,1 +1,1 @@
-"""Test verbs, strategies and conformance suites for new dialects and backends."""
+"""Test verbs, strategies and conformance suites for new dialects, engines and backends."""
