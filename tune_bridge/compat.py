@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tune_bridge.compat_notations import notations
 from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.ray_tune.runs import RUNS
 from tune_bridge.dialects.ray_tune.tables import CALLS, CLASSES, Table
@@ -154,6 +155,9 @@ def _page() -> Iterator[str]:
         yield from _table(("", "W&B sweep", "Ray Tune", "HyperOpt"), map(_space_row, names))
     yield "\n## W&B: distributions\n"
     yield from _table(("", "W&B sweep", "Ray Tune", "HyperOpt"), map(_native_row, DISTRIBUTIONS))
+    for title, head, rows in notations():
+        yield f"\n## {title}\n"
+        yield from _table(head, rows)
     yield "\n## Settings\n"
     yield from _table(("", "W&B sweep", "Ray Tune"), map(_setting_row, _SETTINGS))
     for title, tables in (

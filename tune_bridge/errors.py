@@ -7,6 +7,7 @@ Every message says where, what was found, what was expected and what to do. The 
 from __future__ import annotations
 
 __all__ = [
+    "EXTRAS",
     "BackendError",
     "ConflictError",
     "InputError",
@@ -123,6 +124,20 @@ class MissingExtraError(TuneBridgeError):
         self.package = package
         self.extra = extra
         self.purpose = purpose
+
+
+EXTRAS: dict[str, str] = {
+    "ConfigSpace": "configspace",
+    "ax": "ax",
+    "bayes_opt": "bayesopt",
+    "hyperopt": "ray",
+    "nevergrad": "nevergrad",
+    "optuna": "optuna",
+    "ray": "ray",
+    "skopt": "skopt",
+    "wandb": "wandb",
+}
+"""Module that a program imports -> the extra of tune_bridge that brings it."""
 
 
 class BackendError(TuneBridgeError):

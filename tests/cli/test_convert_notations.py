@@ -46,3 +46,17 @@ def test_a_variable_that_is_not_there(tmp_path: Path) -> None:
     done = bridge("convert", program, "--from", "optuna", "--object", "nope")
     assert done.returncode == 1
     assert "no variable called 'nope'" in done.stderr
+
+
+def test_a_missing_library_names_its_extra(tmp_path: Path) -> None:
+    source = tmp_path / "space.py"
+    # What import does where there is no such package.
+    source.write_text(
+        "import sys\n"
+        "sys.modules['optuna'] = None\n"
+        "from optuna.distributions import FloatDistribution\n"
+        "space = {'x': FloatDistribution(0, 1)}\n"
+    )
+    result = bridge("convert", source, "--from", "optuna")
+    assert result.returncode == 1
+    assert "pip install 'tune-bridge[optuna]'" in result.stderr

@@ -81,11 +81,20 @@ def _nevergrad(space: Any, n: int) -> list[Any]:
     return [space.sample().value["x"] for _ in range(n)]
 
 
+def _bayesopt(space: Any, n: int) -> list[Any]:
+    import numpy as np
+    from bayes_opt.target_space import TargetSpace
+
+    drawn = TargetSpace(None, space, random_state=np.random.RandomState(1))
+    return [float(drawn.random_sample()[0]) for _ in range(n)]
+
+
 DRAW: dict[str, tuple[Callable[[Any, int], list[Any]], int]] = {
     "optuna": (_optuna, 3_000),
     "skopt": (_skopt, 100_000),
     "configspace": (_configspace, 100_000),
     "nevergrad": (_nevergrad, 400),
+    "bayesopt": (_bayesopt, 5_000),
 }
 
 LAWS: list[Distribution] = [
@@ -103,6 +112,7 @@ LAWS: list[Distribution] = [
     Integers(1, 20, log=True),
     Normal(1, 2),
     Normal(0, 1, q=1, integer=True),
+    Normal(0.5, 0.75, "log"),
     Beta(2, 5),
     Beta(2, 5, q=0.1),
 ]
@@ -124,7 +134,7 @@ def test_draws_are_from_the_law_that_is_read(name: str, law: Distribution) -> No
     assert drawn_from(draw(live(name, written.value), count), node) > LEAST
 
 
-@pytest.mark.parametrize("name", DRAW)
+@pytest.mark.parametrize("name", [name for name in DRAW if name != "bayesopt"])
 def test_draws_of_choices(name: str) -> None:
     dialect = get_dialect(name)
     for weights in (None, (0.2, 0.5, 0.3)):

@@ -19,7 +19,7 @@ from typing import Any
 
 from tune_bridge.cli.intercept import Ended, Entry, Recorder, Stopped, Unrun, install
 from tune_bridge.cli.libraries import SEARCHES, shim
-from tune_bridge.errors import InputError, SpecError, TuneBridgeError
+from tune_bridge.errors import EXTRAS, InputError, SpecError, TuneBridgeError
 from tune_bridge.notes import Notes
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.values import decode, encode, plain_json
@@ -110,6 +110,13 @@ def _run(source: str, recorder: Recorder) -> tuple[dict[str, Any], dict[str, Any
     return vars(module), None
 
 
+def _install(error: BaseException) -> str:
+    """What brings a library that the file needs and that is not there."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    extra = EXTRAS.get((name or "").partition(".")[0])
+    return f"pip install 'tune-bridge[{extra}]'" if extra else ""
+
+
 def _gave_up(error: BaseException) -> bool:
     """Whether the file itself said that it failed."""
     if not isinstance(error, SystemExit) or isinstance(error.code, Unrun):
@@ -153,7 +160,7 @@ def _failure(error: BaseException, source: str) -> TuneBridgeError:
         _short(error) if not syntax else f"{type(error).__name__}: {error.msg}",  # type: ignore[attr-defined]
         source=(error.filename or source) if syntax else source,  # type: ignore[attr-defined]
         line=error.lineno if syntax else _line_of(error, source),  # type: ignore[attr-defined]
-        hint="the file failed while it was executed",
+        hint=_install(error) or "the file failed while it was executed",
     )
 
 

@@ -241,13 +241,31 @@ def _make_int(low: int, high: int, step: int, log: bool) -> Any:
 
 def _make_normal(law: Normal) -> Any:
     mu, sigma = round(law.mu, _PLACES), round(law.sigma, _PLACES)
-    if law.scale == "log" or law.q is not None or sigma <= 0:
+    if law.q is not None or sigma <= 0:
         return None
+    if law.scale == "log":
+        return _make_lognormal(law)
     ends = {
         "lower": round(mu - _SIGMAS * sigma, _PLACES),
         "upper": round(mu + _SIGMAS * sigma, _PLACES),
     }
     return {"type": "normal_float", "mu": mu, "sigma": sigma, **ends, "log": False}
+
+
+def _make_lognormal(law: Normal) -> Any:
+    """The deviation of the logarithm is |ln(lower + sigma)| there: so sigma makes up for lower."""
+    try:
+        ends = [math.exp(law.mu + side * _SIGMAS * law.sigma) for side in (-1, 1)]
+        mu, sum_ = math.exp(law.mu), math.exp(law.sigma)
+    except OverflowError:
+        return None
+    low, high = (round(end, _PLACES) for end in ends)
+    sigma = round(sum_ - low, _PLACES)
+    # Thirteen decimals have to be enough for the bounds and the mean.
+    if low < 1e-6 or sigma <= 0 or high > 1e9:
+        return None
+    ends_ = {"lower": low, "upper": high}
+    return {"type": "normal_float", "mu": round(mu, _PLACES), "sigma": sigma, **ends_, "log": True}
 
 
 def _make_beta(law: Beta) -> Any:
