@@ -57,8 +57,6 @@ TOKEN_ENV = "TUNE_BRIDGE_TOKEN"  # noqa: S105 - the name, not the secret
 SWEEP_ENV = "TUNE_BRIDGE_SWEEP"
 """The sweep's file, for `init` without one: set it where W&B's own agent starts the program."""
 
-_PARAMETERS_ENV = "WANDB_SWEEP_PARAM_PATH"
-
 LINE_LIMIT = 8 * 1024 * 1024
 """Bytes that one message may have."""
 
@@ -133,35 +131,26 @@ def init(
     sweep = os.environ.get(SWEEP_ENV) if sweep is None else sweep
     address = os.environ.get(ADDRESS_ENV)
     link: Link
-    drawn: dict[str, Any] = {}
     if address:
         link = _Trial(address, os.environ.get(TOKEN_ENV, ""))
-        if sweep is not None:
-            drawn = _folded(decode(link.about.get("config") or {}), sweep)
+        given = decode(link.about.get("config") or {})
+        drawn = _drawn(given, sweep) if given and sweep is not None else {}
     else:
-        drawn = _drawn_by_wandb(sweep)
-        link = _Alone(project, name, backend, {**defaults, **_plain(drawn, _PARAMETERS_ENV)})
+        drawn = _drawn({}, sweep)
+        link = _Alone(project, name, backend, {**defaults, **_plain(drawn, "sweep")})
     _current = Run(link, defaults, drawn)
     return _current
 
 
-def _drawn_by_wandb(sweep: str | os.PathLike[str] | Mapping[str, Any] | None) -> dict[str, Any]:
-    """The parameters that W&B's agent drew for this program; none outside of it."""
-    path = os.environ.get(_PARAMETERS_ENV)
-    if not path:
+def _drawn(given: Mapping[str, Any], sweep: Any) -> dict[str, Any]:
+    """Parameters folded by a sweep: those given, else what W&B's agent drew for this program."""
+    path = os.environ.get("WANDB_SWEEP_PARAM_PATH")
+    if not path and (sweep is None or not given):
         return {}
-    from tune_bridge.dialects.sweep.folding import read_parameter_file
+    from tune_bridge.dialects.sweep.folding import fold_names, read_parameter_file
 
-    drawn = read_parameter_file(path)
-    return drawn if sweep is None else _folded(drawn, sweep)
-
-
-def _folded(
-    config: Mapping[str, Any], sweep: str | os.PathLike[str] | Mapping[str, Any]
-) -> dict[str, Any]:
-    from tune_bridge.dialects.sweep.folding import fold_names
-
-    return fold_names(config, sweep)
+    drawn = given or read_parameter_file(str(path))
+    return dict(drawn) if sweep is None else fold_names(drawn, sweep)
 
 
 class Config(dict[str, Any]):
