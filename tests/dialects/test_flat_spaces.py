@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tune_bridge.dialects.base import get_dialect
-from tune_bridge.dialects.flat_space import distance
+from tune_bridge.dialects.flat_laws import distance
 from tune_bridge.errors import InputError, UnsupportedError
 from tune_bridge.experiment import Algorithm, Experiment, Objective
 from tune_bridge.notes import Level

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -278,15 +280,21 @@ def test_programs_execute_to_the_same_space(name: str) -> None:
     )
 
 
-def test_a_notation_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib import metadata
-
-    from tune_bridge.dialects.bayesopt import BayesOptDialect
-
-    entry = metadata.EntryPoint(
-        "bounds", f"{BayesOptDialect.__module__}:BayesOptDialect", "tune_bridge.dialects"
-    )
-    monkeypatch.setattr(metadata, "entry_points", lambda group: [entry])
-    assert isinstance(get_dialect("bounds"), BayesOptDialect)
-    with pytest.raises(InputError, match="bounds"):
-        get_dialect("bound")
+def test_a_notation_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of the documentation, installed as a distribution is: code and metadata."""
+    page = Path(__file__).parent.parent.parent / "docs" / "dialects.md"
+    code, toml = re.findall(r"```(?:python|toml)\n(.*?)```", page.read_text("utf-8"), re.S)[:2]
+    assert len(code.splitlines()) < 50
+    (tmp_path / "my_package.py").write_text(code)
+    folder = tmp_path / "my_package-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    ((group, name, target),) = re.findall(r'entry-points\."(.+?)"\]\n(\w+) = "(.+?)"', toml)
+    (folder / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    dialect = get_dialect(name)
+    space = Group((("x", Parameter(Uniform(0, 1))),))
+    written = dialect.write(Experiment(space=space)).value
+    assert dialect.read(written).value.space == space
+    with pytest.raises(InputError, match=name):
+        get_dialect(name[:-1])

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from tune_bridge.dialects.flat_conditions import When
-from tune_bridge.dialects.flat_space import FlatDialect, Named, options, unknown
+from tune_bridge.dialects.flat_space import FlatDialect, Named, options, unknown, whole_log_range
 from tune_bridge.dialects.python_space import at_path, short, type_name
 from tune_bridge.dialects.sweep.conditions import SELECTOR
 from tune_bridge.errors import SpecError, UnsupportedError
@@ -101,10 +101,8 @@ def _make_int(low: int, high: int, step: int, log: bool) -> Any:
 
 
 def _make_rounded(low: float, high: float, log: bool) -> Any:
-    first, last = low + 0.5, high - 0.5
-    if not log or first < 1 or first != int(first) or last != int(last):
-        return None
-    return _make_int(int(first), int(last), 1, True)
+    ends = whole_log_range(low, high, log)
+    return None if ends is None else _make_int(*ends, 1, True)
 
 
 def _make_options(values: list[Any], weights: Any) -> Any:

@@ -20,14 +20,8 @@ from tune_bridge.dialects.configspace_conditions import (
     read_conditions,
     write_conditions,
 )
-from tune_bridge.dialects.flat_space import (
-    MOST_OPTIONS,
-    FlatDialect,
-    Named,
-    distance,
-    options,
-    unknown,
-)
+from tune_bridge.dialects.flat_laws import MOST_OPTIONS, distance
+from tune_bridge.dialects.flat_space import FlatDialect, Named, options, unknown
 from tune_bridge.dialects.python_space import at_path, short, type_name
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.notes import Notes

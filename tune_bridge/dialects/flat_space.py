@@ -14,40 +14,35 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
-import msgspec
-
-from tune_bridge import laws
 from tune_bridge.dialects.base import Dialect, Translation, suggest
 from tune_bridge.dialects.flat_conditions import EMPTY_WHEN, Name, Row, When, rows_of, tree_of
+from tune_bridge.dialects.flat_laws import (
+    FAR,
+    SAME,
+    family,
+    gap,
+    proposals,
+    score,
+    unrounded,
+    values_of,
+)
 from tune_bridge.dialects.python_space import at_path, short
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Notes
 from tune_bridge.space import (
-    Beta,
     Choice,
     Constant,
-    Distribution,
     Group,
-    Integers,
     Node,
-    Normal,
     Operation,
     Parameter,
-    Uniform,
     check_executable,
 )
 from tune_bridge.values import EMPTY, Frozen, Reference
 
-__all__ = ["MOST_OPTIONS", "FlatDialect", "Named", "distance", "options", "spread", "value_bounds"]
+__all__ = ["FlatDialect", "Named", "options", "spread", "unknown", "whole_log_range"]
 
-MOST_OPTIONS = 256
-"""The longest list of values that a distribution is written as."""
-
-_MOST_CELLS = 20_000
-_FAR = 0.5
-"""A law at this distance or beyond is another one."""
-_SAME = 1e-9
 
 Maker = Callable[..., Any]
 """Spells a proposal; None where the notation has no such form."""
@@ -247,16 +242,16 @@ class FlatDialect(Dialect):
         if named:
             notes.approximated(path, "functions by their names", "they are found in the program")
         best: tuple[float, Any, Node] | None = None
-        for kind, values in _proposals(leaf):
+        for kind, values in proposals(leaf):
             maker = self.makers.get(kind)
             spec = None if maker is None else maker(**values)
             if spec is None:
                 continue
             says = self.node(spec, path, Notes())
-            away = _score(leaf, says)
+            away = score(leaf, says)
             if best is None or away < best[0]:
                 best = away, spec, says
-            if away < _SAME:
+            if away < SAME:
                 break
         if best is None:
             notes.lost(path, "left out", f"{self.title} have no form for it")
@@ -267,16 +262,16 @@ class FlatDialect(Dialect):
     def _remark(self, leaf: Node, best: tuple[float, Any, Node], path: str, notes: Notes) -> None:
         away, spec, says = best
         shown = f"as {short(self.show(spec), 80)}"
-        if away < _SAME:
+        if away < SAME:
             if isinstance(leaf, Parameter) and isinstance(says, Choice):
                 notes.exact(path, shown, "the same law; a searcher does not see the order")
             return
         why = f"total variation distance {away:.2g}"
-        rounding = _unrounded(leaf, says)
+        rounding = unrounded(leaf, says)
         if rounding:
-            why = f"{self.title} do not round it: {_gap(leaf)}"
-        other = _family(leaf) != _family(says) or bool(_values(leaf) - _values(says))
-        if other or (away > _FAR and not rounding):
+            why = f"{self.title} do not round it: {gap(leaf)}"
+        other = family(leaf) != family(says) or bool(values_of(leaf) - values_of(says))
+        if other or (away > FAR and not rounding):
             notes.lost(path, shown, why)
         else:
             notes.approximated(path, shown, why)
@@ -407,219 +402,12 @@ def options(values: Any, weights: Any = None, path: str = "") -> Node:
     return Choice(nodes, weights)
 
 
-# Proposals ----------------------------------------------------------------------------------------
-
-
-def _proposals(leaf: Node) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Forms near a node's law, the likeliest first: kind, and what its maker takes."""
-    if isinstance(leaf, Constant):
-        yield "constant", {"value": leaf.value}
-        yield "options", {"values": [leaf.value], "weights": None}
-    elif isinstance(leaf, Choice):
-        weights = None if leaf.weights is None or leaf.grid else list(leaf.weights)
-        yield "options", {"values": leaf.values(), "weights": weights}
-    elif isinstance(leaf, Parameter):
-        yield from _laws(leaf.distribution)
-
-
-def _laws(law: Distribution) -> Iterator[tuple[str, dict[str, Any]]]:
-    if isinstance(law, Integers):
-        yield from _integers(law)
-        return
-    if law.q is not None:
-        yield from _cells(law)
-    if isinstance(law, Uniform):
-        low, high = value_bounds(law)
-        if law.q is not None and law.integer:
-            first, last = round(low), round(high)
-            if first < last and (law.scale == "linear" or first > 0):
-                log = law.scale != "linear"
-                yield "int", {"low": first, "high": last, "step": 1, "log": log}
-        yield "float", {"low": low, "high": high, "log": law.scale != "linear"}
-        return
-    kind = "beta" if isinstance(law, Beta) else "normal"
-    yield kind, {"law": law}
-    log = isinstance(law, Normal) and law.scale == "log"
-    continuous = msgspec.structs.replace(law, q=None, integer=False)
-    low, high = (float(laws.ppf(continuous, u)) for u in (0.001, 0.999))
-    if low < high and (not log or low > 0):
-        yield "float", {"low": low, "high": high, "log": log}
-
-
-def _integers(law: Integers) -> Iterator[tuple[str, dict[str, Any]]]:
-    low, high, step = law.low, law.high, law.step
-    if low == high:
-        yield "constant", {"value": low}
-        yield "options", {"values": [low], "weights": None}
-        return
-    yield "int", {"low": low, "high": high, "step": step, "log": law.log}
-    half = step / 2
-    if step == 1:
-        yield "rounded", {"low": low - half, "high": high + half, "log": law.log}
-    if law.count <= MOST_OPTIONS:
-        values = list(range(low, high + 1, step))
-        weights = laws.log_integer_weights(law) if law.log else None
-        yield "options", {"values": values, "weights": weights}
-    if law.log:
-        yield "int", {"low": low, "high": high, "step": step, "log": False}
-    if step > 1:
-        yield "int", {"low": low, "high": high, "step": 1, "log": law.log}
-        yield "rounded", {"low": low - 0.5, "high": high + 0.5, "log": law.log}
-    if not law.log or low > half:
-        yield "float", {"low": low - half, "high": high + half, "log": law.log}
-
-
-def _cells(law: Uniform | Normal | Beta) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Proposals for a rounded law, by its values and their weights."""
-    log = law.scale != "linear" if isinstance(law, Uniform) else False
-    if isinstance(law, Uniform) and law.integer and law.q == 1:
-        low, high = value_bounds(law)
-        yield "rounded", {"low": low, "high": high, "log": log}
-    try:
-        cells = laws.cell_probabilities(law, _MOST_CELLS)
-    except ValueError:
-        return
-    cast = int if law.integer else float
-    values = [cast(value) for value in cells]
-    if len(values) == 1:
-        yield "constant", {"value": values[0]}
-        yield "options", {"values": values, "weights": None}
-        return
-    step: Any = law.q
-    ends = {"low": values[0], "high": values[-1], "step": int(step) if law.integer else step}
-    kind = "int" if law.integer else "grid"
-    numeric = {**ends, "log": False} if law.integer else ends
-    yield kind, numeric
-    if law.integer and log and values[0] > 0:
-        yield kind, {**ends, "log": True}
-    if len(values) <= MOST_OPTIONS:
-        total = math.fsum(cells.values())
-        weights = [weight / total for weight in cells.values()]
-        even = max(weights) - min(weights) < 1e-12
-        yield "options", {"values": values, "weights": None if even else weights}
-    if law.integer:
-        yield kind, {**numeric, "step": 1}
-
-
-def value_bounds(law: Uniform) -> tuple[float, float]:
-    """The bounds of the values, whatever the scale."""
-    low, high = laws.transformed_bounds(law)
-    if law.scale == "linear":
-        return low, high
-    if not law.exponents:
-        return law.low, law.high
-    try:
-        found = (
-            (math.exp(low), math.exp(high))
-            if law.scale == "log"
-            else (
-                math.exp(-high),
-                math.exp(-low),
-            )
-        )
-    except OverflowError:
-        raise UnsupportedError(
-            "an exponent beyond what a float can hold", found=f"{law.low:g}, {law.high:g}"
-        ) from None
-    return found
-
-
-# Distances ----------------------------------------------------------------------------------------
-
-
-def distance(one: Node, other: Node) -> float:
-    """Total variation distance of two leaves; 1.0 between a discrete and a continuous law.
-
-    That of two continuous laws is summed over 2,000 cells between their quantiles.
-    """
-    if one == other:
-        return 0.0
-    left, right = _table(one), _table(other)
-    if left is not None and right is not None:
-        away = 0.5 * math.fsum(abs(left.get(k, 0) - right.get(k, 0)) for k in {*left, *right})
-        return away if away > _SAME else 0.0
-    if not isinstance(one, Parameter) or not isinstance(other, Parameter):
-        return 1.0
-    if left is not None or right is not None or _discrete(one) or _discrete(other):
-        return 1.0
-    return _continuous(one.distribution, other.distribution)
-
-
-def _discrete(node: Parameter) -> bool:
-    return isinstance(node.distribution, Integers) or node.distribution.q is not None
-
-
-def _continuous(one: Any, other: Any) -> float:
-    grid = [k / 34 for k in range(1, 34)]
-    if all(math.isclose(laws.ppf(one, u), laws.ppf(other, u), rel_tol=1e-9) for u in grid):
-        return 0.0
-    points = sorted({laws.ppf(law, k / 1000) for law in (one, other) for k in range(1, 1000)})
-    before, away = (0.0, 0.0), 0.0
-    for here in [*((laws.cdf(one, x), laws.cdf(other, x)) for x in points), (1.0, 1.0)]:
-        away += abs((here[0] - before[0]) - (here[1] - before[1]))
-        before = here
-    return 0.5 * away
-
-
-def _table(node: Node) -> dict[Any, float] | None:
-    """Probability by type and value; None for a continuous or a vast law."""
-    if isinstance(node, Constant):
-        return {node.frozen: 1.0}
-    table: dict[Any, float] = {}
-    if isinstance(node, Choice):
-        weights = node.weights or (1 / len(node.options),) * len(node.options)
-        for option, weight in zip(node.options, weights, strict=True):
-            key = _key(option.value) if isinstance(option, Constant) else option
-            table[key] = table.get(key, 0.0) + weight
-        return table
-    if not isinstance(node, Parameter):
+def whole_log_range(low: float, high: float, log: bool) -> tuple[int, int] | None:
+    """The integers whose halves a rounded log range runs between; None for any other range."""
+    first, last = low + 0.5, high - 0.5
+    if not log or first < 1 or first != int(first) or last != int(last):
         return None
-    law = node.distribution
-    try:
-        cells = laws.cell_probabilities(law, _MOST_CELLS)
-    except ValueError:
-        return None
-    whole = isinstance(law, Integers) or law.integer
-    return {_key(int(value) if whole else value): weight for value, weight in cells.items()}
-
-
-def _key(value: Any) -> Any:
-    """Floats count by 12 digits, so that ``3 * 0.1`` is ``0.3``; all else by type and content."""
-    return f"{value + 0.0:.12g}" if type(value) is float else Frozen(value)
-
-
-def _values(node: Node) -> set[Any]:
-    return set(_table(node) or ()) if isinstance(node, Choice | Constant) else set()
-
-
-def _family(node: Node) -> type:
-    """What a change of makes another experiment: normal, beta, or anything that has bounds."""
-    law = node.distribution if isinstance(node, Parameter) else None
-    return type(law) if isinstance(law, Normal | Beta) else object
-
-
-def _unrounded(leaf: Node, says: Node) -> bool:
-    """Whether `says` is a continuous law in place of a rounded one."""
-    if not isinstance(leaf, Parameter) or not isinstance(says, Parameter):
-        return False
-    return _discrete(leaf) and not _discrete(says)
-
-
-def _score(leaf: Node, says: Node) -> float:
-    """The distance, where leaving out the rounding counts as less than moving all the weight."""
-    if _unrounded(leaf, says) and isinstance(leaf, Parameter) and isinstance(says, Parameter):
-        law = leaf.distribution
-        if isinstance(law, Integers):
-            return _FAR + 0.1
-        plain = msgspec.structs.replace(law, q=None, integer=False)
-        return _FAR + 0.1 if _continuous(plain, says.distribution) == 0 else 1.0
-    return distance(leaf, says)
-
-
-def _gap(leaf: Node) -> str:
-    law = leaf.distribution if isinstance(leaf, Parameter) else None
-    step: Any = getattr(law, "q", None) or getattr(law, "step", 1)
-    return f"values move by up to {step / 2:g}; round in the program"
+    return int(first), int(last)
 
 
 def unknown(what: str, word: object, known: Any) -> SpecError:

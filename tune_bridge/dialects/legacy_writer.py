@@ -12,7 +12,7 @@ from typing import Any
 
 from tune_bridge.dialects.base import Translation
 from tune_bridge.dialects.calls import Call, Signature
-from tune_bridge.dialects.flat_space import distance, value_bounds
+from tune_bridge.dialects.flat_laws import distance, value_bounds
 from tune_bridge.dialects.hyperopt.points import to_labels
 from tune_bridge.dialects.hyperopt.writer import number
 from tune_bridge.dialects.hyperopt.writer import write_node as write_hp

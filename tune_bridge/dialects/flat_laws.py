@@ -1,0 +1,263 @@
+"""What the writers of flat notations propose for a law, and how far a proposal is from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from tune_bridge import laws
+from tune_bridge.errors import UnsupportedError
+from tune_bridge.space import (
+    Beta,
+    Choice,
+    Constant,
+    Distribution,
+    Integers,
+    Node,
+    Normal,
+    Parameter,
+    Uniform,
+)
+from tune_bridge.values import Frozen
+
+__all__ = [
+    "FAR",
+    "MOST_OPTIONS",
+    "SAME",
+    "distance",
+    "family",
+    "gap",
+    "proposals",
+    "score",
+    "unrounded",
+    "value_bounds",
+    "values_of",
+]
+
+MOST_OPTIONS = 256
+"""The longest list of values that a distribution is written as."""
+
+_MOST_CELLS = 20_000
+FAR = 0.5
+"""A law at this distance or beyond is another one."""
+SAME = 1e-9
+
+
+# Proposals ----------------------------------------------------------------------------------------
+
+
+def proposals(leaf: Node) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Forms near a node's law, the likeliest first: kind, and what its maker takes."""
+    if isinstance(leaf, Constant):
+        yield "constant", {"value": leaf.value}
+        yield "options", {"values": [leaf.value], "weights": None}
+    elif isinstance(leaf, Choice):
+        weights = None if leaf.weights is None or leaf.grid else list(leaf.weights)
+        yield "options", {"values": leaf.values(), "weights": weights}
+    elif isinstance(leaf, Parameter):
+        yield from _laws(leaf.distribution)
+
+
+def _laws(law: Distribution) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(law, Integers):
+        yield from _integers(law)
+        return
+    if law.q is not None:
+        yield from _cells(law)
+    if isinstance(law, Uniform):
+        low, high = value_bounds(law)
+        if law.q is not None and law.integer:
+            first, last = round(low), round(high)
+            if first < last and (law.scale == "linear" or first > 0):
+                log = law.scale != "linear"
+                yield "int", {"low": first, "high": last, "step": 1, "log": log}
+        yield "float", {"low": low, "high": high, "log": law.scale != "linear"}
+        return
+    kind = "beta" if isinstance(law, Beta) else "normal"
+    yield kind, {"law": law}
+    log = isinstance(law, Normal) and law.scale == "log"
+    continuous = msgspec.structs.replace(law, q=None, integer=False)
+    low, high = (float(laws.ppf(continuous, u)) for u in (0.001, 0.999))
+    if low < high and (not log or low > 0):
+        yield "float", {"low": low, "high": high, "log": log}
+
+
+def _integers(law: Integers) -> Iterator[tuple[str, dict[str, Any]]]:
+    low, high, step = law.low, law.high, law.step
+    if low == high:
+        yield "constant", {"value": low}
+        yield "options", {"values": [low], "weights": None}
+        return
+    yield "int", {"low": low, "high": high, "step": step, "log": law.log}
+    half = step / 2
+    if step == 1:
+        yield "rounded", {"low": low - half, "high": high + half, "log": law.log}
+    if law.count <= MOST_OPTIONS:
+        values = list(range(low, high + 1, step))
+        weights = laws.log_integer_weights(law) if law.log else None
+        yield "options", {"values": values, "weights": weights}
+    if law.log:
+        yield "int", {"low": low, "high": high, "step": step, "log": False}
+    if step > 1:
+        yield "int", {"low": low, "high": high, "step": 1, "log": law.log}
+        yield "rounded", {"low": low - 0.5, "high": high + 0.5, "log": law.log}
+    if not law.log or low > half:
+        yield "float", {"low": low - half, "high": high + half, "log": law.log}
+
+
+def _cells(law: Uniform | Normal | Beta) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Proposals for a rounded law, by its values and their weights."""
+    log = law.scale != "linear" if isinstance(law, Uniform) else False
+    if isinstance(law, Uniform) and law.integer and law.q == 1:
+        low, high = value_bounds(law)
+        yield "rounded", {"low": low, "high": high, "log": log}
+    try:
+        cells = laws.cell_probabilities(law, _MOST_CELLS)
+    except ValueError:
+        return
+    cast = int if law.integer else float
+    values = [cast(value) for value in cells]
+    if len(values) == 1:
+        yield "constant", {"value": values[0]}
+        yield "options", {"values": values, "weights": None}
+        return
+    step: Any = law.q
+    ends = {"low": values[0], "high": values[-1], "step": int(step) if law.integer else step}
+    kind = "int" if law.integer else "grid"
+    numeric = {**ends, "log": False} if law.integer else ends
+    yield kind, numeric
+    if law.integer and log and values[0] > 0:
+        yield kind, {**ends, "log": True}
+    if len(values) <= MOST_OPTIONS:
+        total = math.fsum(cells.values())
+        weights = [weight / total for weight in cells.values()]
+        even = max(weights) - min(weights) < 1e-12
+        yield "options", {"values": values, "weights": None if even else weights}
+    if law.integer:
+        yield kind, {**numeric, "step": 1}
+
+
+def value_bounds(law: Uniform) -> tuple[float, float]:
+    """The bounds of the values, whatever the scale."""
+    low, high = laws.transformed_bounds(law)
+    if law.scale == "linear":
+        return low, high
+    if not law.exponents:
+        return law.low, law.high
+    try:
+        found = (
+            (math.exp(low), math.exp(high))
+            if law.scale == "log"
+            else (
+                math.exp(-high),
+                math.exp(-low),
+            )
+        )
+    except OverflowError:
+        raise UnsupportedError(
+            "an exponent beyond what a float can hold", found=f"{law.low:g}, {law.high:g}"
+        ) from None
+    return found
+
+
+# Distances ----------------------------------------------------------------------------------------
+
+
+def distance(one: Node, other: Node) -> float:
+    """Total variation distance of two leaves; 1.0 between a discrete and a continuous law.
+
+    That of two continuous laws is summed over 2,000 cells between their quantiles.
+    """
+    if one == other:
+        return 0.0
+    left, right = _table(one), _table(other)
+    if left is not None and right is not None:
+        away = 0.5 * math.fsum(abs(left.get(k, 0) - right.get(k, 0)) for k in {*left, *right})
+        return away if away > SAME else 0.0
+    if not isinstance(one, Parameter) or not isinstance(other, Parameter):
+        return 1.0
+    if left is not None or right is not None or _discrete(one) or _discrete(other):
+        return 1.0
+    return _continuous(one.distribution, other.distribution)
+
+
+def _discrete(node: Parameter) -> bool:
+    return isinstance(node.distribution, Integers) or node.distribution.q is not None
+
+
+def _continuous(one: Any, other: Any) -> float:
+    grid = [k / 34 for k in range(1, 34)]
+    if all(math.isclose(laws.ppf(one, u), laws.ppf(other, u), rel_tol=1e-9) for u in grid):
+        return 0.0
+    points = sorted({laws.ppf(law, k / 1000) for law in (one, other) for k in range(1, 1000)})
+    before, away = (0.0, 0.0), 0.0
+    for here in [*((laws.cdf(one, x), laws.cdf(other, x)) for x in points), (1.0, 1.0)]:
+        away += abs((here[0] - before[0]) - (here[1] - before[1]))
+        before = here
+    return 0.5 * away
+
+
+def _table(node: Node) -> dict[Any, float] | None:
+    """Probability by type and value; None for a continuous or a vast law."""
+    if isinstance(node, Constant):
+        return {node.frozen: 1.0}
+    table: dict[Any, float] = {}
+    if isinstance(node, Choice):
+        weights = node.weights or (1 / len(node.options),) * len(node.options)
+        for option, weight in zip(node.options, weights, strict=True):
+            key = _key(option.value) if isinstance(option, Constant) else option
+            table[key] = table.get(key, 0.0) + weight
+        return table
+    if not isinstance(node, Parameter):
+        return None
+    law = node.distribution
+    try:
+        cells = laws.cell_probabilities(law, _MOST_CELLS)
+    except ValueError:
+        return None
+    whole = isinstance(law, Integers) or law.integer
+    return {_key(int(value) if whole else value): weight for value, weight in cells.items()}
+
+
+def _key(value: Any) -> Any:
+    """Floats count by 12 digits, so that ``3 * 0.1`` is ``0.3``; all else by type and content."""
+    return f"{value + 0.0:.12g}" if type(value) is float else Frozen(value)
+
+
+def values_of(node: Node) -> set[Any]:
+    """What a choice or a constant can be; nothing for a parameter."""
+    return set(_table(node) or ()) if isinstance(node, Choice | Constant) else set()
+
+
+def family(node: Node) -> type:
+    """What a change of makes another experiment: normal, beta, or anything that has bounds."""
+    law = node.distribution if isinstance(node, Parameter) else None
+    return type(law) if isinstance(law, Normal | Beta) else object
+
+
+def unrounded(leaf: Node, says: Node) -> bool:
+    """Whether `says` is a continuous law in place of a rounded one."""
+    if not isinstance(leaf, Parameter) or not isinstance(says, Parameter):
+        return False
+    return _discrete(leaf) and not _discrete(says)
+
+
+def score(leaf: Node, says: Node) -> float:
+    """The distance, where leaving out the rounding counts as less than moving all the weight."""
+    if unrounded(leaf, says) and isinstance(leaf, Parameter) and isinstance(says, Parameter):
+        law = leaf.distribution
+        if isinstance(law, Integers):
+            return FAR + 0.1
+        plain = msgspec.structs.replace(law, q=None, integer=False)
+        return FAR + 0.1 if _continuous(plain, says.distribution) == 0 else 1.0
+    return distance(leaf, says)
+
+
+def gap(leaf: Node) -> str:
+    """By how much values move where they are not rounded, and what to do."""
+    law = leaf.distribution if isinstance(leaf, Parameter) else None
+    step: Any = getattr(law, "q", None) or getattr(law, "step", 1)
+    return f"values move by up to {step / 2:g}; round in the program"
