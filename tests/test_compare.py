@@ -84,6 +84,8 @@ def test_another_spelling_of_the_same_law_is_no_change() -> None:
     values = Parameter(Uniform(1e-4, 1, scale="log"))
     exponents = Parameter(Uniform(-9.210340371976182, 0, scale="log", exponents=True))
     assert compare(of(x=values), of(x=exponents)) == []
+    reciprocal = Parameter(Uniform(1, 10, scale="reciprocal"))
+    assert compare(of(x=reciprocal), of(x=Parameter(Uniform(1, 10, scale="log")))) == []
     assert (
         compare(
             of(x=Parameter(Uniform(-1, 11, q=2, integer=True))), of(x=Parameter(Integers(0, 10, 2)))

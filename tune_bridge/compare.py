@@ -180,11 +180,17 @@ def distance(one: Node, other: Node, seed: str = "", draws: int = DRAWS) -> floa
     if {type(value) for value in left}.isdisjoint(type(value) for value in right):
         return 1.0  # a program that is given 2.0 where it was given 2 may end there
     numbers = all(_is_number(value) for value in (*left, *right))
+    if numbers and all(map(_close, left, right)):
+        return 0.0  # coupled draws of one law, spelled otherwise, differ in their last digits
     if numbers and len({*left, *right}) > _DISCRETE:
         return _kolmogorov(left, right)
     tables = Counter(map(_key, left)), Counter(map(_key, right))
     keys = {*tables[0], *tables[1]}
     return 0.5 * sum(abs(tables[0][key] - tables[1][key]) for key in keys) / draws
+
+
+def _close(one: float, other: float) -> bool:
+    return type(one) is type(other) and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _draw(node: Node, seed: str, draws: int) -> list[Any]:
