@@ -247,6 +247,23 @@ def test_who_needs_checkpoints_says_so(scheduler: Algorithm | None, needs: bool)
     assert engine.needs_checkpoints == schedulers.needs_checkpoints(scheduler)
 
 
+@pytest.mark.parametrize(
+    ("name", "more", "ahead"),
+    [
+        ("asha", {}, 0),
+        ("median_alone", {}, 0),
+        ("median", {}, 200),
+        ("hyperband", {}, 200),
+        ("pbt", {}, 200),
+        ("bohb", {"searcher": Algorithm("TuneBOHB")}, 1),
+        ("bohb", {"searcher": Algorithm("TuneBOHB"), "max_concurrent": 4}, 4),
+    ],
+)
+def test_as_many_runs_wait_as_in_tune(name: str, more: dict[str, Any], ahead: int) -> None:
+    told = experiment(SCHEDULERS[name], 4, **more)
+    assert schedulers.judge(told, Draws(told, 1), 1).ahead == ahead
+
+
 # What is lost
 
 

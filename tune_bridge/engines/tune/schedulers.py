@@ -8,10 +8,10 @@
 | PBT, PB2 | the whole population | needed |
 | PBT Replay | none | needed |
 
-"As Tune" is what its controller keeps: one proposed trial for a searcher, up to 200 for random
-search and grids. Brackets and populations are filled with them, so that they are part of the
-decisions. MedianStoppingRule would pause runs merely to share time with those that wait: that is
-done only for who asks for it by ``min_time_slice``.
+"As Tune" is what its controller keeps: one proposed trial for a searcher (or its limit of trials
+at once), up to 200 for random search and grids. Brackets and populations are filled with them, so
+that they are part of the decisions. MedianStoppingRule would pause runs merely to share time with
+those that wait: that is done only for who asks for it by ``min_time_slice``.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ RESOURCES = (
 )
 """What is left of the scheduler that changes resources."""
 
-_WAITING = {True: 200, False: 1}
-"""Proposed trials that Tune's controller keeps waiting: for random search, and for a searcher."""
+_RANDOM_WAITING = 200
+"""Proposed trials that Tune's controller keeps waiting for random search and grids."""
 
 
 class _Kind(NamedTuple):
@@ -196,16 +196,22 @@ def judge(experiment: Experiment, proposer: Proposer, seed: int) -> Judge:
 
     deciding = getattr(live, "_base_scheduler", live)
     shares = _shares_time(base)
-    waiting = _WAITING[experiment.searcher.kind == RANDOM.kind]
     return TuneJudge(
         base.kind,
         live,
         live=proposer.live,
         needs=(deciding._time_attr, deciding._metric) if kind.goal else (),
-        ahead=waiting if kind.ahead or shares else 0,
+        ahead=_waiting(experiment) if kind.ahead or shares else 0,
         needs_checkpoints=needs_checkpoints(experiment.scheduler),
         hide_waiting=base.kind == "MedianStoppingRule" and not shares,
     )
+
+
+def _waiting(experiment: Experiment) -> int:
+    """How many proposed trials Tune's controller keeps waiting (``_get_max_pending_trials``)."""
+    if experiment.searcher.kind == RANDOM.kind:
+        return _RANDOM_WAITING
+    return experiment.max_concurrent or 1
 
 
 def _check_population(experiment: Experiment, kind: str) -> None:
