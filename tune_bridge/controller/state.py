@@ -7,10 +7,12 @@ reads the log and knows everything, except who is alive; so every agent gets a f
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from tune_bridge.errors import InputError
 from tune_bridge.wire import Checkpoint, EndState, Verb, Verdict
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "RunState",
     "SweepState",
     "Told",
+    "check_args",
 ]
 
 Gate = Literal["open", "paused", "stopping", "canceled", "failed", "finished"]
@@ -100,6 +103,67 @@ class Commanded(msgspec.Struct, frozen=True, tag_field="event", tag="command"):
 
 
 Event = Claimed | Told | Held | Ended | Lost | Found | Commanded
+
+
+# The arguments of commands.
+
+
+class _None(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
+class _Runs(msgspec.Struct, forbid_unknown_fields=True):
+    runs: list[str] | None = None
+
+
+class _Config(msgspec.Struct, forbid_unknown_fields=True):
+    config: dict[str, Any]
+
+
+class _Number(msgspec.Struct, forbid_unknown_fields=True):
+    number: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] | None
+
+
+class _Host(msgspec.Struct, forbid_unknown_fields=True):
+    host: str
+
+
+class _Run(msgspec.Struct, forbid_unknown_fields=True):
+    run: str
+
+
+class _Reason(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str
+
+
+_ARGS: dict[Verb, type[msgspec.Struct]] = {
+    "pause": _None,
+    "resume": _None,
+    "stop": _None,
+    "cancel": _None,
+    "retry": _Runs,
+    "enqueue": _Config,
+    "run_cap": _Number,
+    "concurrency": _Number,
+    "release": _Host,
+    "stop_run": _Run,
+    "fail": _Reason,
+}
+
+
+def check_args(verb: Verb, args: Mapping[str, Any]) -> None:
+    """Looks whether a command has the arguments that it needs, and no others.
+
+    Raises:
+        InputError: It has not.
+    """
+    kind = _ARGS.get(verb)
+    if kind is None:
+        raise InputError("no such command", found=repr(verb), expected=", ".join(_ARGS))
+    try:
+        msgspec.convert(dict(args), kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{verb}: {error}", expected=", ".join(kind.__struct_fields__)) from None
 
 
 # What it remembers.

@@ -41,6 +41,7 @@ from tune_bridge.controller.state import (
     RunState,
     SweepState,
     Told,
+    check_args,
 )
 from tune_bridge.engines import make_engine, restore_engine
 from tune_bridge.engines.base import EndState
@@ -262,8 +263,9 @@ class SweepController:
             InputError: It is not possible now, or makes no sense.
             NotFoundError: It names a run or host that there is not.
         """
+        check_args(verb, args)
         with self._use():
-            return self._commit(Commanded(verb, self._now(), args))
+            return self._commit(Commanded(verb, self._now(), codec.plain(args)))
 
     def expire(self) -> None:
         """Counts agents as lost that have not been heard of for the time of a lease."""

@@ -28,7 +28,7 @@ from tune_bridge.server.security import error_response
 from tune_bridge.server.values import json_bytes
 from tune_bridge.server.views import Reader
 
-__all__ = ["add_api"]
+__all__ = ["add_api", "add_missing"]
 
 _MAX = 10_000
 _INT64 = 2**63 - 1
@@ -111,6 +111,14 @@ def add_api(app: FastAPI, reader: Reader) -> None:
         return _answer({"run_id": run_id, "rows": [_struct(row) for row in rows]})
 
     _add_error_handlers(app)
+
+
+def add_missing(app: FastAPI) -> None:
+    """Answers all other addresses below ``/api``: without it, they would be pages. Comes last."""
+
+    @app.get("/api/{rest:path}", include_in_schema=False)
+    def missing(rest: str) -> Response:
+        return error_response(404, "no such address", found=f"/api/{rest}")
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tune_bridge import __version__
 from tune_bridge.backends.base import Backend
 from tune_bridge.errors import NotFoundError, TuneBridgeError
-from tune_bridge.server.api import add_api
+from tune_bridge.server.api import add_api, add_missing
 from tune_bridge.server.callbacks import add_callbacks, sweep_id_of
 from tune_bridge.server.control import Control
 from tune_bridge.server.pages import shell
@@ -129,6 +129,7 @@ def build(
     add_api(app, reader)
     if control is not None:
         control.attach(app)
+    add_missing(app)
     server: Any = app  # Dash's annotation knows Flask only
     dash = Dash(
         "tune_bridge.server",

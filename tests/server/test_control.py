@@ -1,0 +1,284 @@
+"""The requests of agents, one by one: bodies, answers, errors, files, limits."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from tests.server.control_client import CONFIG, LIMITS, Client
+from tune_bridge.server import create_app
+
+
+@pytest.fixture
+def client(backend, tmp_path):
+    made = Client(backend, tmp_path)
+    with made.http:
+        yield made
+
+
+def test_a_run_from_its_claim_to_its_end(client, backend):
+    sweep = client.sweep()
+    claim = client.claim(sweep)
+    assert claim["kind"] == "run"
+    assert 0 <= claim["config"]["x"] <= 1
+    assert (claim["attempt"], claim["first_step"], claim["checkpoint"]) == (1, 0, None)
+    run = claim["run"]
+    rows = [[0, 5.0, {"loss": 0.5, "bad": {"$float": "nan"}}]]
+    report = {"attempt": 1, "seq": 0, "rows": rows, "summary": {"note": "good"}}
+    for _ in range(2):
+        answer = client.post(f"/api/runs/{run}/reports", report)
+        assert answer.json() == {"kind": "continue", "reason": ""}
+    beat = {"agent": "a", "runs": {run: 1, "unknown0": 1}}
+    verdicts = client.post(f"/api/sweeps/{sweep}/heartbeats", beat).json()["runs"]
+    assert {name: verdict["kind"] for name, verdict in verdicts.items()} == {
+        run: "continue", "unknown0": "kill",
+    }  # fmt: skip
+    queue = client.http.get(f"/api/sweeps/{sweep}/queue").json()
+    assert queue["runs"] == {"running": 1}
+    assert [(agent["agent"], agent["run"]) for agent in queue["agents"]] == [("a", run)]
+    for _ in range(2):
+        assert client.post(f"/api/runs/{run}/end", {"attempt": 1, "state": "finished"}).json() == {}
+    kept = backend.run(run)
+    assert (kept.state, kept.summary["note"], kept.rows) == ("finished", "good", 1)
+    assert math.isnan(kept.summary["bad"])
+    events = client.http.get(f"/api/sweeps/{sweep}/events").json()["events"]
+    assert [event["event"] for event in events] == ["claim", "tell", "hold", "end"]
+    assert events[1]["result"]["bad"] == {"$float": "nan"}
+    last = client.http.get(f"/api/sweeps/{sweep}/events?first=3&limit=1").json()["events"]
+    assert last == events[3:]
+
+
+def test_the_same_request_gets_the_same_run(client):
+    sweep = client.sweep()
+    assert client.claim(sweep, "1") == client.claim(sweep, "1")
+    assert client.claim(sweep, "1")["run"] != client.claim(sweep, "2")["run"]
+
+
+def test_commands(client):
+    sweep = client.sweep()
+    path = f"/api/sweeps/{sweep}/commands"
+    config = {"config": {"x": 0.5}}
+    answer = client.post(path, {"verb": "enqueue", "args": config}).json()
+    assert client.claim(sweep)["run"] == answer["result"]
+    assert client.post(path, {"verb": "pause"}).json() == {"result": None}
+    assert client.claim(sweep, "2") == {"kind": "wait", "reason": "the sweep is paused"}
+    assert client.post(path, {"verb": "cancel"}).status_code == 200
+    assert client.claim(sweep, "3")["kind"] == "over"
+    for body in (
+        {"verb": "resume"},
+        {"verb": "explode"},
+        {"verb": "enqueue", "args": {"config": {"x": 0.5}}},
+        {"verb": "release", "args": {"host": 5}},
+        {"verb": "release", "args": {"elephant": 5}},
+        {"verb": "run_cap", "args": {"number": "many"}},
+        {"verb": "stop_run"},
+    ):
+        answer = client.post(path, body)
+        assert answer.status_code in (404, 422), body
+        assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("args", [
+    {"number": -1}, {"number": 0}, {"number": 1.5}, {"number": True}, {"number": "3"}, {},
+    {"number": [1]},
+])  # fmt: skip
+@pytest.mark.parametrize("verb", ["run_cap", "concurrency"])
+def test_limits_are_numbers(client, verb, args):
+    sweep = client.sweep()
+    before = client.http.get(f"/api/sweeps/{sweep}/queue").json()
+    answer = client.post(f"/api/sweeps/{sweep}/commands", {"verb": verb, "args": args})
+    assert answer.status_code == 422
+    assert client.http.get(f"/api/sweeps/{sweep}/queue").json() == before
+
+
+@pytest.mark.parametrize("config", [5, None, [1], {"x": "text"}, {"x": {"$float": "nan"}}, {}])
+def test_what_is_no_configuration_is_refused(client, config):
+    sweep = client.sweep()
+    body = {"verb": "enqueue", "args": {"config": config}}
+    answer = client.post(f"/api/sweeps/{sweep}/commands", body)
+    assert answer.status_code == 422
+    assert client.http.get(f"/api/sweeps/{sweep}/queue").json()["gate"] == "open"
+
+
+@pytest.mark.parametrize("runs", [5, "abc", [5], {"a": 1}, ["nosuch00"]])
+def test_what_are_no_runs_is_refused(client, runs):
+    sweep = client.sweep()
+    body = {"verb": "retry", "args": {"runs": runs}}
+    assert client.post(f"/api/sweeps/{sweep}/commands", body).status_code in (404, 422)
+    assert client.http.get(f"/api/sweeps/{sweep}/queue").json()["gate"] == "open"
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"{", b"NaN", b"[]", b"5", b'{"agent": 5, "host": "h", "request": "r"}', b"\xff",
+    b'{"agent": "a", "host": "h"}', b'{"agent": "a", "host": "h", "request": {"$tuple": 5}}',
+    b'{"agent": "a", "host": "h", "request": "r", "wait": "long"}', b"[" * 50_000,
+    b'{"$items": [1]}', b'{"$float": "x"}',
+])  # fmt: skip
+def test_bodies_are_read_strictly(client, body):
+    answer = client.http.post(f"/api/sweeps/{client.sweep()}/claims", content=body)
+    assert answer.status_code == 422
+    assert set(answer.json()) == {"error"}
+
+
+def test_no_sweep_and_no_run(client):
+    claim = {"agent": "a", "host": "h", "request": "r"}
+    assert client.post("/api/sweeps/nosuch00/claims", claim).status_code == 404
+    assert client.http.get("/api/sweeps/nosuch00/queue").status_code == 404
+    assert client.http.get("/api/sweeps/nosuch00/events").status_code == 404
+    end = {"attempt": 1, "state": "finished"}
+    assert client.post("/api/runs/nosuch00/end", end).status_code == 404
+    assert client.http.get("/api/runs/nosuch00/output").status_code == 404
+
+
+def test_a_report_of_elsewhere_gives_out_no_runs(client, backend):
+    sweep = backend.create_sweep(CONFIG)
+    answer = client.post(
+        f"/api/sweeps/{sweep.id}/claims", {"agent": "a", "host": "h", "request": "r"}
+    )
+    assert answer.status_code == 422
+    assert "tune-bridge sweep" in answer.json()["error"]["hint"]
+
+
+def test_what_no_engine_can_do_is_no_sweep(client):
+    body = {"config": {**CONFIG, "method": "bayes", "metric": None}}
+    answer = client.post("/api/sweeps", body)
+    assert answer.status_code == 422
+    assert client.http.get("/api/sweeps").json()["sweeps"] == []
+
+
+def test_a_dashboard_alone_takes_nothing(backend):
+    from starlette.testclient import TestClient
+
+    http = TestClient(create_app(backend), "http://localhost")
+    assert http.post("/api/sweeps", json={"config": CONFIG}).status_code == 405
+    assert http.post("/api/sweeps/x/claims", json={}).status_code in (404, 405)
+
+
+# Files.
+
+
+def test_output_is_kept_once_and_capped(client):
+    run = client.claim(client.sweep())["run"]
+    path = f"/api/runs/{run}/output"
+    for offset, data in ((0, b"one "), (0, b"one "), (4, b"two"), (0, b"one "), (7, b"\n")):
+        assert client.http.post(f"{path}?offset={offset}", content=data).json() == {}
+    assert client.http.get(path).text == "one two\n"
+    assert client.http.post(f"{path}?offset=50", content=b"gap").status_code == 422
+    assert client.http.post(f"{path}?offset=-1", content=b"x").status_code == 422
+    assert client.http.post(f"{path}?offset=0&attempt=2", content=b"x").status_code == 422
+    assert client.http.post(path, content=b"x").status_code == 422
+    too_long = client.http.post(f"{path}?offset=8", content=b"x" * (LIMITS.chunk + 1))
+    assert too_long.status_code == 413
+    for offset in (8, 1008, 2008, 3008, 10**15):
+        done = client.http.post(f"{path}?offset={offset}", content=b"x" * LIMITS.chunk)
+        assert done.json() == {}
+    assert len(client.http.get(path).content) == LIMITS.output
+
+
+def test_checkpoints_come_back_whole(client, tmp_path):
+    sweep = client.sweep()
+    run = client.claim(sweep)["run"]
+    path = f"/api/runs/{run}/checkpoints/0123abcd"
+    assert client.http.get(path).status_code == 404
+    for data in (b"first", bytes(range(256)) * 10):
+        assert client.http.put(path, content=data).json() == {}
+        assert client.http.get(path).content == data
+    files = [file for file in (tmp_path / "checkpoints").rglob("*") if file.is_file()]
+    assert files == [tmp_path / "checkpoints" / sweep / run / "0123abcd.tar"]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_checkpoints_are_capped(client, tmp_path, announced):
+    run = client.claim(client.sweep())["run"]
+    path = f"/api/runs/{run}/checkpoints/big"
+    data = b"x" * (LIMITS.checkpoint + 1)
+    content = data if announced else iter([data[:3000], data[3000:]])
+    assert client.http.put(path, content=content).status_code == 413
+    assert not [file for file in (tmp_path / "checkpoints").rglob("*") if file.is_file()]
+
+
+def test_bodies_are_capped(client):
+    sweep = client.sweep()
+    rows = [[0, 1.0, {"loss": 1.0, "text": "x" * LIMITS.body}]]
+    run = client.claim(sweep)["run"]
+    body = {"attempt": 1, "seq": 0, "rows": rows}
+    answer = client.post(f"/api/runs/{run}/reports", body)
+    assert answer.status_code == 413
+    assert str(LIMITS.body) in answer.json()["error"]["expected"]
+    pieces = iter([json.dumps(body).encode()])
+    assert client.http.post(f"/api/runs/{run}/reports", content=pieces).status_code == 413
+
+
+@pytest.mark.parametrize("name", [
+    "%2e%2e", "..%2f..%2fx", "a%2fb", "a%5cb", ".hidden", "-x", "a%00b", "ä", "a b",
+    "%2fetc%2fpasswd", "....%2f%2f", "~", "x" * 200,
+])  # fmt: skip
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_no_path_leaves_the_folder(client, tmp_path, name, method):
+    run = client.claim(client.sweep())["run"]
+    before = sorted(tmp_path.parent.rglob("*"))
+    answer = client.http.request(method, f"/api/runs/{run}/checkpoints/{name}", content=b"x")
+    assert answer.status_code in (404, 405, 422)
+    assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+def test_odd_ids_in_the_backend_name_no_folder(client, backend, tmp_path):
+    from tune_bridge.backends.base import PutRun, Run
+
+    sweep = client.sweep()
+    backend.apply([PutRun(Run(id="..", sweep_id=sweep)), PutRun(Run(id="a b", sweep_id=sweep))])
+    for run in ("%2e%2e", "a%20b"):
+        answer = client.http.put(f"/api/runs/{run}/checkpoints/c", content=b"x")
+        assert answer.status_code in (404, 422)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+# Who may ask.
+
+
+POSTS = (
+    "/api/sweeps",
+    "/api/sweeps/x/claims",
+    "/api/runs/x/reports",
+    "/api/runs/x/output?offset=0",
+)
+
+
+@pytest.mark.parametrize("headers", [
+    {"origin": "https://evil.example"}, {"origin": "null"}, {"origin": "http://localhost:99"},
+    {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"},
+])  # fmt: skip
+@pytest.mark.parametrize("path", POSTS)
+def test_other_sites_are_refused(client, path, headers):
+    for kind in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
+        answer = client.post(path, {"config": CONFIG}, headers={**headers, "content-type": kind})
+        assert answer.status_code == 403
+    put = client.http.put("/api/runs/x/checkpoints/y", content=b"x", headers=headers)
+    assert put.status_code == 403
+    assert client.http.get("/api/sweeps").json()["sweeps"] == []
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_other_names_are_refused(client, path):
+    answer = client.post(path, {"config": CONFIG}, headers={"host": "evil.example"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_nothing_without_the_key(backend, tmp_path, host):
+    client = Client(backend, tmp_path, host=host, key="secret")
+    gets = ("/api/server", "/api/sweeps/x/queue", "/api/sweeps/x/events", "/api/runs/x/output")
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic secret"}):
+        for path in POSTS:
+            assert client.post(path, {"config": CONFIG}, headers=headers).status_code == 401
+        for path in gets:
+            assert client.http.get(path, headers=headers).status_code == 401
+        put = client.http.put("/api/runs/x/checkpoints/y", content=b"x", headers=headers)
+        assert put.status_code == 401
+    right = {"authorization": "Bearer secret"}
+    assert client.post("/api/sweeps", {"config": CONFIG}, headers=right).status_code == 200
+    assert client.http.get("/api/server", headers=right).json()["place"] == "here"
