@@ -287,7 +287,7 @@ class FlatSpace:
 
     Attributes:
         space: The tree.
-        knobs: By name, in order. What has one value only is none.
+        knobs: By name, in Tune's order. What has one value only is none.
         by_path: The same by their paths in the tree; shared ones stand at several.
 
     Raises:
@@ -325,6 +325,8 @@ class FlatSpace:
             self.knobs[name] = self.by_path[place.path] = knob
             if node.shared and node.label is not None:
                 shared[node.label] = knob
+        # Tune's searchers see the names of the top first, then those of groups: some draw in order.
+        self.knobs = dict(sorted(self.knobs.items(), key=lambda item: item[0].count("/")))
 
     def _free(self, name: str) -> str:
         """A name that no other knob has, nor a group of others."""
@@ -333,6 +335,11 @@ class FlatSpace:
         ):
             name += "_"
         return name
+
+    @property
+    def as_written(self) -> dict[str, Knob]:
+        """The knobs in the order of the tree, which some of Tune's searchers keep."""
+        return {knob.name: knob for knob in self.by_path.values()}
 
     def decode(self, flat: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration that a library's values stand for.

@@ -52,7 +52,7 @@ def _parameter(name: str, form: Form) -> dict[str, Any]:
 @one_thread()
 def make(plan: Plan) -> HostedHEBO:
     """The searcher of a plan."""
-    space = [_parameter(name, knob.form) for name, knob in plan.space.knobs.items()]
+    space = [_parameter(name, knob.form) for name, knob in plan.space.as_written.items()]
     return HostedHEBO(
         space=DesignSpace().parse(space),
         points_to_evaluate=plan.points or None,

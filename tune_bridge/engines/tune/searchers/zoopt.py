@@ -95,7 +95,7 @@ def make(plan: Plan) -> HostedZOOpt:
         "parallel_num": plan.experiment.max_concurrent or 1,
     }
     return HostedZOOpt(
-        dim_dict={name: _dimension(knob.form) for name, knob in plan.space.knobs.items()},
+        dim_dict={name: _dimension(knob.form) for name, knob in plan.space.as_written.items()},
         points_to_evaluate=plan.points or None,
         **plan.goal,
         **{**defaults, **{name: v for name, v in plan.args.items() if v is not None}},
