@@ -29,6 +29,9 @@ from tune_bridge.experiment import Algorithm
 pytest.importorskip("ray.tune")
 
 _SLOW = ("pb2",)
+_NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in _SLOW else name for name in SCHEDULERS
+]
 _PAUSES = ("hyperband", "bohb", "median", "median_soft", "pbt", "pbt_synch", "pb2")
 _STOPS = ("asha", "asha_brackets", "hyperband", "bohb", "median", "median_alone", "resources")
 _COPIES = ("pbt", "pbt_synch", "pb2")
@@ -49,7 +52,7 @@ def _runs(engine: Any, count: int) -> list[str]:
 # Whole sweeps
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", _NAMES)
 def test_a_sweep_comes_to_its_end(name: str) -> None:
     count = _count(name, 40)
     agents = Agents(engine_of(experiment(SCHEDULERS[name], count)), agents=5).drain()
@@ -59,6 +62,7 @@ def test_a_sweep_comes_to_its_end(name: str) -> None:
     assert ("Exploit" in _kinds(agents)) == (name in _COPIES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("agents", [1, 4, 50])
 def test_no_crash_holds_the_others_up(name: str, agents: int) -> None:
@@ -68,7 +72,7 @@ def test_no_crash_holds_the_others_up(name: str, agents: int) -> None:
     assert len(driver.over) == count
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", _NAMES)
 def test_a_restart_after_each_event_changes_nothing(name: str) -> None:
     told = experiment(SCHEDULERS[name], _count(name, 24))
     agents = Agents(engine_of(told), agents=4, crashes=0.03).drain()
@@ -79,7 +83,7 @@ def test_a_restart_after_each_event_changes_nothing(name: str) -> None:
     assert len(agents.events) > (30 if name in _SLOW else 80)
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", _NAMES)
 def test_every_decision_says_why(name: str) -> None:
     agents = Agents(engine_of(experiment(SCHEDULERS[name], _count(name, 20))), agents=4).drain()
     for action in agents.actions:
