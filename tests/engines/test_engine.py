@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -497,3 +499,25 @@ def test_late_and_unknown_reports_are_ignored():
     assert engine.end(run, "failed", time=2.0) == ()
     assert engine.end("nobody", "failed", time=2.0) == ()
     assert engine.proposer.log == log
+
+
+def test_a_native_engine_loads_nothing_heavy():
+    program = """
+import sys
+from tune_bridge.dialects.sweep import SweepDialect
+from tune_bridge.engines import make_engine, restore_engine
+
+config = {
+    "method": "random",
+    "metric": {"name": "loss"},
+    "early_terminate": {"type": "hyperband", "min_iter": 1},
+    "parameters": {"x": {"min": 0.0, "max": 1.0}, "y": {"values": [1, 2]}},
+}
+engine = make_engine(SweepDialect().read(config).value, sweep_id="s", seed=1)
+run = engine.ask(time=0.0).run
+engine.tell(run, {"loss": 1.0}, time=1.0)
+print(sorted({"numpy", "ray", "skopt", "pandas", "torch", "hyperopt"} & set(sys.modules)))
+restore_engine(engine.snapshot())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -132,7 +132,7 @@ class Driver:
         iteration = self.running[run] + 1
         self.running[run] = iteration
         result = self.loss(self.configs[run], iteration) if result is None else result
-        name = f"{run}-{len(self.events)}"
+        name = f"{run}-{len(self._saved)}"
         time = self._tick()
         self._saved[name] = run, iteration  # a checkpoint counts as the report that it comes with
         actions = self._say(Told(run, result, time, name))
