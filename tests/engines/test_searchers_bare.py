@@ -148,13 +148,14 @@ def test_the_bare_searcher_with_torch_proposes_the_same(kind: str) -> None:
 
 def test_scikit_optimize_is_asked_as_it_is() -> None:
     from skopt import Optimizer
-    from skopt.space import Categorical, Integer, Real
+    from skopt.space import Categorical, Real
 
-    space = group(x=uniform(0.0, 1.0), n=Parameter(Integers(1, 9)), act=choice("a", "b"))
+    space = group(x=uniform(0.0, 1.0), lr=uniform(1e-3, 1.0, "log"), act=choice("a", "b"))
     made = experiment("SkOptSearch", space, seed=SEED)
     ours = Runs(made).all(14, loss=noise).configs
     optimizer = Optimizer(
-        [Real(0.0, 1.0), Integer(1, 9), Categorical(["a", "b"])], random_state=SEED
+        [Real(0.0, 1.0), Real(1e-3, 1.0, "log-uniform"), Categorical(["a", "b"])],
+        random_state=SEED,
     )
     for config in ours:
         point = [getattr(value, "item", lambda value=value: value)() for value in optimizer.ask()]

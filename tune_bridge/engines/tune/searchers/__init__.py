@@ -48,8 +48,12 @@ SEARCHERS: dict[str, Library] = {
     ),
     "NevergradSearch": Library("nevergrad", "nevergrad", "nevergrad", _SCALED),
     "OptunaSearch": Library("optuna", "optuna", "optuna", _SCALED),
+    # Its integers are rounded draws, so that both ends are half as likely.
     "SkOptSearch": Library(
-        "skopt", "scikit-optimize", "skopt", _SCALED._replace(weights=True, labels=True)
+        "skopt",
+        "scikit-optimize",
+        "skopt",
+        Abilities(log=True, options=True, weights=True, labels=True),
     ),
     "TuneBOHB": Library("bohb", "hpbandster", "bohb", _SCALED._replace(weights=True)),
     "ZOOptSearch": Library("zoopt", "zoopt", "zoopt", Abilities(integers=True, options=True)),

@@ -119,6 +119,7 @@ class SearcherProposer(Proposer):
         self._seed = plan.seed
         self._inner, self._searcher = searcher, wrapped
         self._own: set[str] = set()  # runs that the searcher knows and that live
+        self._strays: dict[str, dict[str, Any]] = {}  # runs that were drawn at random
         self._drawn = 0
         self._repeats = any(isinstance(layer, Repeater) for layer in _layers(wrapped))
 
@@ -143,7 +144,7 @@ class SearcherProposer(Proposer):
         if suggestion == Searcher.FINISHED:
             return EXHAUSTED if not self._inner.refused else Refused(self._inner.refused, True)
         if suggestion is None:
-            return LATER if self._own else self._draw()
+            return LATER if self._own or self._strays else self._draw(run)
         self._own.add(run)
         flat = dict(flatten(suggestion))
         index = flat.pop(TRIAL_INDEX, None)
@@ -156,11 +157,13 @@ class SearcherProposer(Proposer):
             config[TRIAL_INDEX] = index
         return Proposal(config, {"repeat": index + 1} if index is not None else {})
 
-    def _draw(self) -> Proposal:
+    def _draw(self, run: str) -> Proposal:
         self._drawn += 1
         rng = random.Random(f"{self._seed}/{self._drawn}")
         note = "drawn at random: the searcher proposes nothing and no run is left to wait for"
-        return Proposal(plain(laws.sample(self._space.space, rng)), {"searcher": note})
+        config = plain(laws.sample(self._space.space, rng))
+        self._strays[run] = config
+        return Proposal(config, {"searcher": note})
 
     def progress(self, run: str, result: Mapping[str, Any]) -> None:
         """Passes a result on to searchers that learn from them."""
@@ -169,6 +172,9 @@ class SearcherProposer(Proposer):
 
     def close(self, run: str, result: Mapping[str, Any] | None, *, failed: bool) -> None:
         """Passes the last result on, or the failure."""
+        stray = self._strays.pop(run, None)
+        if stray is not None and result is not None and not failed:
+            self.learn(run, stray, result)
         if run not in self._own:
             return
         self._own.remove(run)

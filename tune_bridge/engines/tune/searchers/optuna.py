@@ -27,6 +27,12 @@ class HostedOptuna(Mended, OptunaSearch):
     flat: FlatSpace
     _ot_study: Any
 
+    def fail(self, trial_id: str) -> None:
+        """Fails the trial; the id may ask again."""
+        super().fail(trial_id)
+        del self._ot_trials[trial_id]
+        self._completed_trials.discard(trial_id)
+
     def learn(self, values: dict[str, Any], result: Mapping[str, Any]) -> None:
         """Adds a finished trial."""
         drawn = self.flat.active(values)

@@ -14,7 +14,7 @@ from typing import Any
 from ray.tune.search import Searcher
 from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined]
 from skopt import Optimizer
-from skopt.space import Categorical, Dimension, Integer, Real
+from skopt.space import Categorical, Dimension, Real
 
 from tune_bridge.engines.tune.searchers.codec import Form
 from tune_bridge.engines.tune.searchers.hosting import Mended, Plan, usable
@@ -148,8 +148,6 @@ class HostedSkOpt(Mended, SkOptSearch):
 def _dimension(name: str, form: Form) -> Dimension:
     if form.kind == "options":
         return Categorical(list(form.labels), prior=form.weights, name=name)
-    if form.kind == "int":
-        return Integer(int(form.low), int(form.high), name=name)
     return Real(form.low, form.high, "log-uniform" if form.log else "uniform", name=name)
 
 

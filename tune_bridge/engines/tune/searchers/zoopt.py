@@ -31,6 +31,7 @@ class HostedZOOpt(Mended, ZOOptSearch):
     """Goes on when it is asked one at a time, and after failures."""
 
     optimizer: Any
+    points: list[dict[str, Any]]
     refused = "ZOOptSearch finds no configuration that it has not proposed"
 
     @property
@@ -40,11 +41,32 @@ class HostedZOOpt(Mended, ZOOptSearch):
 
     def suggest(self, trial_id: str) -> Any:
         """A point, or None while as many run as it allows."""
+        if self.points:
+            return self._point(trial_id)
         suggestion: Any = super().suggest(trial_id)
         if suggestion is None and self.optimizer.complete_num >= self._first:
             self.optimizer.semaphore = 1
             suggestion = super().suggest(trial_id)
         return self._elsewhere(trial_id) if suggestion == Searcher.FINISHED else suggestion
+
+    def _point(self, trial_id: str) -> Any:
+        """The next of the points to try first, of which ZOOpt itself forgets all but one."""
+        optimizer, parameter = self.optimizer, self.optimizer._parameter
+        first = optimizer.init_num < self._first
+        if not first:
+            learnt = optimizer.complete_num >= self._first
+            if not learnt or optimizer.live_num >= parameter.get_server_num():
+                return None
+        values = self.points.pop(0)
+        solution = optimizer.get_objective().construct_solution(list(values.values()))
+        if first:
+            parameter.set_negative_size(self._first - parameter.get_positive_size())
+            optimizer._init_data.append(solution)
+        optimizer.init_num += 1
+        optimizer.live_num += 1
+        self.solution_dict[trial_id] = solution
+        self._live_trial_mapping[trial_id] = values
+        return values
 
     def _elsewhere(self, trial_id: str) -> Any:
         """Where it finds nothing new near its best points, it looks there again, then anywhere."""
@@ -94,9 +116,10 @@ def make(plan: Plan) -> HostedZOOpt:
         "budget": plan.experiment.num_samples or _BUDGET,
         "parallel_num": plan.experiment.max_concurrent or 1,
     }
-    return HostedZOOpt(
+    searcher = HostedZOOpt(
         dim_dict={name: _dimension(knob.form) for name, knob in plan.space.as_written.items()},
-        points_to_evaluate=plan.points or None,
         **plan.goal,
         **{**defaults, **{name: v for name, v in plan.args.items() if v is not None}},
     )
+    searcher.points = [{name: point[name] for name in searcher._dim_keys} for point in plan.points]
+    return searcher
