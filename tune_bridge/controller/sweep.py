@@ -45,7 +45,7 @@ from tune_bridge.controller.state import (
 )
 from tune_bridge.engines import make_engine, restore_engine
 from tune_bridge.engines.base import EndState
-from tune_bridge.errors import InputError, NotFoundError, TuneBridgeError
+from tune_bridge.errors import InputError, NotFoundError
 from tune_bridge.experiment import Experiment
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import Claim, Idle, Over, Settings, Verb, Verdict
@@ -281,17 +281,13 @@ class SweepController:
         with self.lock:
             if self.count == self._saved or self._stale:
                 return
-            with contextlib.suppress(TuneBridgeError):
-                self._snapshots.write(
-                    self.id,
-                    Snapshot(
-                        self.count,
-                        self._about,
-                        msgspec.msgpack.encode(self.state),
-                        self._fold.engine.snapshot(),
-                    ),
-                )
-                self._saved = self.count
+            # Without a snapshot a start takes longer, and nothing else: a library's object that
+            # cannot be pickled must not become an answer to an agent.
+            with contextlib.suppress(Exception):
+                engine = self._fold.engine.snapshot()
+                queue = msgspec.msgpack.encode(self.state)
+                self._snapshots.write(self.id, Snapshot(self.count, self._about, queue, engine))
+            self._saved = self.count
 
     @property
     def state(self) -> SweepState:
@@ -358,9 +354,15 @@ class SweepController:
             engine = make_engine(self.experiment, sweep_id=self.id, seed=self._seed)
             fold = Fold(self.id, engine, self.settings)
         for record in log[snapshot.events if snapshot else 0 :]:
-            # A command that was refused is not in the log: nothing here can fail but an engine
-            # whose library has changed.
-            fold.apply(_event(record))
+            try:
+                fold.apply(_event(record))
+            except Exception as error:
+                # What was refused is not in the log: it is an engine whose library has changed.
+                raise InputError(
+                    f"its log cannot be followed any more: {type(error).__name__}: {error}",
+                    path=self.id,
+                    hint="go back to the versions of the libraries that it was begun with",
+                ) from error
         self._fold = fold
         self.count = len(log)
         self._saved = snapshot.events if snapshot else 0
