@@ -48,15 +48,26 @@ def connect(
         backend: The place of the sweeps, when no server is named.
 
     Raises:
+        InputError: `server` is no URL, or it is given with `backend`.
         BackendError: No server answers, or none can be started.
     """
+    if server and backend:
+        raise InputError(
+            "both a server and a place on this machine are named",
+            path="--backend",
+            found=backend,
+            expected="one of them: the server knows its place",
+        )
     url = server or os.environ.get("TUNE_BRIDGE_SERVER")
     if url and backend is None:
         return Server(url, key or os.environ.get("TUNE_BRIDGE_KEY"))
     from tune_bridge.server_process import ensure_server
 
-    found = ensure_server(backend)
-    return Server(found.url, key or found.key)
+    def find() -> tuple[str, str | None]:
+        found = ensure_server(backend)
+        return found.url, key or found.key
+
+    return Server(*find(), find)
 
 
 def login(*args: Any, **kwargs: Any) -> bool:
@@ -192,7 +203,8 @@ def agent(
 def interrupts(worker: Agent, say: Callable[[str], None]) -> Iterator[None]:
     """Ctrl-C, in the main thread: finish the current run and leave; stop it; kill it.
 
-    SIGTERM, as service managers and batch systems send it, stops the current run at once.
+    SIGTERM, as service managers and batch systems send it, and the end of the terminal stop the
+    current run at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -208,7 +220,10 @@ def interrupts(worker: Agent, say: Callable[[str], None]) -> Iterator[None]:
             say(_SAID[how])
         worker.leave(how)
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed; nohup ignores it
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
+        signals.append(hangup)
     before = {each: signal.signal(each, handle) for each in signals}
     try:
         yield

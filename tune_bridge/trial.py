@@ -35,17 +35,23 @@ from tune_bridge.command import (
 )
 from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD, Listener, Reports
-from tune_bridge.values import decode, encode
+from tune_bridge.values import decode, encode, plain_json
 
 __all__ = [
+    "CONFIG_ENV",
     "Program",
     "ProgramError",
     "ProgramSettings",
+    "RefusedError",
     "printable",
     "resolve_program",
     "run_id",
 ]
 
+CONFIG_ENV = "TUNE_BRIDGE_CONFIG"
+"""The parameters as JSON, for programs in whatever language; not set when they are too many."""
+
+_CONFIG_LIMIT = 100_000  # bytes; Linux takes 128 KiB in one variable
 _CUT_AFTER = 5.0  # seconds for a connection that stays open when the program has ended
 _SIGNAL_FIRST = 0.2  # seconds for the signal to arrive, should the program survive it
 _HURRY_OFTEN = 0.5  # seconds between two looks for whether the grace period is to be cut
@@ -74,6 +80,7 @@ class ProgramSettings(msgspec.Struct, frozen=True, kw_only=True):
         env: Additional environment variables.
         results_dir: Folder on this machine for the output and checkpoints of programs, one folder
             per trial; None for the trial's own, on whatever machine it runs.
+        needs_checkpoints: Why a program that saves no checkpoints is refused; empty when it is not.
     """
 
     program: str | None = None
@@ -88,6 +95,7 @@ class ProgramSettings(msgspec.Struct, frozen=True, kw_only=True):
     stop_key: str = ""
     env: dict[str, str] = {}
     results_dir: str | None = None
+    needs_checkpoints: str = ""
 
 
 def run_id(sweep_id: str, trial_id: str) -> str:
@@ -126,6 +134,10 @@ class ProgramError(TuneBridgeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.message, self.outcome, self.exit_code, self.payload))
+
+
+class RefusedError(ProgramError):
+    """No run of this program can do what the sweep asks for: the sweep ends."""
 
 
 def resolve_program(
@@ -232,11 +244,13 @@ class Program:
         }
         self._listener = Listener(about, self.reports)
         argv = self._argv()
+        config = json.dumps(plain_json(self.config)[0])
         start = {
             "argv": argv,
             "env": {
                 **os.environ,
                 **settings.env,
+                **({CONFIG_ENV: config} if len(config) <= _CONFIG_LIMIT else {}),
                 ADDRESS_ENV: self._listener.address,
                 TOKEN_ENV: self._listener.token,
                 "PYTHONUNBUFFERED": "1",

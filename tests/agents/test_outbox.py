@@ -92,11 +92,41 @@ def test_a_server_that_is_away_gets_everything_once_it_is_back(peer: Peer) -> No
         assert outbox.add(_row(step)).kind == "continue"
     assert outbox.left == 5
     peer.mode = "well"
-    assert outbox.flush(now=True)
+    assert outbox.flush()
     assert outbox.left == 0
     # The first one was tried, and keeps its number and content; the others became one.
     assert peer.steps == [[0], [1], [2, 3, 4, 5]]
     assert [body["seq"] for body in peer.bodies] == [0, 1, 2]
+
+
+def test_nobody_waits_for_a_server_that_is_away(peer: Peer) -> None:
+    outbox = peer.outbox()
+    peer.mode = "away"
+    outbox.add(_row(0))
+    assert outbox.away
+    peer.mode = "well"
+    outbox.add(_row(1))
+    assert peer.bodies == []
+    assert outbox.flush()
+    assert not outbox.away
+    outbox.add(_row(2))
+    assert peer.steps == [[0], [1], [2]]
+
+
+def test_reports_stay_below_what_a_server_takes(peer: Peer) -> None:
+    outbox = peer.outbox()
+    large = [[step, 1.0, {"text": "x" * 3_000_000}] for step in range(4)]
+    peer.mode = "away"
+    outbox.add({"rows": large, "summary": {"a": 1}}, checkpoint="c1")
+    for row in large:
+        outbox.add({"rows": [row]})
+    assert outbox.left == 8
+    peer.mode = "well"
+    assert outbox.flush()
+    assert peer.steps == [[0], [1], [2], [3], [0], [1], [2], [3]]
+    assert [body["seq"] for body in peer.bodies] == list(range(8))
+    assert [body.get("checkpoint") for body in peer.bodies[:4]] == [None, None, None, "c1"]
+    assert peer.bodies[3]["summary"] == {"a": 1}
 
 
 def test_an_answer_that_is_lost_makes_no_other_report(peer: Peer) -> None:
@@ -105,7 +135,7 @@ def test_an_answer_that_is_lost_makes_no_other_report(peer: Peer) -> None:
     outbox.add(_row(0))
     outbox.add(_row(1))
     peer.mode = "well"
-    assert outbox.flush(now=True)
+    assert outbox.flush()
     assert len({json.dumps(body) for body in peer.bodies if body["seq"] == 0}) == 1
     assert peer.steps[-1] == [1]
 
@@ -128,7 +158,7 @@ def test_a_checkpoint_goes_with_its_report(peer: Peer) -> None:
     outbox.add(_row(2))
     outbox.add(_row(3))
     peer.mode = "well"
-    assert outbox.flush(now=True)
+    assert outbox.flush()
     assert [(body["rows"][-1][0], body.get("checkpoint")) for body in peer.bodies] == [
         (0, None),
         (1, "c1"),

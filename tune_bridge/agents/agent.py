@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from tune_bridge.agents.execution import Execution
+from tune_bridge.agents.folders import own_folder
 from tune_bridge.agents.function import run_function
 from tune_bridge.agents.http import Server, UnreachableError
 from tune_bridge.agents.process import run_program
@@ -30,7 +30,8 @@ _HOLD = 20.0  # seconds that the server may hold a claim
 _AWAY = (0.2, 5.0)  # seconds between two attempts while the server is away: first and longest
 _PATIENCE = 300.0  # seconds that a server may be away before an agent without a run gives up
 _FLUSH = 30.0  # seconds for the last rows of a run while the server is away
-_BEAT = 5.0
+_BEAT = 5.0  # seconds between two signs of life at most
+_SIGNALS = 0.1  # seconds until a signal is noticed
 
 Leave = Literal["", "finish", "stop", "kill"]
 
@@ -133,6 +134,7 @@ class Agent:
         self._leave: Leave = ""
         self._leave_asked = False
         self._woken = threading.Event()
+        self._begun = threading.Event()
         self._folder = Path()
 
     def run(self) -> Done:
@@ -141,28 +143,31 @@ class Agent:
         Raises:
             TuneBridgeError: The server cannot be reached or refuses this agent.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix="tune-bridge-agent-"))
+        # Daemons: a function that never reports must not keep the process.
         threads = [
-            threading.Thread(target=self._work, args=(slot,), name=f"tune-bridge-slot-{number}")
+            threading.Thread(
+                target=self._work, args=(slot,), name=f"tune-bridge-slot-{number}", daemon=True
+            )
             for number, slot in enumerate(self._slots)
         ]
         ended = threading.Event()
         beats = threading.Thread(
             target=self._beats, args=(ended,), name="tune-bridge-heartbeat", daemon=True
         )
-        try:
-            for thread in threads:
-                thread.daemon = True  # a function that never reports must not keep the process
-                thread.start()
-            beats.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.2)  # short, so that signals are handled
+        with own_folder() as self._folder:
+            try:
+                for thread in (*threads, beats):
+                    thread.start()
+                while any(thread.is_alive() for thread in threads):
+                    next(filter(threading.Thread.is_alive, threads), beats).join(_SIGNALS)
+                    if self._leave:
+                        self._server.interrupt()
                     if self._leave == "kill" and self._function is not None:
+                        self._abandon()
                         break
-        finally:
-            ended.set()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            finally:
+                ended.set()
+                self._begun.set()
         if self._problems:
             raise self._problems[0]
         reason = self._reasons[-1] if self._reasons else "it was asked to leave"
@@ -191,6 +196,9 @@ class Agent:
     def left_by_hand(self) -> bool:
         """Whether `leave` was called."""
         return self._leave_asked
+
+    def _is_leaving(self) -> bool:
+        return bool(self._leave)
 
     def _stopping(self) -> str:
         return self._leave if self._leave in ("stop", "kill") else ""
@@ -229,22 +237,28 @@ class Agent:
         """The next run; None when there is none for this agent any more."""
         request, pause, away = secrets.token_hex(8), _AWAY[0], 0.0
         shown = ""
-        while not self._leave:
+        while not self._is_leaving():
             asked = time.monotonic()
+            away = away or asked
             try:
                 answer = self._server.claim(
                     self._sweep, ClaimRequest(self.name, host_name(), request, _HOLD)
                 )
             except UnreachableError as error:
-                if not away:
+                if self._is_leaving():
+                    break
+                if pause == _AWAY[0]:
                     self._say(f"{error}; trying again")
-                away += pause
-                if away > self._patience:
+                if time.monotonic() - away > self._patience:
                     raise
                 self._woken.wait(pause)
                 pause = min(2 * pause, _AWAY[1])
                 continue
             pause, away = _AWAY[0], 0.0
+            if isinstance(answer, Claim) and self._is_leaving():
+                end = End(answer.attempt, "crashed", f"agent {self.name} left before it began")
+                self._tell_end(answer, end)
+                break
             if isinstance(answer, Claim):
                 return answer
             if isinstance(answer, Over):
@@ -260,49 +274,64 @@ class Agent:
         return None
 
     def _execute(self, claim: Claim, slot: Mapping[str, str]) -> None:
-        self._beat = claim.heartbeat
         folder = self._folder / f"{claim.run}-{claim.attempt}"
-        folder.mkdir(parents=True)
-        about = {"sweep_id": self._sweep, "project": self._project, "agent": self.name}
-        try:
-            execution = Execution(self._server, claim, folder, about)
-        except TuneBridgeError as error:
-            self._tell_end(claim, End(claim.attempt, "crashed", f"no checkpoint: {error}"))
-            return
-        with self._lock:
-            self._running[claim.run] = execution
+        folder.mkdir()
         self._say(f"run {claim.run}: {_shown(claim.config)}")
         began = time.monotonic()
         try:
-            if self._function is not None:
-                end = run_function(execution, self._function, self._metric, self._stopping)
-            else:
-                assert self._settings is not None
-                env = {**self._settings.env, **slot}
-                settings = msgspec.structs.replace(self._settings, env=env)
-                end = run_program(execution, settings, self._server, self._stopping)
-            self._deliver(execution)
-            self._tell_end(claim, end)
+            kind, message = self._attempt(claim, folder, slot)
         finally:
             with self._lock:
                 self._running.pop(claim.run, None)
             shutil.rmtree(folder, ignore_errors=True)
-        kind: str = end.state
-        if kind == "killed" and not self._stopping():
-            kind = {"stop": "stopped", "pause": "paused"}.get(execution.verdict.kind, kind)
         with self._lock:
             self._counts[kind] = self._counts.get(kind, 0) + 1
         seconds = time.monotonic() - began
-        first = end.message.strip().splitlines()[0] if end.message.strip() else ""
+        first = message.strip().splitlines()[0] if message.strip() else ""
         self._say(
             f"run {claim.run}: {kind} after {seconds:.1f} s" + (f": {first}" if first else "")
         )
+
+    def _attempt(self, claim: Claim, folder: Path, slot: Mapping[str, str]) -> tuple[str, str]:
+        """Runs it and tells of its end; how it ended, and why, for people."""
+        about = {"sweep_id": self._sweep, "project": self._project, "agent": self.name}
+        self._beat = claim.heartbeat
+        try:
+            execution = Execution(self._server, claim, folder, about, self._is_leaving)
+        except TuneBridgeError as error:
+            end = End(claim.attempt, "crashed", f"no checkpoint to start from: {error}")
+            self._tell_end(claim, end)
+            return end.state, end.message
+        with self._lock:
+            self._running[claim.run] = execution
+        self._begun.set()
+        if self._function is not None:
+            end = run_function(execution, self._function, self._metric, self._stopping)
+        else:
+            assert self._settings is not None
+            env = {**self._settings.env, **slot}
+            settings = msgspec.structs.replace(self._settings, env=env)
+            end = run_program(execution, settings, self._server, self._stopping)
+        self._deliver(execution)
+        self._tell_end(claim, end)
+        kind: str = end.state
+        if kind == "killed" and not self._stopping():
+            kind = {"stop": "stopped", "pause": "paused"}.get(execution.verdict.kind, kind)
+        return kind, end.message
+
+    def _abandon(self) -> None:
+        """Leaves functions alone that go on in their threads; their runs are over."""
+        with self._lock:
+            running = list(self._running.values())
+        for execution in running:
+            claim = execution.claim
+            self._tell_end(claim, End(claim.attempt, "killed", "the agent was killed"))
 
     def _deliver(self, execution: Execution) -> None:
         """Sends what is left, for a bounded time."""
         until = time.monotonic() + _FLUSH
         with contextlib.suppress(TuneBridgeError):
-            while not execution.outbox.flush(now=True):
+            while not execution.outbox.flush():
                 if time.monotonic() > until or self._leave == "kill":
                     with self._lock:
                         self._undelivered += execution.outbox.left
@@ -326,10 +355,14 @@ class Agent:
                 return
 
     def _beats(self, ended: threading.Event) -> None:
-        while not ended.wait(min(self._beat, _BEAT)):
+        while True:
+            self._begun.wait()  # the first run says how often
+            if ended.wait(min(self._beat, _BEAT)):
+                break
             with self._lock:
                 running = dict(self._running)
             if not running:
+                self._begun.clear()
                 continue
             beat = Heartbeat(
                 self.name, {run: execution.claim.attempt for run, execution in running.items()}
@@ -338,6 +371,8 @@ class Agent:
                 for run, verdict in self._server.heartbeat(self._sweep, beat).items():
                     if run in running:
                         running[run].outbox.judge(verdict)
+            for execution in running.values():
+                execution.catch_up()
         self._server.close()
 
 

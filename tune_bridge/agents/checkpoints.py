@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from tune_bridge.errors import BackendError
@@ -34,12 +35,20 @@ class Folder:
         found = self._signature()
         return bool(found) and found != self._seen
 
-    def pack(self, archive: Path) -> None:
-        """Writes the folder into an uncompressed tar archive; it counts as unchanged then."""
+    def pack(self, archive: Path) -> Callable[[], None]:
+        """Writes the folder into an uncompressed tar archive.
+
+        Returns:
+            What is to be called when the archive is safe: the folder counts as unchanged then.
+        """
         signature = self._signature()
         with tarfile.open(archive, "w") as tar:
             tar.add(self.path, arcname=".", filter=_plain)
-        self._seen = signature
+
+        def kept() -> None:
+            self._seen = signature
+
+        return kept
 
     def _signature(self) -> frozenset[tuple[str, int, int]]:
         found = set()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tune_bridge import client
@@ -16,6 +18,9 @@ from tune_bridge.values import encode
 from tune_bridge.wire import End
 
 __all__ = ["run_function"]
+
+
+_PACKAGE = Path(client.__file__).parent
 
 
 class _Direct(Link):
@@ -43,9 +48,14 @@ class _Direct(Link):
         self._closing = False
 
     def send(self, message: dict[str, Any]) -> bool:
-        """Delivers a message; whether the function is to end."""
+        """Delivers a message; whether the function is to end.
+
+        Raises:
+            TuneBridgeError: The server refuses it.
+        """
         reports, result = self.reports, None
         if "log" in message:
+            self.about["first_step"] = message["step"] + 1  # of a run that begins once more
             result = reports.log(message["log"], message["step"], message["time"])
         elif "config" in message:
             reports.configure(message["config"])
@@ -61,9 +71,23 @@ class _Direct(Link):
 
     def close(self, exit_code: int) -> None:
         """Delivers what is left; the agent says how the function ended."""
-        self._closing = True
         if self.reports.waiting:
             self._execution.report(self.reports.take(), resumable=self.reports.resumable)
+
+    def end(self, *, settled: bool) -> None:
+        """Ends the run, and delivers what the function has saved and left in its summary.
+
+        Args:
+            settled: It was told to end, and what it has saved is whole.
+        """
+        self._closing = True
+        run = client.current()
+        if run is not None and run.active:
+            run.finish()
+        else:
+            self.close(0)
+        if settled:
+            self._execution.report({"rows": []}, resumable=self.reports.resumable)
 
 
 def run_function(
@@ -74,9 +98,9 @@ def run_function(
 ) -> End:
     """Calls a function for a run.
 
-    A function without parameters calls `tune_bridge.init` for its config, as with W&B. One with a
-    parameter is given the config, and what it returns, a number or a dict, is its (last) result, as
-    with Ray Tune and HyperOpt.
+    A function without parameters calls `tune_bridge.init` for its config, and what it returns is
+    left alone, as with W&B. One with a parameter is given the config, and what it returns, a number
+    or a dict, is its (last) result, as with Ray Tune and HyperOpt.
 
     Args:
         execution: The attempt.
@@ -91,27 +115,21 @@ def run_function(
     link = _Direct(execution, metric, stopping)
     client.attach(link)
     try:
-        returned = function(*_arguments(function, execution.claim.config))
-        _keep(returned, metric)
-        run = client.current()
-        if run is not None and run.active:
-            run.finish()
-        else:
-            link.close(0)
+        arguments = _arguments(function, execution.claim.config)
+        returned = function(*arguments)
+        if arguments:
+            _keep(returned, metric)
+        link.end(settled=False)
     except RunStopped:
-        link.close(0)
-        execution.report({"rows": []}, resumable=link.reports.resumable)
-        verdict = execution.verdict
-        reason = "the agent was stopped" if stopping() else verdict.reason
+        with contextlib.suppress(TuneBridgeError):
+            link.end(settled=True)
+        reason = "the agent was stopped" if stopping() else execution.verdict.reason
         return End(attempt, "killed", reason)
-    except TuneBridgeError as error:
-        return End(attempt, "failed", str(error))
-    except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-        _finish(link)
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f" ({last.filename}:{last.lineno})" if last.lineno else ""
-        lines = "".join(traceback.format_exception(error)).rstrip()
-        return End(attempt, "failed", f"{type(error).__name__}: {error}{where}\n{lines}")
+    except BaseException as error:  # noqa: BLE001 - whatever a user's function raises
+        with contextlib.suppress(TuneBridgeError):
+            link.end(settled=False)
+        if not isinstance(error, SystemExit) or error.code not in (None, 0):
+            return End(attempt, "failed", _why(error))
     finally:
         client.attach(None)
     # A run that goes on from a checkpoint may have had everything to say before.
@@ -135,17 +153,19 @@ def _arguments(function: Callable[..., Any], config: Mapping[str, Any]) -> list[
 
 def _keep(returned: Any, metric: str | None) -> None:
     if isinstance(returned, Mapping):
-        row = dict(returned)
-    elif isinstance(returned, int | float) and not isinstance(returned, bool) and metric:
-        row = {metric: returned}
-    else:
-        return
-    client.init().log(row)
+        client.init().log(returned)
+    elif metric and returned is not None and not isinstance(returned, bool | str):
+        client.init().log({metric: returned})
 
 
-def _finish(link: _Direct) -> None:
-    """Delivers what a function that failed had reported."""
-    try:
-        link.close(1)
-    except TuneBridgeError:
-        return
+def _why(error: BaseException) -> str:
+    """What was raised, where in the user's code, and the way there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _ours(frame)]
+    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    lines = "".join(traceback.format_exception(error)).rstrip()
+    return f"{type(error).__name__}: {error}{where}\n{lines}"
+
+
+def _ours(frame: traceback.FrameSummary) -> bool:
+    return Path(frame.filename).is_relative_to(_PACKAGE)

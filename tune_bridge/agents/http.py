@@ -1,22 +1,25 @@
 """The server, as an agent sees it: the requests of `tune_bridge.wire` as methods.
 
 Connections are kept, one for each thread. Every request can be repeated, so that one which breaks
-off is tried once more on a fresh connection before the server counts as unreachable.
+off is tried once more on a fresh connection before the server counts as unreachable. A server of
+this machine that has another address now is looked up then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from tune_bridge.errors import BackendError, InputError, NotFoundError
+from tune_bridge.errors import BackendError, InputError, NotFoundError, TuneBridgeError
 from tune_bridge.values import decode, encode
 from tune_bridge.wire import (
     Answer,
@@ -41,19 +44,23 @@ class UnreachableError(BackendError):
     """The server does not answer; what was asked can be asked again."""
 
 
-class Server:
-    """A server at a URL. Thread-safe.
+class _Address(NamedTuple):
+    """Where a server is, taken apart."""
 
-    Args:
-        url: ``http://host:port``, as ``tune-bridge server`` prints it.
-        key: Its key, or None.
+    url: str
+    secure: bool
+    host: str
+    port: int | None
+    prefix: str
+    headers: dict[str, str]
 
-    Raises:
-        InputError: The URL is none.
-    """
-
-    def __init__(self, url: str, key: str | None = None) -> None:
-        parts = urlsplit(url)
+    @classmethod
+    def of(cls, url: str, key: str | None) -> _Address:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(
                 "no address of a server",
@@ -61,11 +68,41 @@ class Server:
                 found=url,
                 expected="http://host:port, as `tune-bridge server` prints it",
             )
-        self.url = url.rstrip("/")
-        self._parts = parts
-        self._prefix = parts.path.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        prefix = parts.path.rstrip("/")
+        secure = parts.scheme == "https"
+        return cls(url.rstrip("/"), secure, parts.hostname, port, prefix, headers)
+
+
+class Server:
+    """A server at a URL. Thread-safe.
+
+    Args:
+        url: ``http://host:port``, as ``tune-bridge server`` prints it.
+        key: Its key, or None.
+        find: Asked for the URL and the key when the server does not answer; it may raise a
+            `TuneBridgeError`. None for a server that does not move.
+
+    Raises:
+        InputError: The URL is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        find: Callable[[], tuple[str, str | None]] | None = None,
+    ) -> None:
+        self._at = _Address.of(url, key)
+        self._find = find
         self._local = threading.local()
+        self._claiming: set[http.client.HTTPConnection] = set()
+        self._interrupted = False
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._at.url
 
     # Requests.
 
@@ -87,9 +124,20 @@ class Server:
         return self._json("GET", path)
 
     def claim(self, sweep_id: str, request: ClaimRequest) -> Answer:
-        """A run for a free agent."""
+        """A run for a free agent.
+
+        Raises:
+            UnreachableError: Also after `interrupt`.
+        """
         path = f"/api/sweeps/{quote(sweep_id, safe='')}/claims"
         return self._typed("POST", path, request, Answer, wait=request.wait)  # type: ignore[arg-type]
+
+    def interrupt(self) -> None:
+        """Ends all claims that wait, now and from now on; may be called from any thread."""
+        self._interrupted = True
+        for connection in list(self._claiming):
+            with contextlib.suppress(OSError, AttributeError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def heartbeat(self, sweep_id: str, beat: Heartbeat) -> dict[str, Verdict]:
         """A sign of life."""
@@ -104,9 +152,10 @@ class Server:
         """The end of a run's program."""
         self._json("POST", f"/api/runs/{quote(run_id, safe='')}/end", end)
 
-    def output(self, run_id: str, offset: int, data: bytes) -> None:
-        """More of a program's output."""
-        path = f"/api/runs/{quote(run_id, safe='')}/output?offset={offset}"
+    def output(self, run_id: str, attempt: int, offset: int, data: bytes) -> None:
+        """More of the output of an attempt's program."""
+        query = f"attempt={attempt}&offset={offset}"
+        path = f"/api/runs/{quote(run_id, safe='')}/output?{query}"
         self._send("POST", path, data, "application/octet-stream")
 
     def put_checkpoint(self, run_id: str, checkpoint: str, archive: Path) -> None:
@@ -173,34 +222,55 @@ class Server:
     def _ask(
         self, method: str, path: str, data: bytes | Path, headers: dict[str, str], timeout: float
     ) -> http.client.HTTPResponse:
-        headers = {**self._headers, **headers}
         if isinstance(data, Path):
             headers["Content-Length"] = str(data.stat().st_size)
-        for last in (False, True):
+        claiming = timeout > _TIMEOUT
+        looked = False
+        while True:
             connection = getattr(self._local, "connection", None)
             fresh = connection is None
             if connection is None:
                 connection = self._connect(timeout)
             elif connection.sock is not None:
                 connection.sock.settimeout(timeout)
+            at = self._at
             try:
+                if claiming:
+                    self._claiming.add(connection)
+                    if self._interrupted:
+                        raise ConnectionAbortedError("interrupted")
                 body = _chunks(data) if isinstance(data, Path) else data
-                connection.request(method, self._prefix + path, body, headers)
+                connection.request(method, at.prefix + path, body, {**at.headers, **headers})
                 response: http.client.HTTPResponse = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                if fresh or last:  # a kept connection may just have been too old
+                if claiming and self._interrupted:
+                    raise UnreachableError("interrupted") from None
+                if not fresh:
+                    continue  # a kept connection may just have been too old
+                if looked or not self._look():
                     reason = str(error) or type(error).__name__
-                    raise UnreachableError(f"{self.url} does not answer: {reason}") from None
+                    raise UnreachableError(f"{at.url} does not answer: {reason}") from None
+                looked = True
             else:
                 return response
-        raise AssertionError
+            finally:
+                self._claiming.discard(connection)
+
+    def _look(self) -> bool:
+        """Whether there is another address to try, or the same one with more hope."""
+        if self._find is None:
+            return False
+        try:
+            self._at = _Address.of(*self._find())
+        except TuneBridgeError:
+            return False
+        return True
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
-        kind = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-        connection: http.client.HTTPConnection = kind[self._parts.scheme](
-            self._parts.hostname or "", self._parts.port, timeout=timeout
-        )
+        at = self._at
+        kind = http.client.HTTPSConnection if at.secure else http.client.HTTPConnection
+        connection = kind(at.host, at.port, timeout=timeout)
         self._local.connection = connection
         return connection
 

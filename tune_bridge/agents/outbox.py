@@ -1,14 +1,15 @@
 """Reports on their way to the server, in order, each once.
 
 A report that could not be delivered waits, and the program goes on: training never stops because a
-server is away. What waits is put together as far as nobody has tried to send it; a report that was
-tried keeps its number and content, so that the server knows it when it comes again.
+server is away. From then on the agent's own thread tries (`flush`), and nobody who reports waits
+for that. What waits is put together as far as nobody has tried to send it; a report that was tried
+keeps its number and content, so that the server knows it when it comes again.
 """
 
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -18,8 +19,8 @@ from tune_bridge.wire import Report, Verdict
 
 __all__ = ["Outbox"]
 
-_PAUSE = 1.0  # seconds between two attempts while the server is away
 _ROWS = 5_000  # in one report
+_SIZE = 4 << 20  # of one report's rows, about, in bytes; one row may have more
 
 
 class Outbox:
@@ -32,10 +33,12 @@ class Outbox:
 
     Attributes:
         verdict: The last one; anything but "continue" stays.
+        away: The server did not answer last time.
     """
 
     def __init__(self, server: Server, run: str, attempt: int) -> None:
         self.verdict = Verdict()
+        self.away = False
         self._server = server
         self._run = run
         self._attempt = attempt
@@ -44,7 +47,7 @@ class Outbox:
         self._waiting: list[Report] = []
         self._tried = False
         self._seq = 0
-        self._not_before = 0.0
+        self._last_size = 0
 
     def add(
         self,
@@ -55,28 +58,49 @@ class Outbox:
     ) -> Verdict:
         """Takes rows (with config and summary, as `Reports.take` gives them) and sends them.
 
+        While the server is away they wait for `flush`.
+
         Returns:
             The verdict on the run as far as it is known.
+
+        Raises:
+            TuneBridgeError: The server refuses them.
         """
+        parts = list(_parts([list(row) for row in payload.get("rows", ())]))
         with self._lock:
-            rows = [list(row) for row in payload.get("rows", ())]
-            new = Report(
-                attempt=self._attempt,
-                seq=self._seq,
-                rows=rows,  # type: ignore[arg-type]
-                checkpoint=checkpoint,
-                resumable=resumable,
-                summary=payload.get("summary", {}),
-                config=payload.get("config", {}),
+            for rows, size in parts[:-1]:
+                self._append(Report(attempt=self._attempt, seq=0, rows=rows), size)
+            rows, size = parts[-1]
+            self._append(
+                Report(
+                    attempt=self._attempt,
+                    seq=0,
+                    rows=rows,
+                    checkpoint=checkpoint,
+                    resumable=resumable,
+                    summary=payload.get("summary", {}),
+                    config=payload.get("config", {}),
+                ),
+                size,
             )
-            last = self._waiting[-1] if len(self._waiting) > self._tried else None
-            if last is not None and len(last.rows) + len(rows) <= _ROWS and not last.checkpoint:
-                self._waiting[-1] = _joined(last, new)
-            else:
-                self._waiting.append(new)
-                self._seq += 1
-        self.flush()
+        if not self.away:
+            self.flush()
         return self.verdict
+
+    def _append(self, new: Report, size: int) -> None:
+        last = self._waiting[-1] if len(self._waiting) > self._tried else None
+        if (
+            last is not None
+            and not last.checkpoint
+            and len(last.rows) + len(new.rows) <= _ROWS
+            and self._last_size + size <= _SIZE
+        ):
+            self._waiting[-1] = _joined(last, new)
+            self._last_size += size
+            return
+        self._waiting.append(msgspec.structs.replace(new, seq=self._seq))
+        self._seq += 1
+        self._last_size = size
 
     @property
     def left(self) -> int:
@@ -84,11 +108,8 @@ class Outbox:
         with self._lock:
             return sum(max(1, len(report.rows)) for report in self._waiting)
 
-    def flush(self, *, now: bool = False) -> bool:
+    def flush(self) -> bool:
         """Sends what waits; whether nothing does any more.
-
-        Args:
-            now: Also when an attempt has just failed.
 
         Raises:
             TuneBridgeError: The server refuses a report.
@@ -98,19 +119,17 @@ class Outbox:
                 with self._lock:
                     if not self._waiting:
                         return True
-                    if not now and time.monotonic() < self._not_before:
-                        return False
                     report, self._tried = self._waiting[0], True
                 try:
                     verdict = self._server.report(self._run, report)
                 except UnreachableError:
-                    with self._lock:
-                        self._not_before = time.monotonic() + _PAUSE
+                    self.away = True
                     return False
                 except BaseException:
                     self._drop()
                     raise
                 self._drop()
+                self.away = False
                 self.judge(verdict)
 
     def judge(self, verdict: Verdict) -> None:
@@ -122,6 +141,20 @@ class Outbox:
         with self._lock:
             del self._waiting[0]
             self._tried = False
+
+
+def _parts(rows: list[list[Any]]) -> Iterator[tuple[list[Any], int]]:
+    """Rows as lists that a server takes in one report, with their sizes; at least one list."""
+    part: list[Any] = []
+    size = 0
+    for row in rows:
+        weight = len(repr(row[2]))
+        if part and (size + weight > _SIZE or len(part) >= _ROWS):
+            yield part, size
+            part, size = [], 0
+        part.append(row)
+        size += weight
+    yield part, size
 
 
 def _joined(one: Report, other: Report) -> Report:

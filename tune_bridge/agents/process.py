@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import time
 from collections.abc import Callable
 from typing import Any
 
 from tune_bridge.agents.execution import Execution
 from tune_bridge.agents.http import Server
-from tune_bridge.errors import TuneBridgeError
+from tune_bridge.errors import BackendError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD
 from tune_bridge.trial import Program, ProgramError, ProgramSettings
-from tune_bridge.wire import End
+from tune_bridge.wire import Claim, End, EndState
 
 __all__ = ["run_program"]
 
 _LOOK = 0.2  # seconds between two looks for a verdict, and for rows that wait for the metric
 _CHUNK = 256 * 1024
+_OFTEN, _AGAIN = 0.5, 5.0  # seconds between two pieces of output; after one that could not be sent
 
 
 def run_program(
@@ -39,7 +41,7 @@ def run_program(
     """
     claim = execution.claim
     program = Program(settings, claim.config, execution.folder, execution.about)
-    output = _Output(program, server, claim.run)
+    output = _Output(program, server, claim)
     try:
         program.start()
         end = _follow(program, execution, stopping, output)
@@ -52,7 +54,9 @@ def run_program(
         end = End(claim.attempt, error.outcome, said, error.exit_code)
     except TuneBridgeError as error:
         program.stop(kill=True)
-        end = End(claim.attempt, "crashed", str(error), program.exit_code)
+        # What the server refuses, it refuses again; what goes wrong there may go well next time.
+        state: EndState = "crashed" if isinstance(error, BackendError) else "failed"
+        end = End(claim.attempt, state, str(error), program.exit_code)
     except BaseException:
         program.stop(kill=True)
         raise
@@ -82,8 +86,6 @@ def _follow(
             rows = program.waiting()
             if rows:
                 execution.report(rows, resumable=program.reports.resumable, settled=False)
-            else:
-                execution.outbox.flush()
             output.send()
             continue
         resumable = program.reports.resumable
@@ -98,19 +100,25 @@ def _follow(
 class _Output:
     """A program's output on its way to the server; what cannot be sent now is sent later."""
 
-    def __init__(self, program: Program, server: Server, run: str) -> None:
-        self._program, self._server, self._run = program, server, run
+    def __init__(self, program: Program, server: Server, claim: Claim) -> None:
+        self._program, self._server, self._claim = program, server, claim
         self._sent = 0
+        self._not_before = 0.0
 
     def send(self, *, last: bool = False) -> None:
         path = self._program.output
-        with contextlib.suppress(OSError, TuneBridgeError):
+        if not last and time.monotonic() < self._not_before:
+            return
+        try:
             if path.stat().st_size <= self._sent:
                 return
             with path.open("rb") as file:
                 file.seek(self._sent)
                 while data := file.read(_CHUNK):
-                    self._server.output(self._run, self._sent, data)
+                    self._server.output(self._claim.run, self._claim.attempt, self._sent, data)
                     self._sent += len(data)
                     if not last:
-                        return
+                        break
+            self._not_before = time.monotonic() + _OFTEN
+        except (OSError, TuneBridgeError):
+            self._not_before = time.monotonic() + _AGAIN

@@ -64,7 +64,6 @@ def program_agent(
         sweep_id=sweep_id,
         project=str(about.get("project", "")),
         grace=grace,
-        env={"TUNE_BRIDGE_SERVER": server.url},
     )
     return Agent(
         server,
