@@ -70,6 +70,35 @@ def test_a_lost_run_goes_to_another_agent_once(make):
     assert world.backend.run(claim.run).state == "finished"
 
 
+def test_silence_for_less_than_a_lease_is_no_loss(make):
+    world = make()
+    one, two, *_ = world.agents
+    claim = world.claim(one)
+    for _ in range(5):
+        world.wait(LEASE - 1)
+        assert not world.sweep.state.runs[claim.run].missing
+        world.heartbeat(one)
+    world.wait(LEASE - 1)
+    world.sweep.seen([claim.run])  # it has arrived, and waits for its turn
+    world.wait(LEASE - 1)
+    assert world.claim(two).run != claim.run
+
+
+def test_a_run_that_waits_for_its_second_try_may_be_finished_by_its_first_agent(make):
+    world = make(concurrency=2)
+    one, two, three, _ = world.agents
+    first, second = world.claim(one), world.claim(two)
+    world.wait(LEASE + 1)
+    given = world.claim(three)  # both are to be tried again, and one of them is
+    left, agent = (second, two) if given.run == first.run else (first, one)
+    assert world.sweep.state.runs[left.run].status == "paused"
+    assert world.report(agent, {"loss": 0.25}).kind == "continue"
+    world.end(agent, "finished")
+    assert world.backend.run(left.run).state == "finished"
+    world.drain()
+    assert {run.state for run in world.sweep.state.runs.values()} == {"finished"}
+
+
 def test_an_agent_that_comes_back_in_time_keeps_its_run(make):
     world = make()
     one, two, *_ = world.agents
