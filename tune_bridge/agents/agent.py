@@ -117,7 +117,8 @@ class Agent:
                 expected="a program in the sweep config, or function=",
             )
         self.name = name or f"{host_name()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._server, self._sweep = server, sweep_id
+        self._server = server.copy()  # its claims can be interrupted, and nobody else's
+        self._sweep = sweep_id
         self._settings, self._function, self._metric = settings, function, metric
         self._project = project
         self._slots = [dict(slot) for slot in slots] if slots else [{} for _ in range(jobs)]

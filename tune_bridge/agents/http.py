@@ -99,6 +99,12 @@ class Server:
         self._claiming: set[http.client.HTTPConnection] = set()
         self._interrupted = False
 
+    def copy(self) -> Server:
+        """The same server with connections of its own."""
+        made = Server(self.url, find=self._find)
+        made._at = self._at
+        return made
+
     @property
     def url(self) -> str:
         """Where it is."""
