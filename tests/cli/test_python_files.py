@@ -408,3 +408,99 @@ def test_several_experiments_are_written_with_their_numbers(tmp_path):
     assert "program: b.py" in found[1]["text"]
     done = cli("convert", "e.py:2", "-q", cwd=tmp_path)
     assert done.stdout.startswith("program: b.py")
+
+
+ABSENT = """
+import torchless.nn as nn
+import torchless
+from torchless.vision import models, transforms
+from ray import tune
+try:
+    import torchless_extras
+except ImportError:
+    torchless_extras = None
+assert torchless_extras is None
+device = "cuda" if torchless.cuda.is_available() else "cpu"
+
+class Net(nn.Module):
+    def __init__(self, width: torchless.Tensor | None = None) -> None:
+        super().__init__()
+        self.layer = nn.Linear(width, 10)
+
+@torchless.no_grad()
+def train(config):
+    raise RuntimeError("trained")
+
+net = Net().to(device)
+trainset = models.load(transform=transforms.Compose([transforms.ToTensor()]))
+tune.run(train, config={"lr": tune.uniform(0, 1), "layer": tune.choice([nn.ReLU, nn.Tanh]),
+                        "device": device}, num_samples=torchless.cuda.device_count() + 3)
+"""
+
+
+def test_modules_that_are_not_installed(tmp_path):
+    built = load(tmp_path, ABSENT)[0]
+    assert built.config.experiment.trainable == "__main__:train"
+    assert built.config["run_cap"] == 3
+    assert built.config["parameters"]["device"] == {"value": "cpu"}
+    assert built.config["parameters"]["layer"]["values"] == [
+        "torchless.nn:ReLU", "torchless.nn:Tanh"
+    ]  # fmt: skip
+    assert remarks(built) == [("executed without torchless", None)]
+
+
+def test_a_trainable_of_a_module_that_is_not_installed(tmp_path):
+    text = "from mine.training import train\nfrom ray import tune\n"
+    built = load(tmp_path, text + "tune.run(train, config={'x': tune.uniform(0, 1)})\n")[0]
+    assert built.config.experiment.trainable == "mine.training:train"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tune.run('f', config={'x': tune.uniform(0, 2 * torchless.pi)})\n", "for x in t: pass\n"],
+)
+def test_a_value_of_a_module_that_is_not_installed(tmp_path, text):
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, "import torchless\nfrom ray import tune; t = torchless.t\n" + text)
+    assert caught.value.line == 3
+    assert "torchless is not installed here" in str(caught.value)
+
+
+def test_a_search_library_that_is_not_installed_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"hyperopt\.nothing"):
+        load(tmp_path, "import hyperopt.nothing\n")
+
+
+def test_a_file_of_a_package(tmp_path):
+    package = tmp_path / "project"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "data.py").write_text("HIGH = 5\n")
+    scripts = package / "scripts"
+    scripts.mkdir()
+    text = "from ..data import HIGH\nfrom ray import tune\n"
+    built = load(scripts, text + "tune.run('f', config={'x': tune.uniform(0, HIGH)})\n")[0]
+    assert built.config["parameters"]["x"]["max"] == 5
+
+
+def test_an_objective_that_trains(tmp_path):
+    text = """
+import optuna, torchless
+def objective(trial):
+    lr = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+    layers = trial.suggest_int("layers", 1, 3)
+    trial.set_user_attr("seen", True)
+    model = torchless.Model([torchless.Layer(trial.suggest_int(f"n{i}", 4, 128))
+                             for i in range(layers)])
+    for epoch in range(10):
+        trial.report(model.fit(lr), epoch)
+        raise RuntimeError("trained")
+study = optuna.create_study()
+study.optimize(objective, n_trials=3)
+study.optimize(lambda trial: trial.suggest_float("x", 0, 1) / torchless.zero, n_trials=3)
+"""
+    first, second = load(tmp_path, text)
+    assert first.config["parameters"].keys() == {"lr", "layers", "n0"}
+    assert "n2" in str(first.config["parameters"]["layers"])
+    assert second.config["parameters"].keys() == {"x"}
+    assert "its suggestions end where it failed" in [note.what for note in second.config.notes]

@@ -139,7 +139,7 @@ def test_what_is_no_finite_tree_is_named() -> None:
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (lambda trial: trial.report(1, 2), "calls trial.report, which says nothing"),
+        (lambda trial: trial.study.best_value, "calls trial.study, which says nothing"),
         (lambda trial: 1 / 0, "the space failed: ZeroDivisionError"),
         (
             lambda trial: (trial.suggest_int("a", 1, 2), trial.suggest_int("a", 1, 3)),
@@ -180,3 +180,18 @@ def test_programs_say_the_tree_that_was_written(space: Group) -> None:
     exec(OPTUNA.source(Experiment(space=space)).value, scope)
     traced = OPTUNA.read(scope["space"]).value.space
     assert same_law(traced, said)
+
+
+def test_training_is_not_traced() -> None:
+    def objective(trial: Any) -> None:
+        trial.suggest_float("lr", 0, 1)
+        trial.set_user_attr("seen", True)
+        try:
+            trial.report(0.5, 1)
+        except Exception:
+            raise AssertionError("trained") from None
+        raise AssertionError("trained")
+
+    read = OPTUNA.read(objective)
+    assert list(dict(read.value.space.items)) == ["lr"]
+    assert not list(read.notes)

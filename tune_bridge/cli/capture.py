@@ -17,6 +17,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+from tune_bridge.cli.absent import Absence
 from tune_bridge.cli.intercept import Ended, Entry, Recorder, Stopped, Unrun, install
 from tune_bridge.cli.libraries import SEARCHES, shim
 from tune_bridge.errors import EXTRAS, InputError, SpecError, TuneBridgeError
@@ -49,11 +50,13 @@ def main(argv: list[str]) -> None:
         recorder = Recorder(source)
         recorder.write = lambda entry: say(experiment=_data(entry, recorder))
         try:
-            variables, remark = _run(source, recorder)
+            absence = Absence({*EXTRAS, *(name.partition(".")[0] for name in SEARCHES)})
+            variables, remark = _run(source, recorder, absence)
             _collect(variables, recorder, source, name, origin)
             for entry in recorder.entries:
                 recorder.write(entry)
-            say(end={"remark": remark, "spaces": _spaces(variables)})
+            remarks = [remark for remark in (_stood_in(absence), remark) if remark]
+            say(end={"remarks": remarks, "spaces": _spaces(variables)})
         except TuneBridgeError as error:
             say(error=_fields(error, source))
         # What the file has left running - threads, exit handlers - is not waited for.
@@ -83,31 +86,77 @@ def _isolate() -> None:
     sys.addaudithook(refuse)
 
 
-def _run(source: str, recorder: Recorder) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _run(
+    source: str, recorder: Recorder, absence: Absence
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The file's variables, and why it ended before its end, if it did."""
     install(recorder, SEARCHES, shim)
     sys.argv = [source]
     sys.path[0] = str(Path(source).resolve().parent)
-    # As `python FILE` does it; and unlike `runpy`, what was built survives a call of sys.exit.
-    module = types.ModuleType("__main__")
-    module.__file__ = source
-    sys.modules["__main__"] = module
-    try:
-        exec(compile(Path(source).read_bytes(), source, "exec"), vars(module))  # noqa: S102
-    except Stopped as stopped:
-        raise _at(stopped.error, stopped, source) from None
-    except BaseException as error:  # noqa: BLE001 - it is the user's program
-        # Whatever it raised, the answer is one line about it; and what was built before counts.
-        remark = _remark(error, source)
-        # Once a search was not run, what the file makes of that says nothing about the file.
-        if (_gave_up(error) and not recorder.captured) or (
-            not recorder.entries and not _built(vars(module))
-        ):
-            raise _failure(error, source) from None
-        if isinstance(error, TuneBridgeError):
-            raise _at(error, error, source) from None
-        return vars(module), remark
-    return vars(module), None
+    package = ""
+    while True:
+        # As `python FILE` does it; and unlike `runpy`, what was built survives a call of sys.exit.
+        module = types.ModuleType("__main__")
+        module.__file__, module.__package__ = source, package
+        sys.modules["__main__"] = module
+        try:
+            exec(compile(Path(source).read_bytes(), source, "exec"), vars(module))  # noqa: S102
+        except Stopped as stopped:
+            raise _at(stopped.error, stopped, source) from None
+        except BaseException as error:  # noqa: BLE001 - it is the user's program
+            # Whatever it raised, the answer is one line about it; what was built before counts.
+            if not recorder.entries and not _built(vars(module)):
+                if isinstance(error, ModuleNotFoundError) and absence.add(error.name):
+                    continue
+                wider = _package(source, package) if _relative(error) else package
+                if wider != package:
+                    package = wider
+                    continue
+            return vars(module), _ended(error, vars(module), source, recorder)
+        return vars(module), None
+
+
+def _relative(error: BaseException) -> bool:
+    """Whether an import went out of the package that the file is thought to be in."""
+    words = ("no known parent package", "beyond top-level package")
+    return isinstance(error, ImportError) and any(text in str(error) for text in words)
+
+
+def _package(source: str, inner: str) -> str:
+    """The package of a file with relative imports, one folder wider than `inner`.
+
+    It can be imported from now on.
+    """
+    names = inner.split(".") if inner else []
+    folder = Path(source).resolve().parents[len(names)]
+    if not folder.name:
+        return inner
+    sys.path.insert(0, str(folder.parent))
+    return ".".join([folder.name, *names])
+
+
+def _ended(
+    error: BaseException, variables: dict[str, Any], source: str, recorder: Recorder
+) -> dict[str, Any] | None:
+    """What to say about a file that ended before its end."""
+    remark = _remark(error, source)
+    # Once a search was not run, what the file makes of that says nothing about the file.
+    if (_gave_up(error) and not recorder.captured) or (
+        not recorder.entries and not _built(variables)
+    ):
+        raise _failure(error, source) from None
+    if isinstance(error, TuneBridgeError):
+        raise _at(error, error, source) from None
+    return remark
+
+
+def _stood_in(absence: Absence) -> dict[str, Any] | None:
+    if not absence.names:
+        return None
+    return {
+        "what": f"executed without {', '.join(absence.names)}",
+        "why": "not installed here; what the file takes from it counts by its name alone",
+    }
 
 
 def _install(error: BaseException) -> str:
@@ -129,10 +178,7 @@ def _remark(error: BaseException, source: str) -> dict[str, Any] | None:
     if isinstance(error, SystemExit) and not _gave_up(error):
         return None
     if isinstance(error, Ended):
-        what, why = (
-            "not executed beyond this line",
-            "it uses the result of a search, which was not run",
-        )
+        what, why = "not executed beyond this line", str(error)
     else:
         what, why = "ended by an error", _short(error)
     return {"what": what, "why": why, "line": line}
@@ -154,6 +200,14 @@ def _failure(error: BaseException, source: str) -> TuneBridgeError:
             f"called sys.exit({error.code!r}), which says that it failed",
             source=source,
             line=_line_of(error, source),
+        )
+    if isinstance(error, Ended):
+        return InputError(
+            "not executed beyond this line, and no experiment is built before",
+            source=source,
+            line=_line_of(error, source),
+            found=str(error),
+            hint="install it, or build the experiment without it",
         )
     syntax = isinstance(error, SyntaxError)
     return InputError(

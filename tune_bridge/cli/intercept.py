@@ -36,7 +36,7 @@ class Stopped(BaseException):
 
 
 class Ended(BaseException):
-    """The file wants a value of a search that was not run."""
+    """The file wants a value that is not there; its text says why."""
 
 
 class Entry:
@@ -109,10 +109,14 @@ class Unrun:
     through it, computing with it.
     """
 
-    __slots__ = ("_text",)
+    _state = "not run"
 
     def __init__(self, text: str) -> None:
         object.__setattr__(self, "_text", text)
+
+    @property
+    def _why(self) -> str:
+        return "it uses the result of a search, which was not run"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -139,7 +143,7 @@ class Unrun:
         """Nothing was opened."""
 
     def __repr__(self) -> str:
-        return f"<{self._text}: not run>"
+        return f"<{self._text}: {self._state}>"
 
     def __format__(self, spec: str) -> str:
         return repr(self)
@@ -149,7 +153,7 @@ class Unrun:
 
 
 def _end(self: Any, *args: Any) -> NoReturn:
-    raise Ended
+    raise Ended(self._why)
 
 
 _VALUES = """

@@ -12,9 +12,9 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tune_bridge.cli.intercept import Recorder, Replacement, Unrun, replace
+from tune_bridge.cli.intercept import Ended, Recorder, Replacement, Unrun, replace
 from tune_bridge.dialects.base import get_dialect
-from tune_bridge.errors import SpecError
+from tune_bridge.errors import SpecError, TuneBridgeError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
 from tune_bridge.notes import Notes
 from tune_bridge.sweep_config import SweepConfig
@@ -200,7 +200,14 @@ def _optimize(
         raise SpecError(
             "a study with several objectives", found=f"{len(study.directions)}", expected="one"
         )
-    read = get_dialect("optuna").read(func)
+    ends: dict[str, None] = {}
+    read = get_dialect("optuna").read(_suggestions(func, ends))
+    for end in ends:
+        read.notes.exact(
+            "objective",
+            "its suggestions end where it failed",
+            f"{end}; nothing is trained here, and what it would suggest later is not seen",
+        )
     sampler = type(study.sampler).__name__
     if sampler not in ("TPESampler", "RandomSampler"):
         read.notes.approximated(
@@ -224,6 +231,28 @@ def _optimize(
         points=_enqueued(study),
         extras=Frozen(extras) if extras else EMPTY,
     )
+
+
+def _suggestions(objective: Callable[[Any], Any], ends: dict[str, None]) -> Callable[[Any], None]:
+    """An objective as far as it gets without what it trains with.
+
+    Args:
+        objective: Suggests, then trains.
+        ends: Where the errors go that ended it after its first suggestion.
+    """
+
+    def space(trial: Any) -> None:
+        try:
+            objective(trial)
+        except TuneBridgeError:
+            raise
+        except (Exception, Ended) as error:
+            if not trial.params:
+                raise
+            if type(error).__name__ != "TrialPruned":
+                ends[f"{type(error).__name__}: {error}"[:300]] = None
+
+    return space
 
 
 def _enqueued(study: Any) -> tuple[Frozen, ...]:

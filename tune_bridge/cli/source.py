@@ -183,11 +183,11 @@ def _execute(source: Path, name: str | None, timeout: float, origin: str | None)
     # A later line of an experiment is what became of it.
     found = {m["experiment"]["number"]: m["experiment"] for m in messages if "experiment" in m}
     if "end" in last:
-        remark = last["end"]["remark"]
+        remarks = last["end"]["remarks"]
     elif ended:
-        remark = {"what": "ended by its time", "why": f"{timeout:g} seconds were over"}
+        remarks = [{"what": "ended by its time", "why": f"{timeout:g} seconds were over"}]
     else:
-        remark = {"what": "ended the interpreter", "why": "nothing else was built before"}
+        remarks = [{"what": "ended the interpreter", "why": "nothing else was built before"}]
     if not found:
         raise InputError(
             f"still running after {timeout:g} seconds"
@@ -196,14 +196,13 @@ def _execute(source: Path, name: str | None, timeout: float, origin: str | None)
             source=str(source),
             hint="build the experiment without training, or give --timeout" if ended else "",
         )
-    return [_built(data, remark) for data in found.values()]
+    return [_built(data, remarks) for data in found.values()]
 
 
-def _built(data: dict[str, Any], remark: dict[str, Any] | None) -> Built:
+def _built(data: dict[str, Any], remarks: list[dict[str, Any]]) -> Built:
     config = SweepConfig(data["config"])
     notes = [Note(Level[note.pop("level").upper()], **note) for note in data["notes"]]
-    if remark:
-        notes.append(Note(Level.EXACT, FILE, **remark))
+    notes += [Note(Level.EXACT, FILE, **remark) for remark in remarks]
     config._notes = Notes(notes)
     return Built(data["number"], data["name"], data["line"], config)
 

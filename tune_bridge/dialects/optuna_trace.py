@@ -44,6 +44,14 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+class _Over(BaseException):
+    """The function has begun to report: what it does from there on is training."""
+
+
+_SILENT = ("set_user_attr", "set_system_attr")
+"""What an objective tells a trial that is not about its space."""
+
+
 class _Trial:
     """A recording trial.
 
@@ -66,6 +74,10 @@ class _Trial:
         self.decisions: list[tuple[str, int, int]] = []
 
     def __getattr__(self, name: str) -> Any:
+        if name in _SILENT:
+            return lambda *args, **kwargs: None
+        if name in ("report", "should_prune"):
+            raise _Over
         signature = _SUGGEST.get(name)
         if signature is None:
             raise UnsupportedError(
@@ -187,6 +199,8 @@ class _Tracer:
         trial = _Trial(taken, self.deciding, others)
         try:
             self.space(trial)
+        except _Over:
+            pass
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001 - it is the user's function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -182,8 +183,8 @@ class _Reader:
             resources = self.resources(wrapped)
         if value is None:
             return None, None, resources
-        if hasattr(value, "__fspath__"):
-            return str(value.__fspath__()), None, resources
+        if isinstance(value, os.PathLike):
+            return os.fspath(value), None, resources
         if isinstance(value, str):
             is_trainable = _registered(value)
             return (None, value, resources) if is_trainable else (value, None, resources)
