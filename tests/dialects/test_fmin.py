@@ -48,7 +48,7 @@ def read(**arguments: Any) -> Any:
             Algorithm.of("HyperOptSearch", n_initial_points=7),
         ),
     ],
-    ids=repr,
+    ids=["none", "tpe", "rand", "own-rand", "partial", "own-partial", "partials", "call"],
 )
 def test_algorithms(algorithm, expected):
     found = read(algo=algorithm)
