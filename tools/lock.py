@@ -1,8 +1,8 @@
 """Writes constraints.txt: one exact version of everything, for every supported Python.
 
-Each interpreter resolves the project with all its extras and groups (``pip install --dry-run``),
-and the answers are merged into one file. Where they differ, markers say which version is for whom.
-The file holds names and versions only: it means the same on every package index.
+Each interpreter resolves what the development environment has (``pip install --dry-run``), and the
+answers are merged into one file. Where they differ, markers say which version is for whom. The file
+holds names and versions only: it means the same on every package index.
 
     python tools/lock.py python3.10 python3.11 python3.12 python3.13
 """
@@ -17,9 +17,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tools.environment import LOOSE, SETS
+
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "constraints.txt"
-GROUPS = ("test", "lint", "bench")
+PINS = ("torch==2.13.0",)
+"""Newer ones bring gigabytes of CUDA wherever they come from; this one has a build without."""
+CUDA = ("cuda-", "nvidia-", "triton")
+"""What torch brings where it comes with CUDA, in versions that it says itself."""
 HEADER = """\
 # Written by `make lock`; do not edit. Exact versions for a repeatable environment, resolved with
 # Python {versions}. The package itself asks only for the ranges in pyproject.toml.
@@ -34,20 +41,32 @@ def version_of(python: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def resolve(python: str) -> dict[str, str]:
-    """Name -> version of all that pip would install for `python`, this project left out."""
+def resolve(python: str, *, keep: bool) -> dict[str, str]:
+    """Name -> version of all that pip would install for `python`, this project left out.
+
+    Args:
+        python: The interpreter.
+        keep: Versions that are in constraints.txt stay.
+    """
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.json")
-        # This pip runs under the other interpreter, whose own pip may be too old for groups.
-        command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-        command += ["--dry-run", "--ignore-installed", "--report", str(report), ".[all]"]
-        command += [word for group in GROUPS for word in ("--group", group)]
-        subprocess.run(command, check=True, cwd=ROOT)
-        installs = json.loads(report.read_text())["install"]
-    found = {item["metadata"]["name"]: item["metadata"]["version"] for item in installs}
+        pins = Path(folder, "pins.txt")
+        pins.write_text("\n".join(PINS) + "\n")
+        given = ["--constraint", str(pins)]
+        given += ["--constraint", str(TARGET)] if keep else []
+        for words in (SETS["dev"], ["--no-deps", *LOOSE["dev"]]):
+            report = Path(folder, "report.json")
+            # This pip runs under the other interpreter, whose own may be too old for groups.
+            command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+            command += ["--dry-run", "--ignore-installed", "--report", str(report), *given, *words]
+            subprocess.run(command, check=True, cwd=ROOT)
+            for item in json.loads(report.read_text())["install"]:
+                found[item["metadata"]["name"]] = item["metadata"]["version"]
     del found["tune-bridge"]
     # A local label such as +cpu names a private build, which a public index does not have.
-    return {name: version.split("+")[0] for name, version in found.items()}
+    return {
+        name: version.split("+")[0] for name, version in found.items() if not name.startswith(CUDA)
+    }
 
 
 def merge(resolved: dict[tuple[int, int], dict[str, str]]) -> list[str]:
@@ -77,11 +96,15 @@ def main() -> None:
     parser.add_argument(
         "pythons", nargs="+", metavar="PYTHON", help="an interpreter, 3.10 or newer"
     )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the versions that are there as they are"
+    )
+    arguments = parser.parse_args()
     resolved = {}
-    for python in parser.parse_args().pythons:
+    for python in arguments.pythons:
         version = version_of(python)
         print(f"resolving for Python {version[0]}.{version[1]} ...", flush=True)
-        resolved[version] = resolve(python)
+        resolved[version] = resolve(python, keep=arguments.keep)
     versions = ", ".join(f"{major}.{minor}" for major, minor in sorted(resolved))
     lines = merge(resolved)
     TARGET.write_text(HEADER.format(versions=versions) + "\n".join(lines) + "\n")
