@@ -184,7 +184,7 @@ def ensure_server(place: str | None = None, *, timeout: float = _READY) -> Addre
 
 def _start(place: str | None, files: Files, until: float) -> Address:
     arguments = ["--backend", canonical(place), "--port", "0", "--idle-exit", f"{IDLE_EXIT:g}"]
-    env = {**os.environ, "TUNE_BRIDGE_KEY": secrets.token_urlsafe(24)}
+    env = {**os.environ, "TUNE_BRIDGE_KEY": secrets.token_hex(20)}
     with _private(files.log, os.O_TRUNC) as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tune_bridge", "server", *arguments],

@@ -323,6 +323,13 @@ class Backend(abc.ABC):
         """Removes a sweep with its runs and rows; nothing happens when there is none."""
 
     @abc.abstractmethod
+    def delete_run(self, run_id: str) -> None:
+        """Removes a run with its rows; nothing happens when there is none.
+
+        Events of its sweep keep what they say of it.
+        """
+
+    @abc.abstractmethod
     def close(self) -> None:
         """Releases connections. Idempotent."""
 
@@ -337,6 +344,7 @@ class Backend(abc.ABC):
         config: Mapping[str, Any],
         *,
         project: str | None = None,
+        entity: str | None = None,
         name: str | None = None,
         state: SweepState = "running",
         meta: Mapping[str, Any] | None = None,
@@ -346,6 +354,7 @@ class Backend(abc.ABC):
         Args:
             config: The sweep config; ``project``, ``entity`` and ``name`` are defaults from it.
             project: Overrides the config's; "uncategorized" without either, as W&B.
+            entity: Overrides the config's; "local" without either.
             name: Overrides the config's; the id without either.
             state: Its first state.
             meta: Free data.
@@ -354,7 +363,7 @@ class Backend(abc.ABC):
         sweep = Sweep(
             id=sweep_id,
             project=project or config.get("project") or "uncategorized",
-            entity=config.get("entity") or "local",
+            entity=entity or config.get("entity") or "local",
             name=name or config.get("name") or sweep_id,
             state=state,
             config=dict(config),

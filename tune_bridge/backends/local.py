@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc, func, select
 
 from tune_bridge.backends import codec
-from tune_bridge.backends.base import Backend, Operation, Row, Run, Sweep
+from tune_bridge.backends.base import Backend, Operation, PatchSweep, Row, Run, Sweep
 from tune_bridge.backends.places import default_place
 from tune_bridge.backends.schema import HEAD, VERSION_TABLE, clock, events, runs, sweeps
 from tune_bridge.backends.work import Work
@@ -320,6 +320,18 @@ class LocalBackend(Backend):
             deleted = connection.execute(sweeps.delete().where(sweeps.c.id == sweep_id))
             if deleted.rowcount:
                 connection.execute(clock.update().values(value=clock.c.value + 1))
+
+    def delete_run(self, run_id: str) -> None:
+        """See `Backend.delete_run`."""
+        with self._write() as connection:
+            query = select(runs.c.sweep_id).where(runs.c.id == run_id)
+            sweep_id = connection.execute(query).scalar()
+            if sweep_id is None:
+                return
+            connection.execute(runs.delete().where(runs.c.id == run_id))
+            work = Work(connection)
+            work.add(PatchSweep(sweep_id, {}, time.time()))  # so that its version changes
+            work.finish()
 
     def close(self) -> None:
         """See `Backend.close`."""

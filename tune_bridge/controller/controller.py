@@ -47,12 +47,15 @@ class Controller:
         self._lock = threading.Lock()
         self._sweeps: dict[str, SweepController] = {}
         self._opening: dict[str, threading.Lock] = {}
+        self.ticks: list[Callable[[], None]] = []
+        """What else is to be done about once a second."""
 
     def create(
         self,
         config: Mapping[str, Any],
         *,
         project: str | None = None,
+        entity: str | None = None,
         name: str | None = None,
         settings: Settings | None = None,
         seed: int | None = None,
@@ -62,6 +65,7 @@ class Controller:
         Args:
             config: The sweep config.
             project: See `Backend.create_sweep`.
+            entity: See `Backend.create_sweep`.
             name: See `Backend.create_sweep`.
             settings: Of its queue.
             seed: Of its engine; a fresh one without.
@@ -74,7 +78,17 @@ class Controller:
             seed = experiment.seed if experiment.seed is not None else secrets.randbits(32)
         make_engine(experiment, sweep_id="check", seed=seed)
         about = {"seed": seed, "settings": msgspec.to_builtins(settings or Settings())}
-        return self.backend.create_sweep(config, project=project, name=name, meta={META: about})
+        return self.backend.create_sweep(
+            config, project=project, entity=entity, name=name, meta={META: about}
+        )
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Looks whether agents could run a sweep.
+
+        Raises:
+            InputError: The config is no sweep, or no engine can do what it says.
+        """
+        make_engine(SweepConfig(config).experiment, sweep_id="check", seed=0)
 
     def sweep(self, sweep_id: str) -> SweepController:
         """The controller of one sweep.
@@ -119,6 +133,9 @@ class Controller:
         for sweep in list(self._sweeps.values()):
             with contextlib.suppress(TuneBridgeError):
                 sweep.expire()
+        for call in list(self.ticks):
+            with contextlib.suppress(TuneBridgeError):
+                call()
 
     def forget(self, sweep_id: str) -> None:
         """Drops a sweep that was deleted."""

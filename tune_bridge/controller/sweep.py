@@ -289,6 +289,20 @@ class SweepController:
                 self._snapshots.write(self.id, Snapshot(self.count, self._about, queue, engine))
             self._saved = self.count
 
+    def read_again(self) -> None:
+        """Takes over a config that was changed; the log is to hold nothing yet that needs the old.
+
+        Raises:
+            InputError: It cannot be run.
+        """
+        with self.lock:
+            experiment = SweepConfig(self._backend.sweep(self.id).config).experiment
+            self._snapshots.remove(self.id)
+            self.experiment = experiment
+            objective = experiment.objective
+            self._metric = None if objective is None else objective.name
+            self._open()
+
     @property
     def state(self) -> SweepState:
         """The queue. Look, and change nothing."""

@@ -20,6 +20,7 @@ _PACKAGES = {
     "dash_ag_grid": "dash-ag-grid",
     "dash_mantine_components": "dash-mantine-components",
     "fastapi": "fastapi",
+    "graphql": "graphql-core",
     "janus": "dash[fastapi]",
     "plotly": "plotly",
     "starlette": "fastapi",

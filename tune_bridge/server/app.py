@@ -8,6 +8,7 @@ a real 404.
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,11 @@ _INDEX = """<!doctype html>
 </body>
 </html>"""
 
-_SERVED = ("/api/", "/assets/", "/_dash-", "/_reload-hash", "/_favicon.ico", "/login")
+_SERVED = (
+    "/api/", "/assets/", "/_dash-", "/_reload-hash", "/_favicon.ico", "/login", "/wandb/", "/sdk/",
+)  # fmt: skip
+_WANDB = re.compile(r"/[^/]+/[^/]+/(runs|sweeps)/[^/]+")
+"""Addresses that the wandb client prints; they lead on to ours."""
 
 
 def content_policy(hashes: list[str]) -> str:
@@ -88,6 +93,7 @@ class Documents:
             or scope["method"] not in ("GET", "HEAD")
             or path in ("/", "/api")
             or path.startswith(_SERVED)
+            or _WANDB.fullmatch(path)
         ):
             await self._app(scope, receive, send)
             return

@@ -20,6 +20,7 @@ from tune_bridge.controller.listing import describe
 from tune_bridge.errors import InputError, TooLargeError
 from tune_bridge.server.lane import Lane
 from tune_bridge.server.store import Store
+from tune_bridge.server.wandb.routes import Wandb
 from tune_bridge.values import decode, encode
 from tune_bridge.wire import ClaimRequest, Command, End, Heartbeat, NewSweep, Report, Verdicts
 
@@ -50,6 +51,7 @@ class Control:
         self._lanes: dict[str, Lane] = {}
         self._opening: dict[str, asyncio.Task[Lane]] = {}
         self._sweep_of: dict[str, str] = {}
+        self.wandb = Wandb(controller, store.folder, store.limits, self.in_thread, _pieces)
 
     def close(self) -> None:
         """Sends all agents away who wait for a run; to be called in the event loop."""
@@ -114,6 +116,7 @@ class Control:
         for method, path, endpoint in table:
             name = endpoint.__name__
             app.add_api_route(path, endpoint, methods=[method], name=name, response_model=None)
+        self.wandb.attach(app)
 
     # Sweeps.
 

@@ -9,6 +9,7 @@ origin).
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -29,6 +30,8 @@ __all__ = ["Guard", "check_bind", "error_response", "is_loopback"]
 COOKIE = "tune_bridge_key"
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _BODY_LIMIT = 10_000
+_OPEN = ("/assets/", "/wandb/files/")
+"""What needs no key: files of ours, and signed addresses, which wandb asks for without one."""
 
 _LOGIN = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>tune-bridge: log in</title>
@@ -131,7 +134,7 @@ class Guard:
         headers["Referrer-Policy"] = "no-referrer"
         headers["Cross-Origin-Resource-Policy"] = "same-origin"
         headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        headers["Content-Security-Policy"] = self._policy
+        headers.setdefault("Content-Security-Policy", self._policy)
         if not path.startswith(("/_dash-component-suites/", "/assets/")):
             headers["Cache-Control"] = "no-store"
 
@@ -148,7 +151,7 @@ class Guard:
             return error_response(403, "requests of other sites are refused")
         if scope["path"] == "/login":
             return await self._login(scope, receive)
-        if self._key is None or scope["path"].startswith("/assets/"):
+        if self._key is None or scope["path"].startswith(_OPEN):
             return None
         if self._has_key(headers):
             return None
@@ -182,6 +185,8 @@ class Guard:
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self._matches(given.strip()):
             return True
+        if kind.lower() == "basic" and self._matches(_password(given.strip())):
+            return True
         cookies: SimpleCookie = SimpleCookie()
         try:
             cookies.load(headers.get("cookie", ""))
@@ -211,6 +216,14 @@ class Guard:
             COOKIE, self._token, max_age=30 * 86400, path="/", httponly=True, samesite="lax"
         )
         return response
+
+
+def _password(text: str) -> str:
+    """The password of basic authentication: wandb sends its key so."""
+    try:
+        return base64.b64decode(text, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 async def _body(receive: Receive) -> bytes:

@@ -111,7 +111,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
-        self._folder = folder
+        self.folder = self._folder = folder
         self.limits = limits or Limits()
 
     def upload(self, sweep_id: str, run_id: str, checkpoint: str) -> Upload:

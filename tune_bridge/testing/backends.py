@@ -210,6 +210,20 @@ class BackendTestCase:
         with pytest.raises(NotFoundError):
             backend.events(sweep_id)
 
+    def test_a_run_is_deleted_with_its_rows(self, backend: Backend) -> None:
+        sweep_id = _sweep(backend)
+        gone, kept = (_run(backend, sweep_id) for _ in range(2))
+        for run_id in (gone, kept):
+            backend.apply([LogRows(run_id, [Row(0, 1.0, {"loss": 1.0})])])
+        before = backend.version(sweep_id)
+        for _ in range(2):
+            backend.delete_run(gone)
+        assert backend.version(sweep_id) != before
+        assert [run.id for run in backend.runs(sweep_id)] == [kept]
+        assert len(backend.history(kept)) == 1
+        with pytest.raises(NotFoundError):
+            backend.history(gone)
+
     # Atomic, durable, isolated.
 
     def test_all_or_nothing(self, backend: Backend) -> None:

@@ -1,0 +1,14 @@
+"""The wire protocol of the ``wandb`` client, so that it works against this server unmodified.
+
+| module | what it does |
+|---|---|
+| `routes` | the addresses that the client asks for |
+| `execute` | GraphQL documents, walked over plain values |
+| `operations` | the table of operations |
+| `home` | where the client's runs and projects live in a backend |
+| `runs`, `sweeps`, `agents` | what the operations do |
+| `stream` | rows, summaries, console lines and ends of runs |
+| `filters` | filters, orders and pages of runs |
+| `files` | files of runs, by signed addresses |
+| `jsontext` | how values are written for this client |
+"""

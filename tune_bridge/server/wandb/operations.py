@@ -1,0 +1,58 @@
+"""The table of operations: root field -> what does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tune_bridge.server.wandb.agents import Agents
+from tune_bridge.server.wandb.execute import Call
+from tune_bridge.server.wandb.home import ENTITY
+from tune_bridge.server.wandb.runs import USER, Runs, entity_node
+from tune_bridge.server.wandb.sweeps import Sweeps
+
+__all__ = ["operations"]
+
+
+def operations(runs: Runs, sweeps: Sweeps, agents: Agents) -> dict[str, Callable[[Call], Any]]:
+    """Queries and mutations by their root fields."""
+    return {
+        "viewer": _viewer,
+        "serverInfo": _server,
+        "entity": lambda call: entity_node(str(call.get("name") or ENTITY)),
+        "project": sweeps.project,
+        "model": sweeps.project,
+        "models": sweeps.projects,
+        "projects": sweeps.projects,
+        "upsertModel": sweeps.upsert_project,
+        "upsertSweep": sweeps.upsert,
+        "createAgent": agents.create,
+        "agentHeartbeat": agents.heartbeat,
+        "upsertBucket": runs.upsert,
+        "stopRun": runs.stop,
+        "deleteRun": runs.delete,
+        "createRunFiles": runs.create_files,
+        "deleteFiles": runs.delete_files,
+        "notifyScriptableRunAlert": runs.alert,
+    }
+
+
+def _viewer(call: Call) -> dict[str, Any]:
+    return {
+        **USER,
+        "__typename": "User",
+        "flags": "{}",
+        "admin": False,
+        "teams": {"edges": []},
+        "apiKeys": {"edges": []},
+    }
+
+
+def _server(call: Call) -> dict[str, Any]:
+    """No features: all that is optional is off."""
+    return {
+        "features": [],
+        "cliVersionInfo": {"max_cli_version": "9999"},
+        "latestLocalVersionInfo": None,
+        "exposesExplicitRunQueueAckPath": False,
+    }
