@@ -467,8 +467,47 @@ def test_a_value_of_a_module_that_is_not_installed(tmp_path, text):
 
 
 def test_a_search_library_that_is_not_installed_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"hyperopt\.nothing"):
-        load(tmp_path, "import hyperopt.nothing\n")
+    text = "import sys; sys.modules['hyperopt'] = None\nimport hyperopt\n"
+    with pytest.raises(InputError, match=r"e\.py:2: .*hyperopt.*pip install 'tune-bridge\[ray\]'"):
+        load(tmp_path, text)
+
+
+def test_names_of_old_rays(tmp_path):
+    text = """
+import ray
+from ray import tune
+from ray.tune.suggest import ConcurrencyLimiter
+from ray.tune.suggest.hyperopt import HyperOptSearch
+from ray.tune.suggest.suggestion import ConcurrencyLimiter as Limiter
+from ray.tune.integration.wandb import WandbLogger
+from hyperopt import hp
+search = HyperOptSearch({"x": hp.uniform("x", 0, 1)}, reward_attr="score", max_concurrent=2)
+tune.run("train.py", search_alg=search, num_samples=4)
+"""
+    built = load(tmp_path, text)[0]
+    assert built.config["metric"] == {"name": "score", "goal": "maximize"}
+    assert built.config.experiment.searcher.kind == "HyperOptSearch"
+    assert remarks(built) == [("executed without ray.tune.integration.wandb", None)]
+
+
+def test_what_a_trainable_is_given(tmp_path):
+    text = """
+from functools import partial
+from ray import tune
+def train(config, data=None, epochs=1):
+    raise RuntimeError("trained")
+space = {"x": tune.uniform(0, 1)}
+given = tune.with_parameters(train, data=open(__file__), epochs=5)
+tune.Tuner(tune.with_resources(given, {"cpu": 2}), param_space=space).fit()
+tune.run(partial(train, epochs=5), config=space)
+"""
+    first, second = load(tmp_path, text)
+    for built in (first, second):
+        assert built.config.experiment.trainable == "__main__:train"
+        assert built.config.experiment.extras.value["tune"]["with_parameters"] == {"epochs": 5}
+    assert first.config.experiment.resources.value == {"cpu": 2}
+    left = [note for note in first.config.notes if note.path == "with_parameters.data"]
+    assert [note.level for note in left] == [Level.APPROXIMATED]
 
 
 def test_a_file_of_a_package(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -340,9 +341,9 @@ BAD: dict[str, tuple[dict[str, Any], type[InputError], tuple[str, ...]]] = {
         ("resources_per_trial",),
     ),
     "a wrapped trainable": (
-        {"run_or_experiment": tune.with_parameters(train, data=object())},
+        {"run_or_experiment": functools.partial(train, 3)},
         UnsupportedError,
-        ("with_parameters.data", "object"),
+        ("run_or_experiment", "give them by name"),
     ),
     "a grid for a searcher": (
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tune_bridge.dialects.ray_tune import live_arguments
 from tune_bridge.dialects.ray_tune.runs import check_runs
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.experiment import Experiment
+from tune_bridge.notes import Level
 from tune_bridge.tune.schedulers import ASHAScheduler
 from tune_bridge.tune.search.optuna import OptunaSearch
 
@@ -54,6 +56,32 @@ def test_live_parameters_of_a_trainable_are_refused_with_advice():
     live = pytest.importorskip("ray.tune")
     with pytest.raises(UnsupportedError, match="does not say what it was given"):
         read(live.with_parameters(train, data=[1]))
+
+
+def test_what_no_file_can_hold_is_left_out_with_a_note():
+    notes = TUNE.read(
+        {"run_or_experiment": tune.with_parameters(train, data=object(), epochs=3), "config": SPACE}
+    )
+    assert notes.value.extras.value["tune"]["with_parameters"] == {"epochs": 3}
+    [note] = [note for note in notes.notes if note.path == "with_parameters.data"]
+    assert note.level is Level.APPROXIMATED
+    assert "object" in note.what
+
+
+def test_a_partial_is_with_parameters():
+    experiment = read(functools.partial(train, data=[1]))
+    assert experiment == read(tune.with_parameters(train, data=[1]))
+    everywhere(experiment)
+
+
+def test_a_function_of_the_started_program_keeps_its_name():
+    experiment = read().replace(trainable="__main__:fit")
+    text = TUNE.source(experiment).value
+    assert "def fit(config):" in text
+    scope: dict[str, Any] = {}
+    exec(compile(text.rpartition("analysis =")[0], "program", "exec"), scope)
+    with pytest.raises(NotImplementedError):
+        scope["fit"]({})
 
 
 GROUPS: dict[str, tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]] = {

@@ -16,7 +16,7 @@ import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tune_bridge.cli.intercept import Unrun
+from tune_bridge.cli.intercept import Ended, Unrun
 
 __all__ = ["Absence"]
 
@@ -70,6 +70,12 @@ class _Absent(Unrun):
         first = next(base for base in bases if isinstance(base, _Absent))
         return (_Base,) if self is first else ()
 
+    def __bool__(self) -> bool:
+        # Libraries ask whether they were given something; what the file asks needs the value.
+        if sys._getframe(1).f_globals.get("__name__") != "__main__":
+            return True
+        raise Ended(self._why)
+
     def __instancecheck__(self, value: Any) -> bool:
         return False
 
@@ -115,7 +121,7 @@ class Absence(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds modules that nobody else finds, out of those that it was told of.
 
     Args:
-        needed: First parts of the names of libraries that are never stood in for.
+        needed: Libraries that are never stood in for as a whole.
 
     Attributes:
         names: The modules that it stands in for.
@@ -131,7 +137,7 @@ class Absence(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         Returns:
             Whether it can, and did not yet.
         """
-        if not name or name in self.names or _root(name) in self._needed:
+        if not name or name in self.names or name in self._needed:
             return False
         if not self.names:
             sys.meta_path.append(self)

@@ -86,6 +86,18 @@ def _run_experiments(experiments: Any, scheduler: Any = None, **rest: Any) -> Sw
     return SweepConfig.from_tune(runnable, **arguments, **rest)
 
 
+def _with_parameters(recorder: Recorder, original: Any) -> Any:
+    """Ray's function, which keeps to itself what it was given, with a note of that."""
+    from tune_bridge.dialects.ray_tune.reader import GIVEN
+
+    def with_parameters(trainable: Any, **kwargs: Any) -> Any:
+        wrapped = original(trainable, **kwargs)
+        setattr(wrapped, GIVEN, {"trainable": trainable, "kwargs": kwargs})
+        return wrapped
+
+    return with_parameters
+
+
 def _named(experiments: Any) -> Iterator[tuple[str | None, Any]]:
     for item in experiments if isinstance(experiments, list | tuple) else [experiments]:
         if isinstance(item, Mapping) and "run" not in item:
@@ -149,10 +161,28 @@ _WANDB: dict[str, Replacement] = {
 }
 
 
+def _suggest(name: str) -> types.ModuleType | None:
+    """The searchers as they were called before Ray 2.0, with the arguments that they had."""
+    import importlib
+
+    rest = name.removeprefix("ray.tune.suggest").replace(".suggestion", "")
+    try:
+        twin = importlib.import_module(f"tune_bridge.tune.suggest{rest}")
+    except ModuleNotFoundError:
+        return None
+    made = types.ModuleType(name, twin.__doc__)
+    searchers = {n: getattr(twin, n) for n in getattr(twin, "__all__", dir(twin))}
+    vars(made).update({n: value for n, value in searchers.items() if not n.startswith("_")})
+    made.__path__ = []
+    return made
+
+
 def shim(name: str, recorder: Recorder) -> types.ModuleType | None:
     """A module that old files import and nobody has any more; None for every other name."""
     if name == "wandb":
         return _wandb(recorder)
+    if f"{name}.".startswith("ray.tune.suggest."):
+        return _suggest(name)
     if not f"{name}.".startswith("wandb.sweeps."):
         return None
     if name == "wandb.sweeps":
@@ -342,6 +372,7 @@ SEARCHES: dict[str, dict[str, Replacement]] = {
             lambda tuner: recorder.capture(lambda: SweepConfig.from_tuner(tuner), "Tuner.fit")
         ),
     },
+    "ray.tune.trainable.util": {"with_parameters": _with_parameters},
     "ray._private.worker": {
         "init": _answered(Unrun("ray.init")),
         "shutdown": _answered(None),

@@ -18,7 +18,7 @@ __all__ = ["TuneDialect", "live_arguments"]
 _TWINS = {"ray": "tune_bridge", "hyperopt": "tune_bridge.hyperopt"}
 
 _STUB = '''
-def objective(config):
+def {name}(config):
     """Trains with a configuration and reports to Tune."""
     raise NotImplementedError("train with the configuration and report the metric")
 '''
@@ -71,11 +71,15 @@ class TuneDialect(Dialect):
             f"Searches with Ray Tune{f' for {what}' if what else ''}.",
             rename=_twin if recorded else lambda module: module,
         )
+        # A function of the program that was started is nowhere else: this one has its name.
+        module, _, own = (experiment.trainable or "").partition(":")
+        if module == "__main__" and own.isidentifier():
+            program.define(_STUB.format(name=own))
         if "run_or_experiment" not in call.arguments:
-            program.define(_STUB)
+            program.define(_STUB.format(name="objective"))
             stub = Signature("objective", "__main__", "config")
             call = Call(call.signature, {"run_or_experiment": stub, **call.arguments})
-        program.share(call, ("analysis", "config", "objective"))
+        program.share(call, ("analysis", "config", "objective", own))
         program.assign("config" if recorded else "analysis", call)
         return Translation(str(program), written.notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from tune_bridge.dialects.python_space import (
     LeafReader,
     TreeReader,
     at_path,
+    join,
     merge,
     recall,
     same,
@@ -47,6 +49,8 @@ STOPPER = "$stopper"
 
 PARAMETERS = "with_parameters"
 """Among what is kept for Ray: what ``tune.with_parameters`` gives to the trainable."""
+GIVEN = "_tune_bridge_given"
+"""Attribute for the arguments of what Ray's ``with_parameters`` returns to a captured program."""
 
 RECORDS = {"checkpoint_config": "tune.CheckpointConfig", "sync_config": "tune.SyncConfig"}
 """Arguments that are a record of plain values: kept as a dict, written as the class."""
@@ -167,20 +171,17 @@ class _Reader:
         value = self.arguments.get("run_or_experiment")
         if value is _RUN["run_or_experiment"].empty:
             value = None
-        resources = self.resources(self.get("resources_per_trial"))
-        while isinstance(value, Call):
-            if value.name == "tune.with_parameters":
-                self.parameters |= keep(value.get("kwargs", {}), "with_parameters")
-            elif value.name == "tune.with_resources":
-                resources = self.resources(value.get("resources"))
-            else:
-                raise UnsupportedError(
-                    f"a trainable wrapped in {value.name}", path="run_or_experiment"
-                )
-            value = value.get("trainable")
-        wrapped = getattr(value, "_resources", None)
-        if wrapped is not None:
-            resources = self.resources(wrapped)
+        wrapped = None
+        while True:
+            if not isinstance(value, Call):
+                wrapped = wrapped or getattr(value, "_resources", None)
+            inner = self.unwrapped(value)
+            if inner is None:
+                break
+            if isinstance(value, Call) and value.name == "tune.with_resources":
+                wrapped = wrapped or value.get("resources")
+            value = inner
+        resources = self.resources(wrapped or self.get("resources_per_trial"))
         if value is None:
             return None, None, resources
         if isinstance(value, os.PathLike):
@@ -189,6 +190,50 @@ class _Reader:
             is_trainable = _registered(value)
             return (None, value, resources) if is_trainable else (value, None, resources)
         return None, self.trainable(value), resources
+
+    def unwrapped(self, value: Any) -> Any:
+        """What a wrapper is around, its arguments noted; None of what is no wrapper."""
+        if isinstance(value, Call):
+            if value.name not in ("tune.with_parameters", "tune.with_resources"):
+                raise UnsupportedError(
+                    f"a trainable wrapped in {value.name}", path="run_or_experiment"
+                )
+            self.give(value.get("kwargs", {}))
+            return value.get("trainable")
+        if isinstance(value, functools.partial):
+            if value.args:
+                raise UnsupportedError(
+                    "a partial trainable with arguments that have no names",
+                    path="run_or_experiment",
+                    found=short(list(value.args)),
+                    expected="functools.partial(function, name=value)",
+                    hint="give them by name",
+                )
+            self.notes.exact(
+                "with_parameters", "functools.partial as tune.with_parameters", "both do the same"
+            )
+            self.give(value.keywords)
+            return value.func
+        # What the capture of a program notes about Ray's own.
+        given = getattr(value, GIVEN, None)
+        if given is None:
+            return None
+        self.give(given["kwargs"])
+        return given["trainable"]
+
+    def give(self, arguments: dict[str, Any]) -> None:
+        """Keeps what a wrapper gives to the trainable; what no file can hold is left out."""
+        for name, value in arguments.items():
+            path = join("with_parameters", name)
+            try:
+                self.parameters[name] = keep(value, path)
+            except UnsupportedError as error:
+                self.notes.approximated(
+                    path,
+                    f"left out: {error.found or type_name(value)}",
+                    f"{error.message}: no file can hold it",
+                    "give it to the trainable where the search is run",
+                )
 
     def trainable(self, value: Any) -> str:
         try:
