@@ -23,7 +23,7 @@ from tune_bridge.experiment import Experiment
 from tune_bridge.explain import rungs
 from tune_bridge.space import Choice, Normal, Parameter, Uniform
 
-__all__ = ["FILE_RULES", "INVALID", "RULES", "SEARCH_RULES", "Finding", "lint", "refusal"]
+__all__ = ["FILE_RULES", "HINTS", "INVALID", "RULES", "SEARCH_RULES", "Finding", "lint", "refusal"]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -40,6 +40,11 @@ class Finding(msgspec.Struct, frozen=True):
     path: str
     what: str
     fix: str
+
+    @property
+    def hint(self) -> bool:
+        """Whether it is worth a thought, and often meant: most sweeps are ended by hand."""
+        return self.rule in HINTS
 
 
 _Found = Iterator[tuple[str, str, str]]
@@ -475,6 +480,9 @@ SEARCH_RULES: dict[str, _SearchRule] = {
     "macros": _macros,
 }
 """Rules that look at what the file says."""
+
+HINTS = frozenset({"no-end"})
+"""Rules whose findings are no mistakes by themselves, and fail no check."""
 
 RULES = (*FILE_RULES, *SEARCH_RULES, INVALID)
 """All names, in the order of findings; `INVALID` is what a reader refuses and no rule knows."""

@@ -451,8 +451,10 @@ def test_modules_that_are_not_installed(tmp_path):
 
 def test_a_trainable_of_a_module_that_is_not_installed(tmp_path):
     text = "from mine.training import train\nfrom ray import tune\n"
-    built = load(tmp_path, text + "tune.run(train, config={'x': tune.uniform(0, 1)})\n")[0]
-    assert built.config.experiment.trainable == "mine.training:train"
+    text += "tune.run(train, config={'x': tune.uniform(0, 1)})\n"
+    text += "tune.Tuner(train, param_space={'x': tune.uniform(0, 1)}).fit()\n"
+    for built in load(tmp_path, text):
+        assert built.config.experiment.trainable == "mine.training:train"
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,14 @@ def test_lint_reads_numbers_as_wandb_does(tmp_path: Path) -> None:
     )
 
 
+def test_a_hint_is_no_mistake(tmp_path: Path) -> None:
+    endless = SWEEP.replace("1e-5", "1.0e-5").replace("run_cap", "name")
+    written(tmp_path, "s.yaml", endless)
+    done = cli("lint", "s.yaml", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.endswith("add run_cap [hint: no-end]\n")
+
+
 def test_sample(tmp_path: Path) -> None:
     written(tmp_path, "s.yaml", SWEEP)
     one, two = (cli("sample", "s.yaml", "-n", 30, "--seed", 1, cwd=tmp_path) for _ in range(2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fractions
+import statistics
 from typing import Any
 
 import pytest
@@ -194,4 +196,15 @@ def test_training_is_not_traced() -> None:
 
     read = OPTUNA.read(objective)
     assert list(dict(read.value.space.items)) == ["lr"]
+    assert not list(read.notes)
+
+
+def test_what_a_library_looks_at_decides_nothing() -> None:
+    def objective(trial: Any) -> None:
+        values = [trial.suggest_float("lr", 0, 1), trial.suggest_float("decay", 0, 1)]
+        fractions.Fraction(statistics.median(values))  # compares them
+        trial.suggest_int("depth", 1, 3)
+
+    read = OPTUNA.read(objective)
+    assert [name for name, _ in read.value.space.items] == ["lr", "decay", "depth"]
     assert not list(read.notes)

@@ -76,6 +76,10 @@ class _Absent(Unrun):
             return True
         raise Ended(self._why)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Ray pickles trainables to look at them, with all that they mention.
+        return str, (self._text,)
+
     def __instancecheck__(self, value: Any) -> bool:
         return False
 

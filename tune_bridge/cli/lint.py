@@ -35,7 +35,10 @@ def lint(src: tuple[str, ...], ignore: tuple[str, ...], as_json: bool) -> int:
     fractions, a grid without an end, a goal against the metric's name, early termination with one
     rung, ... A file that cannot be read is a finding, too; the next one is looked at all the same.
 
-    Exit codes: 0 nothing found, 1 something was (or there is no such file), 2 wrong usage.
+    A search without an end is a hint alone: it is printed, and no reason for exit code 1.
+
+    Exit codes: 0 nothing found but hints, 1 something was (or there is no such file), 2 wrong
+    usage.
     """
     results = [
         (path, line, column, finding)
@@ -47,7 +50,7 @@ def lint(src: tuple[str, ...], ignore: tuple[str, ...], as_json: bool) -> int:
         click.echo(json.dumps([_data(*result) for result in results], indent=2))
     for result in [] if as_json else results:
         click.echo(_line(*result))
-    return 1 if results else 0
+    return 1 if any(not finding.hint for *_, finding in results) else 0
 
 
 _DATA = (".yaml", ".yml", ".json")
@@ -89,7 +92,8 @@ def _look_at_data(document: yaml_file.Document) -> list[_Placed]:
 def _line(path: str, line: int | None, column: int | None, finding: Finding) -> str:
     place = ":".join(str(part) for part in (path, line, column) if part is not None)
     where = f"{place}: {finding.path}" if finding.path else place
-    return f"{where}: {finding.what} - {finding.fix} [{finding.rule}]"
+    kind = f"hint: {finding.rule}" if finding.hint else finding.rule
+    return f"{where}: {finding.what} - {finding.fix} [{kind}]"
 
 
 def _data(path: str, line: int | None, column: int | None, finding: Finding) -> dict[str, object]:
@@ -98,6 +102,7 @@ def _data(path: str, line: int | None, column: int | None, finding: Finding) -> 
         "line": line,
         "column": column,
         "rule": finding.rule,
+        "hint": finding.hint,
         "path": finding.path,
         "what": finding.what,
         "fix": finding.fix,

@@ -8,6 +8,8 @@ ranges becomes a tree of conditions. One that decides by a float cannot, and a n
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -151,9 +153,20 @@ def _finite(spec: dict[str, Any]) -> bool:
     return bool((given["high"] - given["low"]) // (given.get("step") or 1) < MOST_VALUES)
 
 
+def _in_library(file: str) -> bool:
+    """Whether code is a library's: that checks what it is given, and suggests nothing."""
+    return file.startswith(_LIBRARIES)
+
+
+_LIBRARIES = tuple(
+    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+
+
 def _noticing(plain: type, operation: str) -> Callable[..., Any]:
     def look(self: Any, *args: Any) -> Any:
-        self.noticed()
+        if not _in_library(sys._getframe(1).f_code.co_filename):
+            self.noticed()
         return getattr(plain, operation)(self, *args)
 
     return look

@@ -6,12 +6,14 @@ from typing import Any
 
 from tune_bridge.dialects.base import Dialect, Translation
 from tune_bridge.dialects.calls import Call, Signature, build
-from tune_bridge.dialects.python_source import Program
+from tune_bridge.dialects.python_source import Program, quote
 from tune_bridge.dialects.ray_tune.reader import read_experiment
 from tune_bridge.dialects.ray_tune.writer import write_run
+from tune_bridge.dialects.sweep.keys import write_metric
 from tune_bridge.errors import MissingExtraError
-from tune_bridge.experiment import Experiment
+from tune_bridge.experiment import Experiment, Objective
 from tune_bridge.notes import Notes
+from tune_bridge.values import EMPTY, Frozen
 
 __all__ = ["TuneDialect", "live_arguments"]
 
@@ -64,9 +66,10 @@ class TuneDialect(Dialect):
             SpecError: A mapping in the space that Ray would execute.
             UnsupportedError: A condition, or a searcher or scheduler that is not known.
         """
-        written = self.write(experiment)
-        call, what = written.value, experiment.program or experiment.trainable
         recorded = experiment.program is not None
+        called, keys = _keys(experiment) if recorded else (experiment, {})
+        written = self.write(called)
+        call, what = written.value, experiment.program or experiment.trainable
         program = Program(
             f"Searches with Ray Tune{f' for {what}' if what else ''}.",
             rename=_twin if recorded else lambda module: module,
@@ -81,7 +84,47 @@ class TuneDialect(Dialect):
             call = Call(call.signature, {"run_or_experiment": stub, **call.arguments})
         program.share(call, ("analysis", "config", "objective", own))
         program.assign("config" if recorded else "analysis", call)
+        _set(program, keys)
         return Translation(str(program), written.notes)
+
+
+def _keys(experiment: Experiment) -> tuple[Experiment, dict[str, Any]]:
+    """An experiment as far as ``tune.run`` can say it, and what a sweep has besides, by key.
+
+    The program has the sweep in its hands, and sets them there.
+    """
+    keys: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
+    for key in ("command", "description", "project", "entity"):
+        value = getattr(experiment, key)
+        if value is not None:
+            keys[key] = list(value) if isinstance(value, tuple) else value
+            changes[key] = None
+    goal = experiment.objective
+    if goal is not None and (goal.target is not None or goal.options):
+        keys["metric"] = write_metric(goal)
+        changes["objective"] = Objective(goal.name, goal.goal)
+    if experiment.is_grid and experiment.run_cap is not None:
+        keys["run_cap"] = experiment.run_cap
+        changes["run_cap"] = None
+    extras = dict(experiment.extras.value)
+    own = dict(extras.pop("sweep", {}))
+    if own:
+        keys |= own
+        changes["extras"] = Frozen(extras, "extras") if extras else EMPTY
+    return experiment.replace(**changes), keys
+
+
+def _set(program: Program, keys: dict[str, Any]) -> None:
+    """Adds lines that set keys of the sweep."""
+    lines = []
+    for key, value in keys.items():
+        # The carry stands there as well.
+        more = 'config.get("controller", {}) | ' if key == "controller" else ""
+        start = f"config[{quote(key)}] = {more}"
+        lines.append(start + program.text(value, used=len(start)))
+    if lines:
+        program.add("\n".join(lines))
 
 
 def _twin(module: str) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "METRIC",
     "grid_size",
     "read_native",
+    "write_metric",
     "write_native",
 ]
 
@@ -288,7 +289,7 @@ def write_native(experiment: Experiment, notes: Notes) -> dict[str, Any]:
         config["command"] = list(experiment.command)
     config["method"] = _write_method(experiment, notes)
     if experiment.objective is not None:
-        config["metric"] = _write_metric(experiment.objective)
+        config["metric"] = write_metric(experiment.objective)
     config["parameters"] = _write_parameters(experiment, notes)
     if experiment.scheduler is not None:
         rungs = write_early_terminate(experiment, notes)
@@ -302,7 +303,8 @@ def write_native(experiment: Experiment, notes: Notes) -> dict[str, Any]:
     return config
 
 
-def _write_metric(objective: Objective) -> dict[str, Any]:
+def write_metric(objective: Objective) -> dict[str, Any]:
+    """W&B's ``metric``: name, goal, target and what else stands there."""
     metric: dict[str, Any] = {"name": objective.name, "goal": objective.goal}
     if objective.target is not None:
         metric["target"] = objective.target
