@@ -503,9 +503,9 @@ def test_bayesopt_says_that_it_has_converged() -> None:
 @slow
 def test_ax_ends_when_everything_was_proposed() -> None:
     pytest.importorskip("torch")
-    space = group(a=choice("u", "v"), b=choice(1, 2))
+    space = group(a=choice("u", "v"), b=choice(1, 2), n=Parameter(Integers(1, 2)))
     runs = Runs(made("AxSearch", space)).all(12)
-    assert len({canonical(config) for config in runs.configs}) == 4
+    assert len({canonical(config) for config in runs.configs}) == len(runs.configs) == 8
     assert "every configuration" in runs.last
 
 

@@ -6,6 +6,7 @@ told, or Ax waits for them for ever.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -41,11 +42,16 @@ class HostedAx(Mended, AxSearch):
     """Tells Ax of failures, and ends when Ax knows no further point."""
 
     _ax: Any
+    size = math.inf
+    """How many points there are."""
+
     refused = "AxSearch has proposed every configuration that there is"
 
     @one_thread()
     def suggest(self, trial_id: str) -> Any:
         """A point, None while Ax waits for results, or the end."""
+        if len(self._ax.experiment.arms_by_signature) >= self.size:
+            return Searcher.FINISHED  # which Ax notices after minutes of draws
         try:
             return super().suggest(trial_id)
         except SearchSpaceExhausted:
@@ -74,6 +80,12 @@ class HostedAx(Mended, AxSearch):
             self._ax.complete_trial(index, {name: (result[name], None) for name in names})
 
 
+def _count(form: Form) -> float:
+    if form.kind == "options":
+        return len(form.labels)
+    return form.high - form.low + 1 if form.kind == "int" else math.inf
+
+
 def _parameter(name: str, form: Form) -> dict[str, Any]:
     if form.kind == "options":
         return {"name": name, "type": "choice", "values": list(form.labels)}
@@ -99,4 +111,5 @@ def make(plan: Plan) -> HostedAx:
     )
     constraints = searcher._ax.experiment.optimization_config.outcome_constraints
     searcher.reads = tuple(constraint.metric.name for constraint in constraints)
+    searcher.size = math.prod(_count(knob.form) for knob in plan.space.knobs.values())
     return searcher
