@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from tune_bridge import tune
 from tune_bridge.agents import Agent, Done, Server
 from tune_bridge.agents.programs import program_agent
 from tune_bridge.backends import open_backend
@@ -103,6 +104,12 @@ class World:
         made = {**(base if config is None else config), **more}
         new = NewSweep(config=made, settings=settings or Settings(), seed=1)
         return str(self.server.create(new)["id"])
+
+    def tuned(self, runs: int, *, settings: Settings | None = None, **more: Any) -> str:
+        """A new sweep, of an experiment of Ray Tune with one parameter x in its config."""
+        told = {"config": {"x": tune.uniform(0.0, 1.0)}, **more}
+        config = tune.run("train.py", metric="loss", mode="min", num_samples=runs, **told)
+        return self.sweep(dict(config), settings=settings)
 
     def program(self, source: str, name: str = "train.py", folder: Path | None = None) -> Path:
         """A program in a folder; its name is the sweep's `program`."""

@@ -101,7 +101,13 @@ def add_api(app: FastAPI, reader: Reader) -> None:
 
     @app.get("/api/runs/{run_id}")
     def run(run_id: str) -> Response:
-        return _answer({**_run(backend.run(run_id)), "history_url": f"/api/runs/{run_id}/history"})
+        return _answer(
+            {
+                **_run(backend.run(run_id)),
+                "history_url": f"/api/runs/{run_id}/history",
+                "output_url": f"/api/runs/{run_id}/output",
+            }
+        )
 
     @app.get("/api/runs/{run_id}/history")
     def history(
