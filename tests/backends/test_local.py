@@ -21,7 +21,7 @@ from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import LogRows, PutRun, PutSweep, Row, Run, Sweep
 from tune_bridge.backends.local import LocalBackend
 from tune_bridge.backends.schema import HEAD, VERSION_TABLE, metadata
-from tune_bridge.errors import BackendError
+from tune_bridge.errors import BackendError, InputError
 from tune_bridge.testing.backends import BackendTestCase
 
 
@@ -281,3 +281,29 @@ class TestCrash:
                     backend.create_sweep({})
                 assert backend.sweeps() == [], "readers do not wait for the writer"
             backend.create_sweep({})
+
+
+class TestWritten:
+    def test_only_what_changed(self, tmp_path: Path) -> None:
+        path = tmp_path / "sweeps.db"
+        with open_backend(str(path)) as backend:
+            run = Run(id="r", sweep_id="s", config={"x": 1}, meta={"host": "h"})
+            backend.apply([PutSweep(Sweep(id="s")), PutRun(run)])
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                connection.execute(
+                    "CREATE TRIGGER watch BEFORE UPDATE OF config, meta, state, name ON runs "
+                    "BEGIN SELECT RAISE(ABORT, 'written'); END"
+                )
+                connection.commit()
+            backend.apply([LogRows("r", [Row(0, 1.0, {"loss": 1.0})])])
+            backend.update_run("r", summary={"best": 1}, name="")
+            assert backend.run("r").summary == {"loss": 1.0, "best": 1}
+            with pytest.raises(InputError, match="written"):
+                backend.update_run("r", config={"x": 2})
+
+    def test_flag_of_another_type(self, tmp_path: Path) -> None:
+        run = Run(id="r", sweep_id="s", stopped_early="yes")  # type: ignore[arg-type]
+        with open_backend(str(tmp_path / "sweeps.db")) as backend:
+            with pytest.raises(InputError, match="stopped_early"):
+                backend.apply([PutSweep(Sweep(id="s")), PutRun(run)])
+            assert backend.sweeps() == []

@@ -48,24 +48,23 @@ class Stamps(msgspec.Struct, omit_defaults=True):
 
 
 class SweepRecord(msgspec.Struct):
-    """What of a stored sweep can change."""
+    """What of a stored sweep can change; its config is replaced as a whole, and so never read."""
 
     name: str
     state: str
-    config: dict[str, Any]
     updated_at: float
     ended_at: float | None
     message: str
     meta: dict[str, Any]
     stamps: Stamps
+    config: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunRecord(msgspec.Struct):
-    """What of a stored run can change."""
+    """What of a stored run can change; its config is replaced as a whole, and so never read."""
 
     name: str
     state: str
-    config: dict[str, Any]
     summary: dict[str, Any]
     rows: int
     started_at: float | None
@@ -77,6 +76,7 @@ class RunRecord(msgspec.Struct):
     meta: dict[str, Any]
     last_step: int
     stamps: Stamps
+    config: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _SweepChanges(msgspec.Struct, forbid_unknown_fields=True):

@@ -2,18 +2,21 @@
 
 Within a transaction that holds the write lock, a record that was read stays true until the commit.
 So every run and sweep that an `apply` touches is read and written once, however many operations
-name it, and all rows go through one call of the driver.
+name it, only the columns that changed are written, and all rows go through one call of the driver.
+
+Statements are made once, as text, and go straight to the driver: SQLAlchemy takes ten times as long
+to look at one as the database does to run it. They are standard SQL but for ``ON CONFLICT``, which
+SQLite and PostgreSQL share; parameters are ``?``.
 """
 
 from __future__ import annotations
 
 import operator
 from itertools import repeat
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import select
 
 from tune_bridge.backends import codec, merge
 from tune_bridge.backends.base import (
@@ -25,13 +28,14 @@ from tune_bridge.backends.base import (
     PutRun,
     PutSweep,
     Row,
+    Run,
+    Sweep,
 )
-from tune_bridge.backends.schema import clock, events, history, runs, sweeps
 from tune_bridge.errors import ConflictError, InputError, NotFoundError
 
 __all__ = ["Work"]
 
-_Record = TypeVar("_Record", merge.RunRecord, merge.SweepRecord)
+_Record = TypeVar("_Record", bound=msgspec.Struct)
 
 # The time keeps an old row, replayed, from replacing the one that replaced it.
 _PUT_ROWS = (
@@ -39,41 +43,88 @@ _PUT_ROWS = (
     "ON CONFLICT (run, step) DO UPDATE SET time = excluded.time, data = excluded.data "
     "WHERE excluded.time >= history.time"
 )
+_STEPS = "SELECT step FROM history WHERE run = ? AND step BETWEEN ? AND ?"
 _PUT_EVENTS = "INSERT INTO events (sweep, number, data) VALUES (?, ?, ?)"
+_EVENTS = "SELECT data FROM events WHERE sweep = ? AND number >= ? ORDER BY number LIMIT ?"
+_LAST_EVENT = (
+    "SELECT seq, (SELECT max(number) FROM events WHERE sweep = seq) FROM sweeps WHERE id = ?"
+)
+_HAS_SWEEP = "SELECT 1 FROM sweeps WHERE id = ?"
+_TICK = "UPDATE clock SET value = value + 1"
+_TOUCH = (
+    "UPDATE sweeps SET version = (SELECT value FROM clock), "
+    "updated_at = CASE WHEN updated_at < ? THEN ? ELSE updated_at END WHERE id = ?"
+)
 _JSON = frozenset({"config", "summary", "meta"})
 _stamps_encoder = msgspec.json.Encoder()
 _stamps_decoder = msgspec.json.Decoder(merge.Stamps)
 
 
-def _statements(
-    table: sa.Table, kind: type[msgspec.Struct], *extra: str
-) -> tuple[sa.Select[Any], sa.Update]:
-    fields = kind.__struct_fields__
-    read = select(*(table.c[name] for name in (*extra, *fields))).where(
-        table.c.id == sa.bindparam("key")
-    )
-    write = (
-        table.update()
-        .where(table.c.id == sa.bindparam("key"))
-        .values({name: sa.bindparam(f"new_{name}") for name in fields})
-    )
-    return read, write
+class _Table(Generic[_Record]):
+    """The statements for one kind of record.
+
+    Args:
+        name: Of the table.
+        record: What of it can change; what has a default is only written, never read.
+        whole: What is put.
+        more: Columns beside those of `whole`, with their first values.
+    """
+
+    def __init__(
+        self, name: str, record: type[_Record], whole: type[msgspec.Struct], **more: Any
+    ) -> None:
+        self.record = record
+        self.read_fields = [
+            field.name for field in msgspec.structs.fields(record) if field.required
+        ]
+        self.put_fields = whole.__struct_fields__
+        self.more = more
+        key = "sweep_id" if "sweep_id" in self.put_fields else "id"
+        read = ", ".join((key, "seq", *self.read_fields))
+        columns = [*self.put_fields, *more]
+        places = ", ".join("?" * len(columns))
+        # All names are of attributes in this package.
+        self.read = f"SELECT {read} FROM {name} WHERE id = ?"  # noqa: S608
+        self.put = (
+            f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({places}) "  # noqa: S608
+            "ON CONFLICT (id) DO NOTHING"
+        )
+        self.write = f"UPDATE {name} SET {{}} WHERE seq = ?"  # noqa: S608
 
 
-_READ_SWEEP, _WRITE_SWEEP = _statements(sweeps, merge.SweepRecord)
-_READ_RUN, _WRITE_RUN = _statements(runs, merge.RunRecord, "seq", "sweep_id")
-_TICK = clock.update().values(value=clock.c.value + 1)
-_TOUCH = (
-    sweeps.update()
-    .where(sweeps.c.id == sa.bindparam("key"))
-    .values(
-        version=select(clock.c.value).scalar_subquery(),
-        updated_at=sa.case(
-            (sweeps.c.updated_at < sa.bindparam("at"), sa.bindparam("at")),
-            else_=sweeps.c.updated_at,
-        ),
-    )
-)
+_SWEEPS = _Table("sweeps", merge.SweepRecord, Sweep, version=0, stamps="{}")
+_RUNS = _Table("runs", merge.RunRecord, Run, stamps="{}")
+
+
+class _Held(Generic[_Record]):
+    """A record that was read, with what the database has of it.
+
+    Args:
+        table: Where it is from.
+        row: Of the table's `read`.
+    """
+
+    def __init__(self, table: _Table[_Record], row: tuple[Any, ...]) -> None:
+        self.sweep_id, self.seq, *values = row
+        self._table = table
+        self._stored = dict(zip(table.read_fields, values, strict=True))
+        self.record: _Record = table.record(
+            **{name: _load(name, value) for name, value in self._stored.items()}
+        )
+
+    def write(self, cursor: Any) -> None:
+        """Writes what has changed."""
+        changed: dict[str, Any] = {}
+        for name in self.record.__struct_fields__:
+            value = getattr(self.record, name)
+            if value is msgspec.UNSET:
+                continue
+            value = _dump(name, value)
+            if name not in self._stored or value != self._stored[name]:
+                changed[name] = value
+        if changed:
+            setting = ", ".join([f"{name} = ?" for name in changed])
+            cursor.execute(self._table.write.format(setting), (*changed.values(), self.seq))
 
 
 class Work:
@@ -84,10 +135,9 @@ class Work:
     """
 
     def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
-        self._sweeps: dict[str, merge.SweepRecord] = {}
-        self._runs: dict[str, merge.RunRecord] = {}
-        self._keys: dict[str, tuple[int, str]] = {}
+        self._cursor: Any = connection.connection.cursor()
+        self._sweeps: dict[str, _Held[merge.SweepRecord]] = {}
+        self._runs: dict[str, _Held[merge.RunRecord]] = {}
         self._touched: dict[str, float] = {}
         self._rows: list[tuple[int, int, float, str]] = []
 
@@ -103,12 +153,13 @@ class Work:
         elif isinstance(operation, LogEvents):
             self._log_events(operation)
         elif isinstance(operation, PatchRun):
-            merge.patch_run(self._run(operation.id), operation)
-            self._touch(self._keys[operation.id][1], operation.time)
+            run = self._run(operation.id)
+            merge.patch_run(run.record, operation)
+            self._touch(run.sweep_id, operation.time)
         elif isinstance(operation, PutRun):
             self._put_run(operation)
         elif isinstance(operation, PatchSweep):
-            merge.patch_sweep(self._sweep(operation.id), operation)
+            merge.patch_sweep(self._sweep(operation.id).record, operation)
             self._touch(operation.id, operation.time)
         elif isinstance(operation, PutSweep):
             self._put_sweep(operation)
@@ -118,77 +169,62 @@ class Work:
     def finish(self) -> None:
         """Writes what has been collected."""
         self._write_rows()
-        execute = self._connection.execute
-        if self._sweeps:
-            execute(_WRITE_SWEEP, [_columns(key, item) for key, item in self._sweeps.items()])
-        if self._runs:
-            execute(_WRITE_RUN, [_columns(key, item) for key, item in self._runs.items()])
+        helds: list[_Held[Any]] = [*self._sweeps.values(), *self._runs.values()]
+        for held in helds:
+            held.write(self._cursor)
         if self._touched:
-            execute(_TICK)
-            execute(_TOUCH, [{"key": key, "at": at} for key, at in self._touched.items()])
+            self._cursor.execute(_TICK)
+            for sweep_id, at in self._touched.items():
+                self._cursor.execute(_TOUCH, (at, at, sweep_id))
+        self._cursor.close()
 
     def _touch(self, sweep_id: str, at: float) -> None:
         self._touched[sweep_id] = max(at, self._touched.get(sweep_id, at))
 
-    def _sweep(self, sweep_id: str) -> merge.SweepRecord:
-        if (record := self._sweeps.get(sweep_id)) is None:
-            row = self._connection.execute(_READ_SWEEP, {"key": sweep_id}).first()
+    def _sweep(self, sweep_id: str) -> _Held[merge.SweepRecord]:
+        if (held := self._sweeps.get(sweep_id)) is None:
+            row = self._first(_SWEEPS.read, sweep_id)
             if row is None:
                 raise NotFoundError("no such sweep", found=repr(sweep_id))
-            record = self._sweeps[sweep_id] = _record(merge.SweepRecord, dict(row._mapping))
-        return record
+            held = self._sweeps[sweep_id] = _Held(_SWEEPS, row)
+        return held
 
-    def _run(self, run_id: str) -> merge.RunRecord:
-        if (record := self._runs.get(run_id)) is None:
-            row = self._connection.execute(_READ_RUN, {"key": run_id}).first()
+    def _run(self, run_id: str) -> _Held[merge.RunRecord]:
+        if (held := self._runs.get(run_id)) is None:
+            row = self._first(_RUNS.read, run_id)
             if row is None:
                 raise NotFoundError("no such run", found=repr(run_id))
-            values = dict(row._mapping)
-            self._keys[run_id] = (values.pop("seq"), values.pop("sweep_id"))
-            record = self._runs[run_id] = _record(merge.RunRecord, values)
-        return record
+            held = self._runs[run_id] = _Held(_RUNS, row)
+        return held
+
+    def _first(self, statement: str, *values: Any) -> Any:
+        self._cursor.execute(statement, values)
+        return self._cursor.fetchone()
 
     def _put_sweep(self, operation: PutSweep) -> None:
         merge.checked_put(operation)
         sweep = operation.sweep
-        values = {name: getattr(sweep, name) for name in sweep.__struct_fields__}
-        if self._insert(sweeps, values, version=0):
+        if self._insert(_SWEEPS, sweep):
             self._touch(sweep.id, sweep.updated_at)
 
     def _put_run(self, operation: PutRun) -> None:
         merge.checked_put(operation)
-        run = operation.run
-        values = {name: getattr(run, name) for name in run.__struct_fields__}
-        values |= {"rows": 0, "last_step": -1}  # what it had elsewhere does not count here
-        if run.sweep_id not in self._touched:
-            found = self._connection.execute(
-                select(sweeps.c.seq).where(sweeps.c.id == run.sweep_id)
-            ).first()
-            if found is None:
-                raise NotFoundError("no such sweep", path=run.id, found=repr(run.sweep_id))
-        if self._insert(runs, values):
+        # What it had elsewhere does not count here.
+        run = msgspec.structs.replace(operation.run, rows=0, last_step=-1)
+        if run.sweep_id not in self._touched and not self._first(_HAS_SWEEP, run.sweep_id):
+            raise NotFoundError("no such sweep", path=run.id, found=repr(run.sweep_id))
+        if self._insert(_RUNS, run):
             self._touch(run.sweep_id, max(run.created_at, run.updated_at))
 
-    def _insert(self, table: sa.Table, values: dict[str, Any], **more: Any) -> bool:
+    def _insert(self, table: _Table[Any], whole: Sweep | Run) -> bool:
         """Inserts a record unless one with its id exists; whether it did."""
-        values = {name: _dump(name, value) for name, value in values.items()}
-        dialect = self._connection.dialect.name
-        if dialect == "postgresql":
-            from sqlalchemy.dialects.postgresql import insert as insert_postgresql
-
-            statement: Any = insert_postgresql(table)
-        else:
-            from sqlalchemy.dialects.sqlite import insert as insert_sqlite
-
-            statement = insert_sqlite(table)
-        statement = statement.values(**values, **more, stamps="{}")
-        result = self._connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
-        return bool(result.rowcount)
+        values = [_dump(name, getattr(whole, name)) for name in table.put_fields]
+        self._cursor.execute(table.put, (*values, *table.more.values()))
+        return bool(self._cursor.rowcount)
 
     def _log(self, operation: LogRows) -> None:
-        record = self._run(operation.run_id)
-        seq, sweep_id = self._keys[operation.run_id]
-        rows = operation.rows
+        run = self._run(operation.run_id)
+        record, seq, rows = run.record, run.seq, operation.rows
         if not rows:
             return
         steps = list(map(operator.index, [row.step for row in rows]))
@@ -202,57 +238,42 @@ class Work:
         self._rows.extend(zip(repeat(seq), steps, times, texts))
         latest = max(times)
         merge.log(record, rows if rising else sorted(rows, key=_order), latest)
-        self._touch(sweep_id, latest)
+        self._touch(run.sweep_id, latest)
 
     def _log_events(self, operation: LogEvents) -> None:
-        sweep = self._connection.execute(
-            select(sweeps.c.seq).where(sweeps.c.id == operation.sweep_id)
-        ).scalar()
-        if sweep is None:
+        found = self._first(_LAST_EVENT, operation.sweep_id)
+        if found is None:
             raise NotFoundError("no such sweep", found=repr(operation.sweep_id))
-        first = operation.first
-        texts = codec.dumps_many(operation.events)
-        mine = events.c.sweep == sweep
-        known = self._connection.execute(
-            select(events.c.data)
-            .where(mine, events.c.number >= first)
-            .order_by(events.c.number)
-            .limit(len(texts))
-        ).scalars()
-        there = list(known)
-        if there != texts[: len(there)]:
-            raise ConflictError(
-                f"sweep {operation.sweep_id}: another controller has written event {first}"
-            )
-        if there == texts:
-            return
-        last = self._connection.execute(select(sa.func.max(events.c.number)).where(mine)).scalar()
+        sweep, last = found
         count = 0 if last is None else last + 1
-        if first + len(there) != count:
+        first, texts = operation.first, codec.dumps_many(operation.events)
+        if first > count:
             raise ConflictError(
                 f"sweep {operation.sweep_id}: event {first} would leave a gap after {count} events"
             )
-        cursor = self._connection.connection.cursor()
-        new = texts[len(there) :]
-        cursor.executemany(_PUT_EVENTS, zip(repeat(sweep), range(count, count + len(new)), new))
-        cursor.close()
-        self._touch(operation.sweep_id, operation.time)
+        if first < count:
+            self._cursor.execute(_EVENTS, (sweep, first, len(texts)))
+            there = [text for (text,) in self._cursor.fetchall()]
+            if there != texts[: len(there)]:
+                raise ConflictError(
+                    f"sweep {operation.sweep_id}: another controller has written event {first}"
+                )
+            texts = texts[len(there) :]
+        if texts:
+            numbers = range(count, count + len(texts))
+            self._cursor.executemany(_PUT_EVENTS, zip(repeat(sweep), numbers, texts))
+            self._touch(operation.sweep_id, operation.time)
 
     def _unknown(self, seq: int, steps: list[int]) -> int:
         """How many of these steps the run does not have."""
         self._write_rows()
         asked = set(steps)
-        query = select(history.c.step).where(
-            history.c.run == seq, history.c.step.between(min(asked), max(asked))
-        )
-        return len(asked.difference(self._connection.execute(query).scalars()))
+        self._cursor.execute(_STEPS, (seq, min(asked), max(asked)))
+        return len(asked.difference(step for (step,) in self._cursor.fetchall()))
 
     def _write_rows(self) -> None:
         if self._rows:
-            # Straight through the driver: SQLAlchemy would look at every parameter.
-            cursor = self._connection.connection.cursor()
-            cursor.executemany(_PUT_ROWS, self._rows)
-            cursor.close()
+            self._cursor.executemany(_PUT_ROWS, self._rows)
             self._rows = []
 
 
@@ -260,23 +281,17 @@ def _order(row: Row) -> tuple[int, float]:
     return row.step, row.time
 
 
-def _record(kind: type[_Record], values: dict[str, Any]) -> _Record:
-    for name in _JSON & values.keys():
-        values[name] = codec.loads(values[name])
-    values["stamps"] = _stamps_decoder.decode(values["stamps"])
-    return kind(**values)
+def _load(name: str, value: Any) -> Any:
+    if name in _JSON:
+        return codec.loads(value)
+    if name == "stamps":
+        return _stamps_decoder.decode(value)
+    return bool(value) if name == "stopped_early" else value
 
 
 def _dump(name: str, value: Any) -> Any:
+    if name == "stamps" and not isinstance(value, str):
+        return _stamps_encoder.encode(value).decode()
+    if name == "stopped_early" and not isinstance(value, bool):  # SQLite would keep anything
+        raise TypeError(f"stopped_early: {value!r} is neither true nor false")
     return codec.dumps(value) if name in _JSON else value
-
-
-def _columns(key: str, record: merge.RunRecord | merge.SweepRecord) -> dict[str, Any]:
-    values = {
-        f"new_{name}": _dump(name, getattr(record, name))
-        for name in record.__struct_fields__
-        if name != "stamps"
-    }
-    values["new_stamps"] = _stamps_encoder.encode(record.stamps).decode()
-    values["key"] = key
-    return values
