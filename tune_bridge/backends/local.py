@@ -40,6 +40,13 @@ _ROWS_HOLDING = (
     "SELECT step, time, data FROM history WHERE run = ? AND step >= ? AND ({}) ORDER BY step"
 )
 
+# What is asked all the time goes straight to the driver, as in `tune_bridge.backends.work`.
+_ONE_SWEEP = f"SELECT {', '.join(Sweep.__struct_fields__)} FROM sweeps WHERE id = ?"  # noqa: S608
+_ONE_RUN = f"SELECT {', '.join(Run.__struct_fields__)} FROM runs WHERE id = ?"  # noqa: S608
+_RUN_SEQ = "SELECT seq FROM runs WHERE id = ?"
+_VERSION = "SELECT version FROM sweeps WHERE id = ?"
+_CLOCK = "SELECT value FROM clock"
+
 _SWEEP = [sweeps.c[name] for name in Sweep.__struct_fields__]
 _RUN = [runs.c[name] for name in Run.__struct_fields__]
 
@@ -139,7 +146,7 @@ class LocalBackend(Backend):
     def _read(self) -> Iterator[sa.Connection]:
         """A connection that sees one state of the file until it is given back."""
         with self._guard(), self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
+            connection.connection.cursor().execute("BEGIN")
             yield connection
 
     @contextlib.contextmanager
@@ -170,7 +177,7 @@ class LocalBackend(Backend):
     def sweep(self, sweep_id: str) -> Sweep:
         """See `Backend.sweep`."""
         with self._read() as connection:
-            row = connection.execute(select(*_SWEEP).where(sweeps.c.id == sweep_id)).first()
+            row = _first(connection, _ONE_SWEEP, sweep_id)
         if row is None:
             raise NotFoundError("no such sweep", found=repr(sweep_id), source=self._place)
         return _sweep(row)
@@ -189,7 +196,7 @@ class LocalBackend(Backend):
     def run(self, run_id: str) -> Run:
         """See `Backend.run`."""
         with self._read() as connection:
-            row = connection.execute(select(*_RUN).where(runs.c.id == run_id)).first()
+            row = _first(connection, _ONE_RUN, run_id)
         if row is None:
             raise self._no_run(run_id)
         return _run(row)
@@ -244,11 +251,11 @@ class LocalBackend(Backend):
             else:
                 needles = []
         with self._read() as connection:
-            seq = connection.execute(select(runs.c.seq).where(runs.c.id == run_id)).scalar()
-            if seq is None:
+            found = _first(connection, _RUN_SEQ, run_id)
+            if found is None:
                 raise self._no_run(run_id)
             cursor = connection.connection.cursor()
-            cursor.execute(statement, (seq, min_step, *needles))
+            cursor.execute(statement, (found[0], min_step, *needles))
             loads = codec.loads
             rows = [Row(step, at, loads(data)) for step, at, data in cursor.fetchall()]
             cursor.close()
@@ -308,13 +315,10 @@ class LocalBackend(Backend):
 
     def version(self, sweep_id: str | None = None) -> str:
         """See `Backend.version`."""
-        if sweep_id is None:
-            query = select(clock.c.value)
-        else:
-            query = select(sweeps.c.version).where(sweeps.c.id == sweep_id)
+        query = (_CLOCK,) if sweep_id is None else (_VERSION, sweep_id)
         with self._guard(), self._engine.connect() as connection:
-            found = connection.execute(query).scalar()
-        return "" if found is None else str(found)
+            found = _first(connection, *query)
+        return "" if found is None else str(found[0])
 
     def delete_sweep(self, sweep_id: str) -> None:
         """See `Backend.delete_sweep`."""
@@ -344,7 +348,7 @@ class LocalBackend(Backend):
         return f"LocalBackend({self._place!r})"
 
     def _check_sweep(self, connection: sa.Connection, sweep_id: str) -> None:
-        if connection.execute(select(sweeps.c.seq).where(sweeps.c.id == sweep_id)).first() is None:
+        if _first(connection, _VERSION, sweep_id) is None:
             raise NotFoundError("no such sweep", found=repr(sweep_id), source=self._place)
 
     def _no_run(self, run_id: str) -> NotFoundError:
@@ -449,22 +453,32 @@ def _advice(message: str) -> str:
     return ""
 
 
+def _first(connection: sa.Connection, statement: str, *values: Any) -> Any:
+    """The first row of what a statement finds, None without any."""
+    cursor = connection.connection.cursor()
+    cursor.execute(statement, values)
+    row = cursor.fetchone()
+    cursor.close()
+    return row
+
+
 def _fetch(cursor: Any, statement: str, values: tuple[Any, ...]) -> Iterable[tuple[int, str]]:
     cursor.execute(statement, values)
     return cursor.fetchall()  # type: ignore[no-any-return]
 
 
 def _sweep(row: Any) -> Sweep:
-    values = dict(row._mapping)
+    values = dict(zip(Sweep.__struct_fields__, row, strict=True))
     for name in ("config", "meta"):
         values[name] = codec.loads(values[name])
     return Sweep(**values)
 
 
 def _run(row: Any) -> Run:
-    values = dict(row._mapping)
+    values = dict(zip(Run.__struct_fields__, row, strict=True))
     for name in ("config", "summary", "meta"):
         values[name] = codec.loads(values[name])
+    values["stopped_early"] = bool(values["stopped_early"])
     return Run(**values)
 
 
