@@ -329,7 +329,9 @@ def session() -> Iterator[None]:
     for key in ("RAY_USAGE_STATS_ENABLED", "RAY_AIR_NEW_OUTPUT"):
         patch.setenv(key, "0")
     patch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False
+    )
     yield
     ray.shutdown()
     patch.undo()

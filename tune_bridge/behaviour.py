@@ -2,8 +2,9 @@
 
 Three engines can search: W&B's own methods, which read the native keys of the sweep; the bridge's
 controller, which reads the carry, draws by the laws as they are written and hosts Ray's searchers
-and schedulers; and Ray, which is handed the call that `convert --to tune` writes. The translations
-say how things are spelled (`tune_bridge.explain`); the tables here say what becomes of that.
+and schedulers; and Ray, which runs the same searchers and its own schedulers, and draws at random
+and makes grids by its own generator. The translations say how things are spelled
+(`tune_bridge.explain`); the tables here say what becomes of that.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import NamedTuple
 import msgspec
 
 from tune_bridge.dialects.base import get_dialect
-from tune_bridge.dialects.ray_tune.algorithms import innermost, write_scheduler
+from tune_bridge.dialects.ray_tune.algorithms import innermost
 from tune_bridge.dialects.ray_tune.conversions import conversion, domain_of
-from tune_bridge.dialects.ray_tune.runs import RUNS
+from tune_bridge.dialects.ray_tune.runs import RUNS, is_hosted, plain_part
 from tune_bridge.dialects.ray_tune.tables import CLASSES
 from tune_bridge.dialects.sweep.algorithms import SEARCHERS, write_early_terminate
 from tune_bridge.errors import InputError
@@ -24,7 +25,6 @@ from tune_bridge.experiment import RANDOM, Algorithm, Experiment
 from tune_bridge.explain import Cell, Line, explain, rungs
 from tune_bridge.notes import Level, Note, Notes
 from tune_bridge.space import Choice, Node, Parameter, leaves, walk
-from tune_bridge.values import Frozen
 
 __all__ = ["ENGINES", "behaviour", "below"]
 
@@ -130,18 +130,34 @@ def _wandb_parameter(asked: _Asked) -> Cell:
 
 
 def _controller_parameter(asked: _Asked) -> Cell:
-    if asked.hosted:
-        return _converted(asked)
     cells = asked.line.cells
     text = next(cells[name].text for name in ("sweep", "tune", "hyperopt") if cells[name].text)
+    notes = []
     if isinstance(asked.node, Choice) and not asked.node.plain:
-        note = _note(Level.EXACT, asked, "the active branch alone is drawn")
-        return Cell(text, Level.EXACT, (note,))
-    return Cell(text)
+        notes.append(_note(Level.EXACT, asked, "the active branch alone is drawn"))
+    if asked.hosted:
+        notes += _mended(asked)
+    return Cell(text, Level.EXACT, tuple(notes))
+
+
+def _mended(asked: _Asked) -> list[Note]:
+    """What is better than in the program that ``convert --to tune`` writes."""
+    function, bracket, _ = asked.line.cells["tune"].text.partition("(")
+    if not bracket or not isinstance(asked.node, Parameter | Choice) or function.startswith("hp."):
+        return []
+    made = conversion(asked.searcher, domain_of(function, asked.node))
+    if not made.what:
+        return []
+    what = f"searched as it is written; a program of convert --to tune: {made.what}"
+    return [_note(Level.EXACT, asked, what)]
+
+
+def _ray_parameter(asked: _Asked) -> Cell:
+    return (_controller_parameter if is_hosted(asked.experiment) else _converted)(asked)
 
 
 def _converted(asked: _Asked) -> Cell:
-    """What the searcher makes of the call that Ray is given."""
+    """What Ray's generator makes of the call that it is given."""
     cell = asked.line.cells["tune"]
     function, bracket, _ = cell.text.partition("(")
     if not bracket or not isinstance(asked.node, Parameter | Choice) or function.startswith("hp."):
@@ -160,7 +176,7 @@ def _converted(asked: _Asked) -> Cell:
 _PARAMETERS: dict[str, _Rule] = {
     "wandb": _wandb_parameter,
     "controller": _controller_parameter,
-    "ray": _converted,
+    "ray": _ray_parameter,
 }
 
 # Settings -----------------------------------------------------------------------------------------
@@ -195,13 +211,12 @@ def _wandb_searcher(asked: _Asked) -> Cell:
 
 def _controller_searcher(asked: _Asked) -> Cell:
     kind = asked.searcher
-    if kind == "SkOptSearch":
-        return _says(Level.LOST, "refused", RUNS[kind])(asked)
     if kind == "custom":
         why = "method custom means that somebody else proposes"
         return _says(Level.LOST, "nothing is proposed", why)(asked)
     if asked.hosted:
-        return _says(Level.EXACT, f"Ray's own {kind}, without a Ray session")(asked)
+        whose = "ours" if kind == "SkOptSearch" else "Ray's own, without a Ray session"
+        return _says(Level.EXACT, f"{kind}: {whose}")(asked)
     if kind == "bayes":
         what = "a Gaussian process over all parameters, as W&B's"
     elif asked.experiment.is_grid:
@@ -211,31 +226,21 @@ def _controller_searcher(asked: _Asked) -> Cell:
     return Cell(asked.line.cells["sweep"].text, Level.EXACT, (_note(Level.EXACT, asked, what),))
 
 
-def _ray_algorithm(attribute: str) -> _Rule:
-    def rule(asked: _Asked) -> Cell:
-        cell = asked.line.cells["tune"]
-        algorithm = getattr(asked.experiment, attribute)
-        kinds = [algorithm.kind]
-        if attribute == "searcher":
-            kinds.append(asked.searcher)
-            refused = _refusal(asked.experiment)
-            if refused:
-                cell = _with(cell, _note(Level.LOST, asked, "refused", refused))
-        why = next((RUNS[kind] for kind in kinds if RUNS.get(kind)), "")
-        if not why:
-            return cell
-        text = "tune-bridge run refuses it; a program written with convert --to tune runs it"
-        if asked.searcher == "SkOptSearch" and attribute == "searcher":
-            text = "refused"
-        return _with(cell, _note(Level.LOST, asked, text, why))
-
-    return rule
+def _ray_searcher(asked: _Asked) -> Cell:
+    if asked.searcher == "custom":
+        return _controller_searcher(asked)
+    why = RUNS.get(asked.searcher, "") or _refusal(asked.experiment)
+    if why:
+        return _with(asked.line.cells["tune"], _note(Level.LOST, asked, "refused", why))
+    if not is_hosted(asked.experiment):
+        return asked.line.cells["tune"]
+    return _controller_searcher(asked)
 
 
 def _refusal(experiment: Experiment) -> str:
     """Why Ray cannot be given the experiment as a whole; empty when it can."""
     try:
-        get_dialect("tune").write(experiment)
+        get_dialect("tune").write(plain_part(experiment))
     except InputError as error:
         return str(error)
     return ""
@@ -266,16 +271,10 @@ def _wandb_bands(experiment: Experiment) -> list[int]:
 
 
 def _judges(asked: _Asked) -> tuple[Note, ...]:
-    """The rungs of the scheduler that Ray is given, and what they are counted in."""
+    """The rungs of a scheduler of Tune's, and what they are counted in."""
     scheduler = asked.experiment.scheduler
-    if scheduler is None:
-        return ()
-    if scheduler.kind == "hyperband":
-        call = write_scheduler(scheduler, Notes())
-        assert call is not None
-        scheduler = Algorithm("AsyncHyperBandScheduler", Frozen(call.arguments))
-    found = rungs(scheduler)
-    if found is None:
+    found = None if scheduler is None else rungs(scheduler)
+    if scheduler is None or found is None:
         return ()
     clock = scheduler.arg("time_attr", "training_iteration")
     return (_note(Level.EXACT, asked, f"rungs at {_shown(found)}", f"counted in {clock}"),)
@@ -289,10 +288,12 @@ def _controller_scheduler(asked: _Asked) -> Cell:
 
 
 def _ray_scheduler(asked: _Asked) -> Cell:
-    cell = _ray_algorithm("scheduler")(asked)
-    # `explain` has put the rungs of the experiment there; these are those of the call.
-    notes = [note for note in cell.notes if not note.what.startswith("rungs at")]
-    return Cell(cell.text, cell.level, (*_judges(asked), *notes))
+    scheduler = asked.experiment.scheduler
+    if scheduler is None or not RUNS.get(scheduler.kind):
+        return _controller_scheduler(asked)
+    return _with(
+        asked.line.cells["tune"], _note(Level.LOST, asked, "refused", RUNS[scheduler.kind])
+    )
 
 
 def _shown(found: Sequence[int]) -> str:
@@ -348,7 +349,7 @@ _SETTINGS: dict[str, dict[str, _Rule]] = {
     "searcher": {
         "wandb": _wandb_searcher,
         "controller": _controller_searcher,
-        "ray": _ray_algorithm("searcher"),
+        "ray": _ray_searcher,
     },
     "scheduler": {
         "wandb": _wandb_scheduler,

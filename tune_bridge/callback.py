@@ -75,7 +75,8 @@ class _Record:
         run: The run's id.
         next: The next free step.
         offset: Added to the steps of a program that counts from 0 again after a restart.
-        tag: The experiment tag, by which an exploit is noticed.
+        tag: The experiment tag, which Tune changes with the configuration.
+        source: Where the checkpoint is that was taken over from another trial, or None.
         config: The parameters as stored.
         state: The run's state as stored.
         natural: Why the trial ends at its last result, or None when the scheduler ended it.
@@ -83,12 +84,24 @@ class _Record:
         stopped: The last result was marked as the last one.
     """
 
-    __slots__ = ("config", "natural", "next", "offset", "program", "run", "state", "stopped", "tag")
+    __slots__ = (
+        "config",
+        "natural",
+        "next",
+        "offset",
+        "program",
+        "run",
+        "source",
+        "state",
+        "stopped",
+        "tag",
+    )
 
     def __init__(self, run: str) -> None:
         self.run = run
         self.next = self.offset = 0
         self.tag: str | None = None
+        self.source: str | None = None
         self.config: dict[str, Any] = {}
         self.state = "pending"
         self.natural: str | None = None
@@ -144,6 +157,7 @@ class SweepCallback(Callback):
         self._writer: Writer | None = None
         self._observer = tune_observer.Observer(None, {})
         self._restored = self._over = False
+        self._running: dict[str, Any] = {}
         self._derived = False
         self.outcomes: dict[str, int] = {}
         self.stopped_early = 0
@@ -151,7 +165,7 @@ class SweepCallback(Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Without the writer and the views of Tune's objects: a ``Tuner`` pickles its callbacks."""
         state = dict(self.__dict__)
-        for name in ("_writer", "_observer", "_records", "_told"):
+        for name in ("_writer", "_observer", "_records", "_told", "_running"):
             del state[name]
         if isinstance(self._backend, Backend):
             state["_backend"] = getattr(self._backend, "url", None)
@@ -227,9 +241,10 @@ class SweepCallback(Callback):
         """Creates the trial's run, or notes that it goes on."""
         record, now = self._record(trial), time.time()
         if record.state != "running":
-            again = {"message": "restored"} if self._restored else {}
+            again = {"message": "restored" if self._restored else ""}
             self._patch(record, now, reopen=self._restored, state="running", **again)
         record.state = "running"
+        self._running[trial.trial_id] = trial
         record.offset = record.next
         record.stopped = False
         record.natural = None
@@ -257,18 +272,33 @@ class SweepCallback(Callback):
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Ends a run that came to its end, or that the scheduler ended."""
         record = self._record(trial)
-        paused = trial.status in ("PAUSED", "PENDING")
-        if paused or (record.stopped and record.natural is None):
-            last = trial.last_result or {}
+        last = trial.last_result or {}
+        if trial.status in ("PAUSED", "PENDING"):
+            record.stopped, record.natural = True, self._observer.natural_end(trial, last)
+        if record.stopped and record.natural is None:
             at = last.get("training_iteration")
             message = f"stopped early by {self._observer.scheduler_name}"
             if at is not None:
                 message += f" at iteration {at}"
+            message = self._observer.why(trial) or message
             self._end(record, "finished", message=message, stopped_early=True)
         else:
             by_itself = record.program and not record.natural
             code = {"exit_code": 0} if by_itself else {}
             self._end(record, "finished", message=record.natural or "", **code)
+
+    @_contained
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        """Notes which trials have been paused: Tune does not tell."""
+        for trial_id, trial in list(self._running.items()):
+            record = self._record(trial)
+            if record.state == "running" and trial.status != "PAUSED":
+                continue
+            del self._running[trial_id]
+            if record.state == "running":
+                record.state = "pending"
+                message = f"paused by {self._observer.scheduler_name} before step {record.next}"
+                self._patch(record, time.time(), state="pending", message=message)
 
     @_contained
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -301,9 +331,11 @@ class SweepCallback(Callback):
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         """Closes what is open: Tune says nothing of trials that a budget or an interrupt ended."""
         interrupted = self._observer.interrupted()
-        reached = self._observer.reached
+        reached, refused = self._observer.reached, self._observer.refused
         if interrupted:
             self._close_sweep("canceled", "killed", "interrupted")
+        elif refused:
+            self._close_sweep("failed", "killed", refused)
         elif reached:
             self._close_sweep("finished", "finished", reached, stopped_early=True)
         else:
@@ -324,7 +356,7 @@ class SweepCallback(Callback):
         if self.sweep_id is None:
             return
         about: dict[str, Any] = {"state": state}
-        if state == "canceled" or changes:
+        if state != "finished" or changes:
             about["message"] = reason
         if self._derived:
             observed = tune_observer.observed([r.config for r in self._records.values()])
@@ -381,20 +413,31 @@ class SweepCallback(Callback):
         return record
 
     def _notice_exploit(self, record: _Record, trial: Any, now: float) -> None:
-        if trial.experiment_tag == record.tag:
+        """Notes other values, and a state that was taken over, where a trial goes on."""
+        donor, source = tune_observer.source_of(trial) or (trial.trial_id, None)
+        copied = donor != trial.trial_id and source != record.source
+        if not copied and trial.experiment_tag == record.tag:
             return
         record.tag = trial.experiment_tag
         config = plain_config(trial.config)
         changed = {key: value for key, value in config.items() if record.config.get(key) != value}
-        if changed:
-            record.config = config
-            shown = ", ".join(f"{key}={value}" for key, value in changed.items())
-            self._patch(
-                record,
-                now,
-                config=config,
-                message=f"took over another run's state before step {record.next}: {shown}",
-            )
+        if not (changed or copied):
+            return
+        took = "goes on with other values from"
+        exploit: dict[str, Any] = {"old": record.config, "new": config}
+        if copied:
+            record.source = source
+            exploit["donor"] = run_id(self.sweep_id or "", donor)
+            took = f"took over the state of run {exploit['donor']} before"
+        record.config = config
+        shown = ", ".join(f"{key}={value}" for key, value in changed.items())
+        self._patch(
+            record,
+            now,
+            config=config,
+            message=f"{took} step {record.next}" + (f": {shown}" if shown else ""),
+            meta={"exploit": exploit},
+        )
 
     def _log(self, record: _Record, rows: list[Row]) -> None:
         if rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import secrets
 import shutil
 import sys
 import tempfile
@@ -11,21 +12,30 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import ray
 from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.error import TuneError
+from ray.tune.schedulers import ResourceChangingScheduler
 from ray.tune.search import BasicVariantGenerator
 
-from tune_bridge import tune_observer
+from tune_bridge import ray_schedule, tune_observer
 from tune_bridge.backends.base import Backend
 from tune_bridge.callback import SweepCallback
 from tune_bridge.dialects.ray_tune import live_arguments
-from tune_bridge.errors import InputError
+from tune_bridge.dialects.ray_tune.runs import is_hosted, plain_part
+from tune_bridge.engines.engine import STOPPER
+from tune_bridge.engines.parts import StopRule
+from tune_bridge.engines.results import flatten
+from tune_bridge.engines.tune.stoppers import stop_rule
+from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.experiment import Experiment, Objective
 from tune_bridge.progress import Best, Progress, interrupts, is_better
+from tune_bridge.ray_search import HostedSearch
+from tune_bridge.reports import PAYLOAD
 from tune_bridge.trainable import Halt, program_trainable, request_stop
-from tune_bridge.trial import ProgramError, ProgramSettings, run_id
+from tune_bridge.trial import ProgramError, ProgramSettings, RefusedError, run_id
 
 __all__ = ["Run", "SweepStopper"]
 
@@ -40,19 +50,31 @@ class SweepStopper(Stopper):
         criteria: A trial ends when one of these results reaches its value.
         objective: Its target ends the sweep when a run reaches it.
         stop_key: The sign on which programs end.
+        rule: A Stopper of Tune's and a time budget, or None.
 
     Attributes:
         stopping_criterion: The criteria, under the name that a Tune trial has for them.
+        reasons: Why the rule ended a trial, by trial.
         interrupted: Set by Ctrl-C.
         reached: Why the sweep has ended early, for people; empty when it has not.
+        refused: Why the sweep cannot be run; empty when it can.
     """
 
     def __init__(
-        self, criteria: Mapping[str, Any], objective: Objective | None, stop_key: str
+        self,
+        criteria: Mapping[str, Any],
+        objective: Objective | None,
+        stop_key: str,
+        rule: StopRule | None = None,
     ) -> None:
-        self.stopping_criterion = dict(criteria)
+        self.stopping_criterion = {
+            key: limit for key, limit in criteria.items() if not key.startswith(STOPPER)
+        }
+        self.reasons: dict[str, str] = {}
         self.interrupted = False
         self.reached = ""
+        self.refused = ""
+        self._rule = rule
         self._objective = objective
         self._stop_key = stop_key
         self._told = False
@@ -70,11 +92,19 @@ class SweepStopper(Stopper):
             value = tune_observer.lookup(result, name)
             if isinstance(value, int | float) and value >= limit:
                 return True
+        if self._rule is not None:
+            shown = {key: value for key, value in result.items() if key != PAYLOAD}
+            why = self._rule.stop(trial_id, flatten(shown), time.time())
+            if why:
+                self.reasons[trial_id] = why
+                return True
         return False
 
     def stop_all(self) -> bool:
         """Whether everything ends now; programs are told at once, wherever they run."""
-        stop = self.interrupted or bool(self.reached)
+        if self._rule is not None and not self.reached:
+            self.reached = self._rule.stop_all(time.time())
+        stop = self.interrupted or bool(self.reached or self.refused)
         if stop and not self._told:
             self._told = True
             if self._stop_key:
@@ -114,6 +144,7 @@ class Watch(Callback):
         tell: Called with the progress.
         total: Number of trials where a cap is known, or None.
         grace: Seconds that programs have to end.
+        stopper: Is told of a program that cannot do what the sweep asks for.
     """
 
     def __init__(
@@ -123,6 +154,7 @@ class Watch(Callback):
         tell: Callable[[Progress], None] | None,
         total: int | None,
         grace: float,
+        stopper: SweepStopper,
     ) -> None:
         self.best: Best | None = None
         self.done = self.failed = 0
@@ -132,6 +164,7 @@ class Watch(Callback):
         self._tell = tell
         self._total = total
         self._grace = grace
+        self._stopper = stopper
         self._values: dict[str, float] = {}
         self._last = ""
         self._shown: Progress | None = None
@@ -165,6 +198,8 @@ class Watch(Callback):
         """Counts a trial that gave nothing."""
         self.failed += 1
         error = tune_observer.error_of(trial)
+        if isinstance(error, RefusedError):
+            self._stopper.refused = error.message
         text = error.message if isinstance(error, ProgramError) else str(error or "it failed")
         lines = [line for line in text.splitlines() if line.strip()] or ["it failed"]
         first = lines[0] if isinstance(error, ProgramError) else lines[-1]
@@ -229,6 +264,8 @@ class Run:
         backend: Where it is reported.
         progress: See `tune_bridge.runner.run_sweep`.
         on_interrupt: See there.
+        storage: Where Tune keeps checkpoints while it runs: a folder or URL that all nodes reach;
+            None for a new folder of this machine.
 
     Attributes:
         best: The best run.
@@ -251,19 +288,28 @@ class Run:
         backend: Backend | str | None,
         progress: Callable[[Progress], None] | None,
         on_interrupt: Callable[[], None] | None,
+        storage: str | None = None,
     ) -> None:
         self._experiment = experiment
-        self._settings = settings
+        self._storage = storage
+        self._settings = settings and msgspec.structs.replace(
+            settings, needs_checkpoints=ray_schedule.checkpoints_for(experiment)
+        )
         self._sweep_id = sweep_id
         self._on_interrupt = on_interrupt
         self._stop_key = settings.stop_key if settings else ""
         self._callback = SweepCallback(
             project, name=name, backend=backend, sweep_config=sweep_config, sweep_id=sweep_id
         )
-        self._stopper = SweepStopper(experiment.stop.value, experiment.objective, self._stop_key)
+        self._stopper = SweepStopper(
+            experiment.stop.value, experiment.objective, self._stop_key, stop_rule(experiment)
+        )
         grace = settings.grace if settings else 10.0
-        self._watch = Watch(sweep_id, experiment.objective, progress, experiment.run_cap, grace)
+        self._watch = Watch(
+            sweep_id, experiment.objective, progress, experiment.run_cap, grace, self._stopper
+        )
         self._check_resources()
+        self._check_storage()
 
     def execute(self) -> Run:
         """Runs it to its end.
@@ -273,10 +319,12 @@ class Run:
             KeyboardInterrupt: At the second Ctrl-C.
         """
         arguments = self._arguments()
-        storage = tempfile.mkdtemp(prefix="tune-bridge-")
+        folder = tempfile.mkdtemp(prefix="tune-bridge-")
         try:
             with interrupts(self._first, self._second):
-                tune.run(storage_path=storage, **arguments)
+                tune.run(storage_path=self._storage or folder, **arguments)
+        except TuneBridgeError:
+            raise
         except (TuneError, ValueError, TypeError) as error:
             raise InputError(
                 f"Ray Tune refuses the experiment: {type(error).__name__}: {error}"
@@ -286,26 +334,44 @@ class Run:
             self._callback.abort(
                 "interrupted" if self._stopper.interrupted else "the sweep broke off"
             )
-            shutil.rmtree(storage, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
         return self
 
     def _arguments(self) -> dict[str, Any]:
         experiment = self._experiment
-        cap = experiment.run_cap
-        arguments = live_arguments(experiment.replace(name=None, run_cap=None))
-        if cap is not None:
-            arguments["search_alg"] = _CappedGenerator.cap(arguments.get("search_alg"), cap)
+        arguments = live_arguments(plain_part(experiment).replace(name=None, run_cap=None))
+        scheduler = ray_schedule.live(experiment)
+        if is_hosted(experiment):
+            arguments |= self._search()
+        elif experiment.run_cap is not None:
+            arguments["search_alg"] = _CappedGenerator.cap(
+                arguments.get("search_alg"), experiment.run_cap
+            )
+        if scheduler is not None:
+            arguments["scheduler"] = scheduler
         if self._settings is not None:
             arguments["run_or_experiment"] = program_trainable(self._settings)
         arguments |= {
             "name": self._sweep_id,
             "stop": self._stopper,
             "callbacks": [self._callback, Halt(), self._watch],
-            "reuse_actors": True,
+            # Resources of a worker cannot change.
+            "reuse_actors": not isinstance(scheduler, ResourceChangingScheduler),
             "raise_on_failed_trial": False,
             "verbose": 0,
         }
         return arguments
+
+    def _search(self) -> dict[str, Any]:
+        """Our searcher; its configurations are complete, so that Tune needs no space."""
+        experiment = self._experiment
+        search = HostedSearch(experiment, secrets.randbits(32))
+        limits = [limit for limit in (search.total, experiment.run_cap) if limit is not None]
+        return {
+            "search_alg": search,
+            "config": {},
+            "num_samples": min(limits) if limits else -1,
+        }
 
     def _check_resources(self) -> None:
         """Refuses what would wait for ever.
@@ -323,6 +389,23 @@ class Run:
                     found=f"{value:g}",
                     expected=f"at most {there.get(name, 0.0):g}",
                 )
+
+    def _check_storage(self) -> None:
+        """Refuses a cluster on which a checkpoint of one node cannot be found by another.
+
+        Raises:
+            InputError: There are several machines, checkpoints, and no storage.
+        """
+        needs = ray_schedule.checkpoints_for(self._experiment)
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        machines = {node["NodeManagerHostname"] for node in nodes if node["Alive"]}
+        if needs and self._storage is None and len(machines) > 1:
+            raise InputError(
+                f"{needs}, and these machines share no place for them",
+                path="--storage",
+                found=f"{len(machines)} machines: {', '.join(sorted(machines))}",
+                expected="a folder or a URL (s3://...) that all of them reach",
+            )
 
     def _first(self) -> None:
         self._stopper.interrupted = True

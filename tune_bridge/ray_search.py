@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from tune_bridge.engines.parts import Proposer, Refused
 from tune_bridge.engines.random_state import Sandbox
 from tune_bridge.engines.results import flatten, is_usable
 from tune_bridge.experiment import Experiment
+from tune_bridge.reports import PAYLOAD
 
 __all__ = ["HostedSearch"]
+
+_BUDGET = "hyperband_info"
 
 
 class HostedSearch(Searcher):
@@ -47,6 +51,11 @@ class HostedSearch(Searcher):
         self._proposer, self._sandbox = make_proposer(experiment, seed=seed)
         self._last: dict[str, dict[str, Any]] = {}
 
+    @property
+    def total(self) -> int | None:
+        """How many configurations there are, as far as anybody knows."""
+        return self._proposer.total
+
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
@@ -64,7 +73,7 @@ class HostedSearch(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A trial has reported, and goes on."""
-        flat = flatten(result)
+        flat = _flat(result)
         if self._metric in flat:
             self._last[trial_id] = flat
         with self._sandbox:
@@ -77,7 +86,7 @@ class HostedSearch(Searcher):
         if trial_id not in self._last:
             return
         last = self._last.pop(trial_id)
-        flat = flatten(result or {})
+        flat = _flat(result or {})
         last = flat if self._metric in flat else last
         failed = error or (self._metric is not None and not is_usable(last.get(self._metric)))
         with self._sandbox:
@@ -109,3 +118,17 @@ class HostedSearch(Searcher):
         """Reads what `save` wrote."""
         with Path(checkpoint_path).open("rb") as file:
             self._proposer, self._sandbox, self._last = cloudpickle.load(file)
+
+
+def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result as proposers know it, without the rows that travel in it.
+
+    HyperBandForBOHB puts the budget into it as a mapping, and BOHB reads it as one.
+    """
+    budget = {key: value for key, value in result.items() if key == _BUDGET}
+    rest = {
+        key: value
+        for key, value in result.items()
+        if key.partition("/")[0] not in (PAYLOAD, _BUDGET)
+    }
+    return {**flatten(rest), **budget}

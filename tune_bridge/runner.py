@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from tune_bridge import ray_session
 from tune_bridge.backends import places
 from tune_bridge.backends.base import Backend, new_id
 from tune_bridge.dialects.base import get_dialect
-from tune_bridge.dialects.ray_tune.runs import check_runs
-from tune_bridge.errors import BackendError, InputError, MissingExtraError
+from tune_bridge.dialects.ray_tune.runs import check_runs, plain_part
+from tune_bridge.errors import InputError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Level, Note
 from tune_bridge.progress import Best, Progress
@@ -25,18 +23,6 @@ from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.trial import ProgramSettings, resolve_program
 
 __all__ = ["Best", "Progress", "Result", "remarks", "run_sweep"]
-
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
-"""Environment in which Ray and Tune say nothing of themselves; what the user has set stays."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -76,7 +62,7 @@ def remarks(experiment: Experiment) -> list[Note]:
     # Tune has no word for these; the runner sees to them, or keeps them with the sweep.
     said = {"objective.target", "run_cap", "command", "project", "entity", "description"}
     check_runs(experiment)
-    notes = get_dialect("tune").write(experiment).notes
+    notes = get_dialect("tune").write(plain_part(experiment)).notes
     return [note for note in notes if note.level > Level.CARRIED and note.path not in said]
 
 
@@ -96,6 +82,7 @@ def run_sweep(
     on_interrupt: Callable[[], None] | None = None,
     on_start: Callable[[str, str], None] | None = None,
     grace: float = 10.0,
+    storage: str | os.PathLike[str] | None = None,
 ) -> Result:
     """Runs a sweep to its end, and reports it to a backend.
 
@@ -120,6 +107,8 @@ def run_sweep(
         on_interrupt: Called at the first Ctrl-C, in the handler.
         on_start: Called with the sweep's id and project, before the first trial.
         grace: Seconds between SIGTERM and SIGKILL for a program.
+        storage: Where checkpoints of schedulers that pause or copy trials are kept while the sweep
+            runs: a folder or URL that all nodes reach. A new folder of this machine by default.
 
     Returns:
         The best configuration, and how many runs ended how.
@@ -142,7 +131,7 @@ def run_sweep(
     sweep_id = new_id()
     metric = experiment.objective.name if experiment.objective else None
     results = places.home() / "results" / sweep_id
-    address, ship = _place(address)
+    address, ship = ray_session.place(address)
     settings = None
     if experiment.trainable is None:
         program, cwd = resolve_program(
@@ -160,7 +149,8 @@ def run_sweep(
             results_dir=None if ship else str(results),
         )
         folder = cwd
-    with _session(address, str(folder) if ship and folder else None):
+    shipped = str(folder) if ship and folder else None
+    with ray_session.session(address, shipped, "running a sweep"):
         from tune_bridge.ray_run import Run
 
         run = Run(
@@ -173,6 +163,7 @@ def run_sweep(
             backend=backend,
             progress=progress,
             on_interrupt=on_interrupt,
+            storage=None if storage is None else os.fspath(storage),
         )
         if on_start is not None:
             on_start(sweep_id, project)
@@ -189,18 +180,6 @@ def run_sweep(
         interrupted=ended.interrupted,
         results_dir=None if settings is None or ship else str(results),
     )
-
-
-def _place(address: str | None) -> tuple[str, bool]:
-    """Where Ray is, and whether the program has to be shipped there.
-
-    Without an address ``ray.init`` would join a cluster that somebody has started on this machine,
-    whose other machines do not have the program: that takes an address here, or ``RAY_ADDRESS``.
-    """
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    ray = sys.modules.get("ray")
-    joined = ray is not None and ray.is_initialized()
-    return address, address != "local" and not joined
 
 
 def _settle(
@@ -236,42 +215,3 @@ def _settle(
         changes["num_samples"] = cap if wanted is None else min(wanted, cap)
         changes["run_cap"] = None
     return experiment.replace(**changes)
-
-
-@contextlib.contextmanager
-def _session(address: str, working_dir: str | None) -> Iterator[None]:
-    """A quiet Ray session: the one there is, or one of our own, which ends with the sweep."""
-    before = dict(os.environ)
-    for key, value in _QUIET.items():
-        os.environ.setdefault(key, value)
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtraError("ray[tune]", "ray", "running a sweep") from None
-    own = not ray.is_initialized()
-    levels = {name: logging.getLogger(name).level for name in ("ray", "ray.tune", "ray.data")}
-    try:
-        if own:
-            try:
-                ray.init(
-                    address=address,
-                    include_dashboard=False if address == "local" else None,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                    runtime_env={"working_dir": working_dir} if working_dir else None,
-                )
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                where = "on this machine" if address == "local" else f"at {address}"
-                raise BackendError(f"no Ray session {where}: {error}") from error
-        for name in levels:
-            # Tune writes a line for every trial that fails; the sweep's own report has them all.
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-        if own and ray.is_initialized():
-            ray.shutdown()
-        for key in _QUIET:
-            if key not in before:
-                os.environ.pop(key, None)

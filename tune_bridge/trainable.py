@@ -16,7 +16,8 @@ from typing import Any
 from ray import tune
 from ray.tune import Callback
 
-from tune_bridge.trial import Program, ProgramError, ProgramSettings, run_id
+from tune_bridge.reports import PAYLOAD
+from tune_bridge.trial import Program, ProgramError, ProgramSettings, RefusedError, run_id
 
 __all__ = ["Halt", "ProgramTrainable", "program_trainable", "request_stop"]
 
@@ -53,12 +54,14 @@ class ProgramTrainable(tune.Trainable):
         """Takes the parameters; the program is started by the first step."""
         self._program: Program | None = None
         self._values = config
+        self._resumed = False
 
     def step(self) -> dict[str, Any]:
         """Waits for the program's next report of the metric.
 
         Raises:
             ProgramError: The program failed, or ended without anything that a searcher could use.
+            RefusedError: The scheduler pauses runs, and the program saves no checkpoints.
         """
         if self._program is None:
             self._program = self._make()
@@ -66,16 +69,41 @@ class ProgramTrainable(tune.Trainable):
         program = self._program
         while True:
             try:
-                return program.next(_LOOK)
+                result = program.next(_LOOK)
             except queue.Empty:
                 sign = self._sign()
+            except ProgramError as error:
+                if self._resumed and error.outcome == "finished":
+                    # It was paused behind its last report, and has nothing more to say.
+                    return {"__duplicate__": True, PAYLOAD: {}}
+                raise
+            else:
+                if not self._resumed and "done" not in result and "__duplicate__" not in result:
+                    self._check(program)
+                return result
             if sign:
                 program.stop(kill=sign == b"kill", hurry=self._killing)
                 raise ProgramError("the sweep was stopped", exit_code=program.exit_code)
 
-    def halt(self) -> None:
-        """Ends the program of a trial that is over, while its worker waits for another trial."""
-        if self._program is not None:
+    def _check(self, program: Program) -> None:
+        """Refuses a program that reports before it has asked for a checkpoint, as agents do."""
+        needs = self.settings.needs_checkpoints
+        if not needs or program.reports.resumable or any(program.checkpoint_dir.iterdir()):
+            return
+        program.stop(hurry=self._killing)
+        raise RefusedError(
+            f"{needs}; the program has reported without having asked for a checkpoint: call "
+            "run.checkpoint() before training and run.save_checkpoint(folder) while it goes on",
+            payload=program.reports.take(),
+        )
+
+    def halt(self, trial_id: str | None = None) -> None:
+        """Ends the program of a trial that does not run, while its worker waits for another one.
+
+        Args:
+            trial_id: The trial that is meant; another one, which has come since, goes on.
+        """
+        if self._program is not None and trial_id in (None, self.trial_id):
             self._program.stop(hurry=self._killing)
             self._program = None
 
@@ -92,7 +120,7 @@ class ProgramTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Makes this worker ready for another trial."""
         self.halt()
-        self._values = new_config
+        self._values, self._resumed = new_config, False
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -108,6 +136,7 @@ class ProgramTrainable(tune.Trainable):
         folder = self._make().checkpoint_dir
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(str(checkpoint), folder)
+        self._resumed = True
 
     def _make(self) -> Program:
         about = {
@@ -120,18 +149,38 @@ class ProgramTrainable(tune.Trainable):
 
 
 class Halt(Callback):
-    """Ends the program of a trial as soon as Tune is done with it.
+    """Ends the program of a trial as soon as Tune is done with it, or has paused it.
 
     With reused workers Tune tells a stopped trial nothing until its worker gets the next one: the
     program would wait in its last report, and keep its memory, for as long as there is none.
     """
 
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[Any, Any]] = {}  # trial and worker by the trial's id
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Notes the worker."""
+        self._running[trial.trial_id] = (trial, trial.temporary_state.ray_actor)
+
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Tells the worker; nothing waits for it here."""
-        actor = trial.temporary_state.ray_actor
+        self._halt(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Its worker ends with it."""
+        self._running.pop(trial.trial_id, None)
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        """Tells the workers of trials that have been paused."""
+        for trial, _ in list(self._running.values()):
+            if trial.status == "PAUSED":
+                self._halt(trial.trial_id)
+
+    def _halt(self, trial_id: str) -> None:
+        _, actor = self._running.pop(trial_id, (None, None))
         if actor is not None:
             with contextlib.suppress(Exception):
-                actor.halt.remote()
+                actor.halt.remote(trial_id)
 
 
 def program_trainable(settings: ProgramSettings) -> type[ProgramTrainable]:

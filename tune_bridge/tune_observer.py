@@ -27,6 +27,7 @@ __all__ = [
     "observed",
     "plain_config",
     "plain_row",
+    "source_of",
 ]
 
 _logger = logging.getLogger(__name__)
@@ -103,6 +104,15 @@ class Observer:
         """Why a sweep ended before its last run did, when its stopper says so."""
         return str(getattr(getattr(self.controller, "_stopper", None), "reached", ""))
 
+    @property
+    def refused(self) -> str:
+        """Why a sweep could not be run, when its stopper says so."""
+        return str(getattr(getattr(self.controller, "_stopper", None), "refused", ""))
+
+    def why(self, trial: Any) -> str:
+        """Why the scheduler stopped a trial, when it says so."""
+        return str(getattr(self.scheduler, "reasons", {}).get(trial.trial_id, ""))
+
     def about(self) -> dict[str, Any]:
         """What runs it, for the sweep's meta data."""
         searcher = _unwrap(getattr(self.controller, "_search_alg", None))
@@ -118,19 +128,24 @@ class Observer:
         Returns:
             The reason, for people; None when it was the scheduler (or a stopper that does not say).
         """
-        for source in (trial, getattr(self.controller, "_stopper", None)):
+        stopper = getattr(self.controller, "_stopper", None)
+        said = getattr(stopper, "reasons", {}).get(trial.trial_id)
+        if said:
+            return str(said)
+        for source in (trial, stopper):
             criteria = getattr(source, "stopping_criterion", None) or {}
             for name, limit in criteria.items():
                 value = lookup(result, name)
                 if isinstance(value, int | float) and value >= limit:
                     return f"reached {name} >= {limit}"
         scheduler = self.scheduler
-        limit, unit = getattr(scheduler, "_max_t", None), getattr(scheduler, "_time_attr", None)
+        limit = getattr(scheduler, "_max_t", getattr(scheduler, "_max_t_attr", None))
+        unit = getattr(scheduler, "_time_attr", None)
         value = lookup(result, str(unit))
         if isinstance(limit, int | float) and isinstance(value, int | float) and value >= limit:
             return f"reached {unit} >= {limit}"
-        stopper = type(getattr(self.controller, "_stopper", None)).__name__
-        if type(scheduler).__name__ == "FIFOScheduler" and stopper in ("NoopStopper", "NoneType"):
+        kind = type(stopper).__name__
+        if type(scheduler).__name__ == "FIFOScheduler" and kind in ("NoopStopper", "NoneType"):
             return ""  # the trainable itself said that it is done
         return None
 
@@ -198,6 +213,15 @@ def find(frame: FrameType | None) -> Observer:
             break
         frame = frame.f_back
     return Observer(controller, arguments)
+
+
+def source_of(trial: Any) -> tuple[str, str] | None:
+    """The checkpoint that a trial goes on from: the trial that saved it, and where it is."""
+    with contextlib.suppress(AttributeError, TypeError):
+        found = trial.latest_checkpoint_result
+        if found is not None:
+            return str(found.metrics["trial_id"]), str(found.checkpoint.path)
+    return None
 
 
 def error_of(trial: Any) -> BaseException | None:

@@ -1,4 +1,4 @@
-"""What `tune-bridge run` hands to Ray, and what it only translates, in one table.
+"""What `tune-bridge run` hands to Ray, and who does what there, in one place.
 
 A row says "works" only when a test runs it on a real Ray session; everything else ends in one clear
 error before anything starts.
@@ -7,39 +7,36 @@ error before anything starts.
 from __future__ import annotations
 
 from tune_bridge.dialects.ray_tune.algorithms import innermost
-from tune_bridge.dialects.ray_tune.reader import STOPPER
 from tune_bridge.errors import UnsupportedError
-from tune_bridge.experiment import Experiment
+from tune_bridge.experiment import RANDOM, Experiment
+from tune_bridge.space import Group
+from tune_bridge.values import Frozen
 
-__all__ = ["RUNS", "check_runs"]
-
-_PAUSES = "it pauses trials, and a program that is started again begins from the start"
-_COPIES = "it copies checkpoints between trials, and programs have none that Ray knows"
-_UNTRIED = "it is not tried on a running session"
+__all__ = ["RUNS", "check_runs", "is_hosted", "plain_part"]
 
 RUNS: dict[str, str] = {
     "BasicVariantGenerator": "",
     "HyperOptSearch": "",
     "bayes": "",
-    "OptunaSearch": _UNTRIED,
-    "BayesOptSearch": f"{_UNTRIED}, and Ray 2.60 fails with bayesian-optimization from 2.0 on",
-    "NevergradSearch": _UNTRIED,
-    "AxSearch": f"{_UNTRIED}, and Ray 2.60 fails with ax-platform from 1.3 on",
-    "TuneBOHB": _UNTRIED,
-    "HEBOSearch": f"{_UNTRIED}, and HEBO asks for numpy below 1.25",
-    "ZOOptSearch": f"{_UNTRIED}, and Ray's ZOOptSearch waits for ever when trials run one by one",
-    "SkOptSearch": "Ray has dropped it",
-    "ConcurrencyLimiter": _UNTRIED,
-    "Repeater": _UNTRIED,
+    "OptunaSearch": "",
+    "BayesOptSearch": "",
+    "NevergradSearch": "",
+    "AxSearch": "",
+    "TuneBOHB": "",
+    "HEBOSearch": "",
+    "ZOOptSearch": "",
+    "SkOptSearch": "",
+    "ConcurrencyLimiter": "",
+    "Repeater": "",
     "AsyncHyperBandScheduler": "",
     "hyperband": "",
-    "HyperBandScheduler": _PAUSES,
-    "HyperBandForBOHB": _PAUSES,
-    "MedianStoppingRule": _PAUSES,
-    "PopulationBasedTraining": _COPIES,
-    "PB2": _COPIES,
-    "PopulationBasedTrainingReplay": _COPIES,
-    "ResourceChangingScheduler": "a program's resources are fixed when it starts",
+    "HyperBandScheduler": "",
+    "HyperBandForBOHB": "",
+    "MedianStoppingRule": "",
+    "PopulationBasedTraining": "",
+    "PB2": "",
+    "PopulationBasedTrainingReplay": "",
+    "ResourceChangingScheduler": "",
 }
 """Searcher or scheduler -> why it is not run; empty when it is. FIFO is no scheduler at all."""
 
@@ -48,7 +45,7 @@ def check_runs(experiment: Experiment) -> None:
     """Refuses what is translated and not run.
 
     Raises:
-        UnsupportedError: Naming the searcher, the scheduler or the stop criteria, and why.
+        UnsupportedError: Naming the searcher or the scheduler, and why.
     """
     searcher, scheduler = experiment.searcher, experiment.scheduler
     said = [("searcher", searcher.kind), ("searcher", innermost(searcher).kind)]
@@ -63,12 +60,6 @@ def check_runs(experiment: Experiment) -> None:
                 expected=f"one of {', '.join(kind for kind, reason in RUNS.items() if not reason)}",
                 hint="convert it with --to tune, and run the program that this writes",
             )
-    if STOPPER in experiment.stop.value:
-        raise UnsupportedError(
-            "this version translates a Stopper but does not run it",
-            path="stop",
-            expected='named limits, such as {"training_iteration": 10}',
-        )
     if "bundles" in experiment.resources.value:
         raise UnsupportedError(
             "this version translates a placement group but does not run it: a program is one "
@@ -76,3 +67,24 @@ def check_runs(experiment: Experiment) -> None:
             path="resources_per_trial",
             expected="one set of amounts",
         )
+
+
+def is_hosted(experiment: Experiment) -> bool:
+    """Whether our proposers search: Ray's own generator draws at random, and makes grids, itself.
+
+    HyperBandForBOHB speaks to a searcher, so that it gets one for random search as well.
+    """
+    searcher, scheduler = experiment.searcher, experiment.scheduler
+    if searcher.kind != RANDOM.kind or "unique" in searcher.args.value:
+        return True
+    return scheduler is not None and scheduler.kind == "HyperBandForBOHB"
+
+
+def plain_part(experiment: Experiment) -> Experiment:
+    """What of an experiment is left to the call of ``tune.run`` as it is translated."""
+    extras = experiment.extras.value
+    extras.get("tune", {}).pop("time_budget_s", None)
+    left = experiment.replace(scheduler=None, stop=Frozen({}), extras=Frozen(extras))
+    if not is_hosted(experiment):
+        return left
+    return left.replace(space=Group(()), searcher=RANDOM, points=(), seed=None, space_in="config")

@@ -30,7 +30,15 @@ from tune_bridge.errors import MissingExtraError, SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment
 from tune_bridge.notes import Notes
 
-__all__ = ["RESOURCES", "judge", "live_scheduler", "needs_checkpoints", "stop_rule"]
+__all__ = [
+    "RESOURCES",
+    "build_scheduler",
+    "check_population",
+    "judge",
+    "live_scheduler",
+    "needs_checkpoints",
+    "stop_rule",
+]
 
 RESOURCES = (
     "ResourceChangingScheduler: the base scheduler judges; agents keep their resources, "
@@ -128,18 +136,7 @@ def live_scheduler(experiment: Experiment) -> Any:
         call = Call(call.signature, {**call.arguments, "resources_allocation_function": None})
     if base.kind in ("PopulationBasedTraining", "PB2") and isinstance(deciding, Call):
         deciding.arguments["log_config"] = False
-    try:
-        live = _build(call, deciding)
-    except ImportError:
-        raise MissingExtraError("ray[tune]", "ray", "Ray Tune's schedulers") from None
-    except Exception as error:
-        if "install scikit-learn" in str(error):
-            raise MissingExtraError("scikit-learn", "pb2", "PB2") from None
-        raise SpecError(
-            f"arguments that {scheduler.kind} refuses",
-            path="scheduler",
-            found=f"{type(error).__name__}: {error}",
-        ) from error
+    live = build_scheduler(call, scheduler.kind)
     goal = experiment.objective
     if goal is not None:
         live.set_search_properties(goal.name, goal.mode)
@@ -152,15 +149,36 @@ def live_scheduler(experiment: Experiment) -> Any:
     return live
 
 
-def _build(call: Call, deciding: Any) -> Any:
-    """The object; the text of a policy is a file while Ray reads it."""
-    with tempfile.TemporaryDirectory() as folder:
-        if isinstance(deciding, Call) and "policy_file" in deciding.arguments:
-            text = deciding.arguments["policy_file"]
-            deciding.arguments["policy_file"] = as_file(text, folder)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of resources that will not change
-            return build(call)
+def build_scheduler(call: Call, kind: str) -> Any:
+    """A call as an object of Ray; the text of a policy is a file while Ray reads it.
+
+    Args:
+        call: What `tune_bridge.dialects.ray_tune.algorithms.write_scheduler` makes.
+        kind: Its name, for people.
+
+    Raises:
+        SpecError: Arguments that Ray refuses.
+        MissingExtraError: Ray, or scikit-learn for PB2, is not installed.
+    """
+    deciding = call.arguments.get("base_scheduler") or call
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            if isinstance(deciding, Call) and "policy_file" in deciding.arguments:
+                text = deciding.arguments["policy_file"]
+                deciding.arguments["policy_file"] = as_file(text, folder)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of resources that will not change
+                return build(call)
+    except ImportError:
+        raise MissingExtraError("ray[tune]", "ray", "Ray Tune's schedulers") from None
+    except Exception as error:
+        if "install scikit-learn" in str(error):
+            raise MissingExtraError("scikit-learn", "pb2", "PB2") from None
+        raise SpecError(
+            f"arguments that {kind} refuses",
+            path="scheduler",
+            found=f"{type(error).__name__}: {error}",
+        ) from error
 
 
 def judge(experiment: Experiment, proposer: Proposer, seed: int) -> Judge:
@@ -179,18 +197,7 @@ def judge(experiment: Experiment, proposer: Proposer, seed: int) -> Judge:
     base = _base(experiment.scheduler)
     live = live_scheduler(experiment)
     kind = _KINDS[base.kind]
-    if kind.population:
-        _check_population(experiment, base.kind)
-    if base.kind == "PopulationBasedTrainingReplay" and 1 not in (
-        experiment.num_samples,
-        experiment.run_cap,
-    ):
-        raise UnsupportedError(
-            f"{base.kind} with more than one run",
-            path="num_samples",
-            found=str(experiment.num_samples),
-            expected="num_samples 1, or run_cap 1: there is one policy",
-        )
+    check_population(experiment)
 
     from tune_bridge.engines.tune.judges import TuneJudge
 
@@ -214,7 +221,25 @@ def _waiting(experiment: Experiment) -> int:
     return experiment.max_concurrent or 1
 
 
-def _check_population(experiment: Experiment, kind: str) -> None:
+def check_population(experiment: Experiment) -> None:
+    """Refuses what is no population, and more than one run of a replay.
+
+    Raises:
+        UnsupportedError: A population without an end, or beside a searcher; several replays.
+    """
+    kind = _base(experiment.scheduler).kind
+    if kind == "PopulationBasedTrainingReplay" and 1 not in (
+        experiment.num_samples,
+        experiment.run_cap,
+    ):
+        raise UnsupportedError(
+            f"{kind} with more than one run",
+            path="num_samples",
+            found=str(experiment.num_samples),
+            expected="num_samples 1, or run_cap 1: there is one policy",
+        )
+    if kind not in _KINDS or not _KINDS[kind].population:
+        return
     if experiment.searcher.kind != RANDOM.kind:
         raise UnsupportedError(
             f"{kind} beside a searcher, which Tune refuses",
