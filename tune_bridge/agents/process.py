@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from tune_bridge.agents.execution import Execution
 from tune_bridge.agents.http import Server
+from tune_bridge.agents.wandb_env import wandb_env
 from tune_bridge.errors import BackendError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD
 from tune_bridge.trial import Program, ProgramError, ProgramSettings
@@ -40,6 +43,8 @@ def run_program(
         How it ended.
     """
     claim = execution.claim
+    env = wandb_env(server.url, server.key, claim, settings.sweep_id, execution.folder)
+    settings = msgspec.structs.replace(settings, env={**env, **settings.env})
     program = Program(settings, claim.config, execution.folder, execution.about)
     output = _Output(program, server, claim)
     try:
@@ -51,6 +56,8 @@ def run_program(
                 execution.report(error.payload, resumable=program.reports.resumable)
         # A run that goes on from a checkpoint may have had everything to say before.
         said = "" if error.outcome == "finished" and claim.attempt > 1 else error.reason
+        if error.outcome == "finished" and _by_wandb(server, claim.run, settings.metric):
+            said = ""
         end = End(claim.attempt, error.outcome, said, error.exit_code)
     except TuneBridgeError as error:
         program.stop(kill=True)
@@ -62,6 +69,16 @@ def run_program(
         raise
     output.send(last=True)
     return end
+
+
+def _by_wandb(server: Server, run_id: str, metric: str | None) -> bool:
+    """Whether a program has said by wandb what it did not say by us."""
+    try:
+        run = server.get(f"/api/runs/{run_id}")
+    except TuneBridgeError:
+        return False
+    said = run["summary"]
+    return "wandb.attempt" in run["meta"] and bool(said if metric is None else metric in said)
 
 
 def _follow(

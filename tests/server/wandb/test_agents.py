@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -225,3 +226,16 @@ def test_a_sweep_that_pauses_runs_is_refused(place):
     said = place.call("wandb", "agent", sweep, fails=True, WANDB_SILENT="false")
     assert f"tune-bridge agent {sweep}" in said
     assert place.backend.runs(sweep) == []
+
+
+def test_our_agent_runs_programs_that_call_wandb(place):
+    place.write("train.py", TRAIN)
+    sweep = make(place, run_cap=1)
+    place.call(
+        sys.executable, "-m", "tune_bridge", "agent", sweep, "--server", place.url, WANDB_API_KEY=""
+    )
+    (run,) = place.backend.runs(sweep)
+    assert (run.state, run.message, run.rows) == ("finished", "", 3)
+    assert run.summary["loss"] == pytest.approx((run.config["x"] - 0.5) ** 2 + 2)
+    told = [event for event in place.backend.events(sweep) if event["event"] == "tell"]
+    assert len(told) == 3

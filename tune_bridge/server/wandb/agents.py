@@ -30,6 +30,9 @@ from tune_bridge.wire import Claim, Idle
 
 __all__ = ["Agents"]
 
+PREFIX = "wandb-"
+"""Of the names of W&B's agents: they do not say how a run has ended, others do."""
+
 _YOUNG = 3.0
 """Seconds after which an agent has started what it was given; it asks every five."""
 
@@ -98,7 +101,7 @@ class Agents:
                 hint=f"use: tune-bridge agent {sweep.id}",
             )
         host = str(call.get("host") or "unknown")[:_LONGEST_HOST]
-        agent = self._agent(sweep.id, host, secrets.token_hex(8))
+        agent = self._agent(sweep.id, host, f"{PREFIX}{secrets.token_hex(8)}")
         return {"agent": self._node(agent)}
 
     def heartbeat(self, call: Call) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from tune_bridge.backends.base import ENDED_RUN, LogRows, PatchRun, Row, Run
 from tune_bridge.engines.base import EndState
 from tune_bridge.errors import InputError, NotFoundError, TooLargeError, TuneBridgeError
+from tune_bridge.server.wandb.agents import PREFIX
 from tune_bridge.server.wandb.home import Driven, Home
 from tune_bridge.server.wandb.jsontext import mapping
 from tune_bridge.server.wandb.lines import Lines
@@ -133,6 +134,8 @@ class Stream:
         sweep, attempt = driven.sweep, driven.state.attempt
         if state == "finished":
             self._last_word(run, driven)
+        if not driven.state.agent.startswith(PREFIX):
+            return  # its agent says how it ended, and knows more of it
         sweep.end(run.id, attempt, state, message=words, exit_code=code)
         if preempted and driven.state.status == "over" and driven.state.state == "crashed":
             sweep.command("retry", runs=[run.id])
