@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from tune_bridge import client
 from tune_bridge.agents import Agent, Done, Server
@@ -199,8 +199,19 @@ def agent(
     return done
 
 
+class Leaver(Protocol):
+    """An agent, or many: see `tune_bridge.agents.Agent`."""
+
+    @property
+    def busy(self) -> int:
+        """How many runs it has."""
+
+    def leave(self, how: Leave) -> None:
+        """Ends it."""
+
+
 @contextmanager
-def interrupts(worker: Agent, say: Callable[[str], None]) -> Iterator[None]:
+def interrupts(worker: Leaver, say: Callable[[str], None]) -> Iterator[None]:
     """Ctrl-C, in the main thread: finish the current run and leave; stop it; kill it.
 
     SIGTERM, as service managers and batch systems send it, and the end of the terminal stop the

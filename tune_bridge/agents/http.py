@@ -110,6 +110,11 @@ class Server:
         """Where it is."""
         return self._at.url
 
+    @property
+    def key(self) -> str | None:
+        """What its requests carry, or None."""
+        return self._at.headers.get("Authorization", "").removeprefix("Bearer ") or None
+
     # Requests.
 
     def create(self, sweep: NewSweep) -> dict[str, Any]:

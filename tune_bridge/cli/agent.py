@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from tune_bridge.agents.agent import visible_gpus
+from tune_bridge.agents.agent import Done, visible_gpus
 from tune_bridge.agents.programs import program_agent
 from tune_bridge.api import connect, interrupts
 from tune_bridge.errors import InputError
@@ -35,6 +35,27 @@ __all__ = ["agent"]
     metavar="SECONDS",
     help="Between SIGTERM and SIGKILL when a program is stopped.",
 )
+@click.option("--on-ray", is_flag=True, help="Start the agents on a Ray cluster.")
+@click.option(
+    "--num", type=click.IntRange(min=1), metavar="N", help="Agents on Ray; as many as fit without."
+)
+@click.option("--address", metavar="RAY", help="The Ray cluster; the default starts Ray here.")
+@click.option(
+    "--cpus-per-agent",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="N",
+    help="Processors of an agent on Ray.",
+)
+@click.option(
+    "--gpus-per-agent",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="N",
+    help="GPUs of an agent on Ray.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing while working.")
 def agent(
@@ -47,6 +68,11 @@ def agent(
     per_gpu: bool,
     name: str | None,
     grace: float,
+    on_ray: bool,
+    num: int | None,
+    address: str | None,
+    cpus_per_agent: float,
+    gpus_per_agent: float,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -59,37 +85,73 @@ def agent(
       tune-bridge agent 3f9c2d1a
       tune-bridge agent 3f9c2d1a --jobs 4 --count 20
       tune-bridge agent 3f9c2d1a --server http://head:8265 --per-gpu
+      tune-bridge agent 3f9c2d1a --server http://head:8265 --on-ray --address auto --num 50
+
+    With --on-ray the agents run on the nodes of a Ray cluster, to which the current folder is
+    shipped; --count and --jobs are of each of them.
 
     Ctrl-C: once to leave after the current run, twice to stop it, three times to kill it.
 
     Exit codes: 0 done, 1 every run failed or the server refuses, 2 wrong usage, 130 interrupted.
     """
-    slots = None
-    if per_gpu:
-        gpus = visible_gpus()
-        if not gpus:
-            raise InputError(
-                "no GPU is visible here", path="--per-gpu", hint="use --jobs N on the processor"
-            )
-        slots = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus for _ in range(jobs)]
+    if on_ray and per_gpu:
+        raise click.UsageError("--per-gpu is of this machine; with --on-ray use --gpus-per-agent")
 
     def say(text: str) -> None:
         if not quiet:
             click.echo(text, err=True)
 
+    to = connect(server, key, backend)
+    sweep_id = sweep.rstrip("/").rpartition("/")[2]
+    if on_ray:
+        from tune_bridge.ray_agents import agents_on_ray
+
+        done, by_hand = agents_on_ray(
+            to,
+            sweep_id,
+            address=address,
+            number=num,
+            cpus=cpus_per_agent,
+            gpus=gpus_per_agent,
+            name=name,
+            count=count,
+            jobs=jobs,
+            grace=grace,
+            say=say,
+        )
+        return _ended(done, by_hand, as_json)
     worker = program_agent(
-        connect(server, key, backend),
-        sweep.rstrip("/").rpartition("/")[2],
+        to,
+        sweep_id,
         folder=Path.cwd(),
         name=name,
         count=count,
         jobs=jobs,
-        slots=slots,
+        slots=_slots(jobs) if per_gpu else None,
         grace=grace,
         say=say,
     )
     with interrupts(worker, say):
         done = worker.run()
+    return _ended(done, worker.left_by_hand, as_json)
+
+
+def _slots(jobs: int) -> list[dict[str, str]]:
+    """One slot, or several, on each GPU.
+
+    Raises:
+        InputError: There is none.
+    """
+    gpus = visible_gpus()
+    if not gpus:
+        raise InputError(
+            "no GPU is visible here", path="--per-gpu", hint="use --jobs N on the processor"
+        )
+    return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus for _ in range(jobs)]
+
+
+def _ended(done: Done, by_hand: bool, as_json: bool) -> int:
+    """Says what was done; the exit code."""
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(done), indent=2))
     else:
@@ -98,6 +160,6 @@ def agent(
     if done.left:
         click.echo(f"{done.left} rows could not be delivered", err=True)
     good = sum(done.counts.get(kind, 0) for kind in ("finished", "stopped", "paused"))
-    if worker.left_by_hand:
+    if by_hand:
         return 130
     return 1 if done.counts and not good else 0

@@ -46,6 +46,11 @@ __all__ = ["run"]
     metavar="SECONDS",
     help="Between SIGTERM and SIGKILL when a program is stopped.",
 )
+@click.option(
+    "--storage",
+    metavar="PLACE",
+    help="A folder or URL that all nodes reach, for checkpoints of paused trials.",
+)
 @click.option("--open", "open_page", is_flag=True, help="Show the dashboard while it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks.")
@@ -61,6 +66,7 @@ def run(
     backend: str | None,
     variable: str | None,
     grace: float,
+    storage: str | None,
     open_page: bool,
     as_json: bool,
     quiet: bool,
@@ -110,6 +116,7 @@ def run(
                 ),
                 on_start=begun,
                 grace=grace,
+                storage=storage,
             )
         except InputError as error:
             raise error.at(src, None, None) from None
