@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,7 +64,9 @@ class Signature:
         Raises:
             ImportError: The library is not installed.
         """
-        target: Any = getattr(importlib.import_module(self.module), self.root, None)
+        # Python's own import takes as long as a call of the function, loaded or not.
+        module = sys.modules.get(self.module) or importlib.import_module(self.module)
+        target: Any = getattr(module, self.root, None)
         if target is None:
             target = importlib.import_module(f"{self.module}.{self.root}")
         for part in self.name.split(".")[1:]:
@@ -104,13 +107,13 @@ class Signature:
             bound = self.signature.bind_partial()
             bound.arguments.update(arguments)
             return function(*bound.args, **bound.kwargs)
+        if tuple(arguments) == self._plain[0][: len(arguments)]:
+            return function(*arguments.values())
         args = []
         for name in self._plain[0]:
             if name not in arguments:
                 break
             args.append(arguments[name])
-        if len(args) == len(arguments):
-            return function(*args)
         given = self._plain[0][: len(args)]
         return function(*args, **{k: v for k, v in arguments.items() if k not in given})
 
@@ -233,16 +236,17 @@ class _Builder:
 
     def __init__(self) -> None:
         self.made: dict[int, Any] = {}
-        self.functions: dict[str, Any] = {}
+        self.functions: dict[Signature, Any] = {}
 
     def make(self, item: Any) -> Any:
         kind = type(item)
         if kind is str or kind is int or kind is float:
             return item
-        if isinstance(item, Call):
-            if id(item) not in self.made:
-                self.made[id(item)] = self._invoke(item)
-            return self.made[id(item)]
+        if kind is Call:
+            made = self.made.get(id(item), self)
+            if made is self:
+                made = self.made[id(item)] = self._invoke(item)
+            return made
         if isinstance(item, Signature):
             return item.resolve()
         if isinstance(item, dict):
@@ -256,10 +260,10 @@ class _Builder:
     def _invoke(self, call: Call) -> Any:
         signature = call.signature
         arguments = {name: self.make(value) for name, value in call.arguments.items()}
-        place = f"{signature.module}:{signature.name}"
-        if place not in self.functions:
-            self.functions[place] = signature.resolve()
-        return signature.invoke(self.functions[place], arguments)
+        function = self.functions.get(signature)
+        if function is None:
+            function = self.functions[signature] = signature.resolve()
+        return signature.invoke(function, arguments)
 
 
 def parse_signatures(module: str, text: str, prefix: str = "") -> dict[str, Signature]:

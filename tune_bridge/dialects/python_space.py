@@ -10,8 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tune_bridge.dialects.calls import Call, Signature
@@ -117,11 +116,14 @@ class at_path:  # noqa: N801 - it is used as a statement
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, InputError):
-            return
-        path = self.path
-        if error.path != path and not error.path.startswith((f"{path}.", f"{path}[")):
-            error.path = join(path, error.path) if error.path else path
+        if isinstance(error, InputError):
+            _place(error, self.path)
+
+
+def _place(error: InputError, path: str) -> None:
+    """Puts `path` before the path of an error, unless it stands there."""
+    if error.path != path and not error.path.startswith((f"{path}.", f"{path}[")):
+        error.path = join(path, error.path) if error.path else path
 
 
 LeafReader = Callable[[Call, str, "TreeReader"], Node]
@@ -148,7 +150,7 @@ class TreeReader:
         self.grid = grid
         self.labels: dict[str, tuple[Call, str]] = {}
         self.sharing = False
-        self._uses: Counter[int] = Counter()
+        self._uses: dict[int, int] = {}
         self._memo: dict[int, Any] = {}
 
     def whole(self, value: Any) -> tuple[Group, str | None]:
@@ -186,24 +188,22 @@ class TreeReader:
 
     def _count(self, value: Any) -> None:
         """Counts in how many places each call stands, before any of them is read."""
-        if type(value) in _LEAF:
-            return
         value = self.recall(value)
+        parts: Iterable[Any] = ()
         if isinstance(value, Call):
-            self._uses[id(value)] += 1
-            if self._uses[id(value)] == 1:
-                for argument in value.arguments.values():
-                    self._count(argument)
+            uses = self._uses[id(value)] = self._uses.get(id(value), 0) + 1
+            parts = value.arguments.values() if uses == 1 else ()
         elif isinstance(value, dict):
-            for item in value.values():
-                self._count(item)
+            parts = value.values()
         elif isinstance(value, list | tuple):
-            for item in value:
-                self._count(item)
+            parts = value
+        for part in parts:
+            if type(part) not in _LEAF:
+                self._count(part)
 
     def used_once(self, call: Call) -> bool:
         """Whether a call stands in one place of the space, as far as that was counted."""
-        return self._uses[id(call)] <= 1
+        return self._uses.get(id(call), 0) <= 1
 
     def group(self, value: dict[Any, Any], path: str) -> Group:
         """Reads a dict with names as keys."""
@@ -220,17 +220,18 @@ class TreeReader:
         """Reads whatever stands at `path`."""
         value = self.recall(value)
         if isinstance(value, Call):
-            reader = self.leaves.get(value.name) or self.leaves.get(
-                value.name.partition(".")[0] + ".*"
-            )
+            name = value.signature.name
+            reader = self.leaves.get(name) or self.leaves.get(name.partition(".")[0] + ".*")
             if reader is None:
                 raise UnsupportedError(
                     f"{value.name} has no place inside this space", path=path, found=short(value)
                 )
             before, self.sharing = self.sharing, self.sharing or not self.used_once(value)
             try:
-                with at_path(path):
-                    return reader(value, path, self)
+                return reader(value, path, self)
+            except InputError as error:
+                _place(error, path)
+                raise
             finally:
                 self.sharing = before
         if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
@@ -312,6 +313,9 @@ class TreeReader:
             SpecError: It was not given and has no default.
             UnsupportedError: It is an expression of other parameters.
         """
+        value = call.arguments.get(name, _MISSING)
+        if type(value) in _LEAF:
+            return value
         value = self.recall(call.get(name, _MISSING))
         if value is _MISSING:
             raise SpecError(
@@ -327,7 +331,7 @@ class TreeReader:
 
     def recall(self, value: Any) -> Any:
         """`recall` with this reader's memo."""
-        return recall(value, self._memo)
+        return value if type(value) in _PLAIN else recall(value, self._memo)
 
 
 _MISSING = object()

@@ -38,10 +38,14 @@ MOST_OPTIONS = 256
 """The longest list of values with probabilities that is written for a law that ``hp`` lacks."""
 
 _ROW = {
-    (law.kind, law.fixed.get("scale", "linear"), "q" in law.arguments): law
+    (law.kind, law.fixed.get("scale", "linear"), "q" in law.arguments): (
+        SIGNATURES[f"hp.{law.name}"],
+        law.arguments,
+    )
     for law in LAWS
     if not law.fixed.get("integer")
 }
+"""Kind, scale and whether there is a quantum -> the function, and the names of its arguments."""
 
 
 def number(value: float) -> int | float:
@@ -203,14 +207,20 @@ def _int(call: Call) -> Call:
 
 def _law(distribution: Uniform | Normal | Beta, label: str) -> Call:
     """The function with this law; the reciprocal scale has that of the log scale."""
-    scale = getattr(distribution, "scale", "linear")
-    values = {name: getattr(distribution, name) for name in distribution.__struct_fields__}
+    scale = "linear" if isinstance(distribution, Beta) else distribution.scale
+    low = high = None
     if isinstance(distribution, Uniform) and scale != "linear":
         low, high = transformed_bounds(distribution)
-        values["low"], values["high"] = (-high, -low) if scale == "reciprocal" else (low, high)
-        scale = "log"
-    law = _ROW[(type(distribution), scale, distribution.q is not None)]  # type: ignore[index]
-    return _hp(law.name, label, *(number(values[name]) for name in law.arguments))
+        if scale == "reciprocal":
+            low, high, scale = -high, -low, "log"
+    row = (type(distribution), scale, distribution.q is not None)
+    signature, names = _ROW[row]  # type: ignore[index]
+    arguments: dict[str, Any] = {"label": label}
+    for name in names:
+        arguments[name] = number(getattr(distribution, name))
+    if low is not None and high is not None:
+        arguments |= {"low": number(low), "high": number(high)}
+    return Call(signature, arguments)
 
 
 def _distance(law: Integers, near: Uniform, most: int = 20_000) -> float:

@@ -61,16 +61,18 @@ _OWN_KINDS: dict[str, type[Uniform | Normal | Beta | Integers]] = {
 
 
 def _domain(row: DomainRow) -> LeafReader:
+    names, quantized = tuple(row.names.items()), row.quantized
+
     def read(call: Call, path: str, reader: TreeReader) -> Node:
-        values = {ours: reader.argument(call, name, path) for name, ours in row.names.items()}
-        if row.quantized and values["q"] is None:
+        values = {ours: reader.argument(call, name, path) for name, ours in names}
+        if quantized and values["q"] is None:
             raise SpecError("q is not a number", path="q", found="None", expected="a number")
         if row.kind is Integers:
             return Parameter(_integers(row, values, call))
         if row.kind is Normal:
             return Parameter(Normal(**values))
         law = Uniform(**values, scale=row.scale)  # type: ignore[arg-type]
-        if row.quantized and not _divisible(law):
+        if quantized and not _divisible(law):
             raise SpecError(
                 "Ray Tune takes only bounds that are multiples of q",
                 path=path,
