@@ -42,7 +42,7 @@ _SCALED = Abilities(log=True, integers=True, options=True)
 SEARCHERS: dict[str, Library] = {
     "AxSearch": Library("ax", "ax-platform", "ax", _SCALED._replace(labels=True)),
     "BayesOptSearch": Library("bayesopt", "bayesian-optimization", "bayesopt"),
-    "HEBOSearch": Library("hebo", "HEBO", "hebo", _SCALED),
+    "HEBOSearch": Library("hebo", "HEBO (pip install --no-deps HEBO)", "hebo", _SCALED),
     "HyperOptSearch": Library(
         "hyperopt", "hyperopt", "ray", _SCALED._replace(weights=True, laws=True)
     ),
