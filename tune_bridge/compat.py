@@ -15,6 +15,7 @@ from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.ray_tune.runs import RUNS
 from tune_bridge.dialects.ray_tune.tables import CALLS, CLASSES, Table
 from tune_bridge.dialects.sweep.distributions import DISTRIBUTIONS, read_parameter
+from tune_bridge.engines.drives import DRIVES
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment, Objective
 from tune_bridge.explain import NOTATIONS, Cell, Line, explain
@@ -231,9 +232,12 @@ def _line(experiment: Experiment, attribute: str) -> Line | None:
 
 
 def _runs(kind: str) -> tuple[str, str]:
-    """What the runner's table says."""
-    why = RUNS.get(kind, "")
-    return (f"**not yet**: {why}" if why else "**works**"), "**not yet**"
+    """What the tables of the runner and of the engines say."""
+    on_ray, by_agents = (
+        f"**not yet**: {why}" if why else "**works**"
+        for why in (RUNS.get(kind, ""), DRIVES.get(kind, ""))
+    )
+    return on_ray, by_agents
 
 
 def _algorithm_row(name: str, experiment: Experiment, attribute: str) -> tuple[str, ...]:

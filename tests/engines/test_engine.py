@@ -521,3 +521,16 @@ restore_engine(engine.snapshot())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_what_agents_cannot_run_is_refused_before_a_sweep_is_made(monkeypatch) -> None:
+    from tune_bridge.engines import drives
+    from tune_bridge.errors import UnsupportedError
+    from tune_bridge.experiment import Algorithm
+
+    told = Experiment(space=Group((("x", Parameter(Uniform(0, 1))),)))
+    with pytest.raises(UnsupportedError, match=r"cannot run NoSuchSearch: no engine knows it"):
+        make_engine(told.replace(searcher=Algorithm("NoSuchSearch")), sweep_id="s", seed=1)
+    monkeypatch.setitem(drives.DRIVES, "PB2", "it is too new")
+    with pytest.raises(UnsupportedError, match=r"^scheduler: agents cannot run PB2: it is too new"):
+        make_engine(told.replace(scheduler=Algorithm("PB2")), sweep_id="s", seed=1)

@@ -37,9 +37,11 @@ def make_engine(experiment: Experiment, *, sweep_id: str, seed: int) -> Engine:
         MissingExtraError: A library is not installed.
     """
     from tune_bridge.engines.configs import initial_points
+    from tune_bridge.engines.drives import check_drives
     from tune_bridge.engines.engine import STOPPER, HostedEngine
     from tune_bridge.engines.random_state import Sandbox, derived
 
+    check_drives(experiment)
     initial_points(experiment)
     budget = (experiment.extras.value.get("tune") or {}).get("time_budget_s")
     stops = STOPPER in experiment.stop.value or budget is not None
