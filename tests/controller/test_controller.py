@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from tests.controller.world import LEASE, World
 from tune_bridge.backends.base import Row
 from tune_bridge.controller import Controller
+from tune_bridge.controller.snapshots import Snapshots
 from tune_bridge.errors import InputError, NotFoundError
 from tune_bridge.wire import Claim, Idle, Over, Verdict
 
@@ -370,6 +372,37 @@ def test_a_snapshot_of_another_log_is_not_used(make):
     files[0].chmod(0o666)
     world.restart()
     assert len(world.sweep.state.runs) == 1
+
+
+def test_a_snapshot_that_knows_more_than_the_log_is_not_used(make):
+    world = make()
+    world.claim(world.agents[0])
+    world.controller.close()
+    snapshots = Snapshots(world.folder / "snapshots")
+    snapshot = snapshots.read(world.id, about=world.sweep._about)
+    assert snapshot.events == world.sweep.count == 1
+    snapshots.write(world.id, msgspec.structs.replace(snapshot, events=2))
+    world.restart()
+    assert world.sweep.count == len(world.backend.events(world.id)) == 1
+
+
+def test_a_start_reads_only_what_came_after_the_snapshot(make, monkeypatch):
+    monkeypatch.setattr("tune_bridge.controller.sweep._REDONE", 0.0)
+    monkeypatch.setattr("tune_bridge.controller.sweep._SHARE", 0)  # one is due after each event
+    world = make()
+    for agent in world.agents:
+        world.claim(agent)
+    before, asked = world.sweep.state, []
+    events = world.backend.events
+
+    def spy(sweep_id, *, first=0, limit=None):
+        asked.append(first)
+        return events(sweep_id, first=first, limit=limit)
+
+    monkeypatch.setattr(world.backend, "events", spy)
+    again = Controller(world.backend, world.folder / "snapshots").sweep(world.id)
+    assert asked == [len(world.agents) - 1]
+    assert (again.state, again.count) == (before, len(world.agents))
 
 
 def test_listeners_hear_of_changes(make):

@@ -63,13 +63,12 @@ class Snapshots:
                 Path(name).unlink(missing_ok=True)
                 raise
 
-    def read(self, sweep_id: str, *, about: str, events: int) -> Snapshot | None:
+    def read(self, sweep_id: str, *, about: str) -> Snapshot | None:
         """The sweep's snapshot; None when there is none that fits.
 
         Args:
             sweep_id: The sweep.
             about: What it has to be of.
-            events: How many events the log has: one that knows more is of another log.
         """
         if self._folder is None or not _is_ours(self._folder):
             return None
@@ -80,7 +79,7 @@ class Snapshots:
             snapshot = msgspec.msgpack.decode(path.read_bytes(), type=Snapshot)
         except (OSError, msgspec.MsgspecError):
             return None
-        return snapshot if snapshot.about == about and snapshot.events <= events else None
+        return snapshot if snapshot.about == about else None
 
     def remove(self, sweep_id: str) -> None:
         """Forgets a sweep."""

@@ -57,7 +57,14 @@ META = "tune_bridge_controller"
 
 DRIVER = "tune-bridge controller"
 
-_SNAPSHOT_EVERY = 1000
+_REDONE = 0.5
+"""Seconds of work on events that a start may have to do again, for want of a later snapshot."""
+
+_SHARE = 20
+"""A snapshot waits for so many times the work that it takes itself, however large a sweep is."""
+
+_Memory = tuple[int, Fold, list[dict[str, Any]]]
+"""After how many events, the fold then, and the log from there on."""
 
 
 class SweepController:
@@ -101,6 +108,7 @@ class SweepController:
         objective = self.experiment.objective
         self._metric = None if objective is None else objective.name
         self._saved = 0
+        self._work = self._save_takes = 0.0
         self._seen: dict[str, float] = {}
         self._stale = False
         self._open()
@@ -281,13 +289,15 @@ class SweepController:
         with self.lock:
             if self.count == self._saved or self._stale:
                 return
+            begun = time.perf_counter()
             # Without a snapshot a start takes longer, and nothing else: a library's object that
             # cannot be pickled must not become an answer to an agent.
             with contextlib.suppress(Exception):
                 engine = self._fold.engine.snapshot()
                 queue = msgspec.msgpack.encode(self.state)
                 self._snapshots.write(self.id, Snapshot(self.count, self._about, queue, engine))
-            self._saved = self.count
+            self._saved, self._work = self.count, 0.0
+            self._save_takes = time.perf_counter() - begun
 
     def read_again(self) -> None:
         """Takes over a config that was changed; the log is to hold nothing yet that needs the old.
@@ -355,19 +365,10 @@ class SweepController:
 
     def _open(self) -> None:
         """Reads everything again."""
-        log = self._backend.events(self.id)
         self._about = f"{__version__} {codec.dumps(self._seed)}"
-        snapshot = self._snapshots.read(self.id, about=self._about, events=len(log))
-        fold = None
-        if snapshot is not None:
-            with contextlib.suppress(Exception):  # any: of another version, or damaged
-                state = msgspec.msgpack.decode(snapshot.state, type=SweepState)
-                fold = Fold(self.id, restore_engine(snapshot.engine), self.settings, state)
-        if fold is None:
-            snapshot = None
-            engine = make_engine(self.experiment, sweep_id=self.id, seed=self._seed)
-            fold = Fold(self.id, engine, self.settings)
-        for record in log[snapshot.events if snapshot else 0 :]:
+        self._saved, fold, log = self._remembered() or self._from_scratch()
+        begun = time.perf_counter()
+        for record in log:
             try:
                 fold.apply(_event(record))
             except Exception as error:
@@ -378,11 +379,29 @@ class SweepController:
                     hint="go back to the versions of the libraries that it was begun with",
                 ) from error
         self._fold = fold
-        self.count = len(log)
-        self._saved = snapshot.events if snapshot else 0
+        self._work = time.perf_counter() - begun
+        self.count = self._saved + len(log)
         now = self._clock()
         self._seen = {run_id: self._seen.get(run_id, now) for run_id in fold.state.live}
         self._stale = False
+
+    def _from_scratch(self) -> _Memory:
+        engine = make_engine(self.experiment, sweep_id=self.id, seed=self._seed)
+        return 0, Fold(self.id, engine, self.settings), self._backend.events(self.id)
+
+    def _remembered(self) -> _Memory | None:
+        """What the snapshot says, if it is of this log and can be read."""
+        snapshot = self._snapshots.read(self.id, about=self._about)
+        if snapshot is None:
+            return None
+        log = self._backend.events(self.id, first=snapshot.events - 1)
+        if not log:  # it knows more than the log: it is of another one
+            return None
+        with contextlib.suppress(Exception):  # any: of another version, or damaged
+            state = msgspec.msgpack.decode(snapshot.state, type=SweepState)
+            fold = Fold(self.id, restore_engine(snapshot.engine), self.settings, state)
+            return snapshot.events, fold, log[1:]
+        return None
 
     def _heard(self, run: RunState) -> None:
         """A sign of life of a run's agent."""
@@ -416,7 +435,7 @@ class SweepController:
             raise
         self._stale = False
         self.count += len(records)
-        if self.count - self._saved >= _SNAPSHOT_EVERY:
+        if self._work >= max(_REDONE, _SHARE * self._save_takes):
             self.save()
         if records and not all(isinstance(answer, Idle) for answer in answers):
             self._changed.notify_all()
@@ -431,6 +450,7 @@ class SweepController:
         answers: list[Any],
         records: list[dict[str, Any]],
     ) -> None:
+        begun = time.perf_counter()
         for event in events:
             try:
                 outcome = self._fold.apply(event)
@@ -446,6 +466,7 @@ class SweepController:
             if outcome.notes:
                 record["did"] = outcome.notes
             records.append(record)
+        self._work += time.perf_counter() - begun
 
     def _fail(self, error: _EngineFailedError) -> NoReturn:
         cause = error.args[0]
