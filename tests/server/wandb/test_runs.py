@@ -20,6 +20,7 @@ def test_a_run_and_what_the_public_api_says_of_it(place):
         for i in range(4):
             run.log({"loss": [4.0, 1.0, 2.0, 3.0][i], "nest": {"x": i}, "bad": float("nan")})
         run.log({"loss": float("inf"), "late": True}, step=10)
+        run.alert(title="look", text="here")
         run.summary["best"] = 0.5
         run.config["added"] = "later"
         run.finish()
@@ -66,6 +67,7 @@ def test_a_run_and_what_the_public_api_says_of_it(place):
 
     kept = place.backend.run(found["id"])
     assert (kept.state, kept.exit_code, kept.rows, kept.last_step) == ("finished", 0, 5, 10)
+    assert kept.meta["wandb.alerts"] == [{"title": "look", "text": "here"}]
     rows = place.backend.history(kept.id)
     assert math.isnan(rows[0].values["bad"])
     assert rows[4].values["loss"] == math.inf

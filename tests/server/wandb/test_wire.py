@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -429,6 +430,55 @@ def test_files_go_by_signed_addresses(tmp_path):
 def test_files_stay_in_their_folder(wire, name):
     wire.upsert()
     assert wire.ask(FILES, files=[name])["errors"]
+
+
+CREATE = """mutation CreateArtifact($input: CreateArtifactInput!) { createArtifact(input: $input) {
+  artifact { id state artifactSequence { latestArtifact { id } } } } }"""
+MANIFEST = """mutation M($id: ID!) { createArtifactManifest(input: {artifactID: $id}) {
+  artifactManifest { id file { id uploadUrl uploadHeaders } } } }"""
+CONTENT = """mutation F($input: CreateArtifactFilesInput!) { createArtifactFiles(input: $input) {
+  files { edges { node { storagePath uploadUrl } } } } }"""
+COMMIT = "mutation C($id: ID!) { commitArtifact(input: {artifactID: $id}) { artifact { id } } }"
+
+
+def md5(data: bytes) -> str:
+    return base64.b64encode(hashlib.md5(data).digest()).decode()
+
+
+def test_an_artifact_is_what_its_manifest_says(wire):
+    given = {
+        "artifactCollectionName": "c", "artifactTypeName": "t", "projectName": "p", "digest": "d",
+        "aliases": [{"alias": "latest"}],
+    }  # fmt: skip
+
+    def create():
+        return wire.ask(CREATE, input=given)["data"]["createArtifact"]["artifact"]
+
+    made = create()
+    assert made["state"] == "PENDING"
+    assert create()["id"] == made["id"], "asked again"
+    manifest = {"contents": {"x": {"digest": md5(b"right"), "size": 5}}}
+    said = wire.ask(MANIFEST, id=made["id"])["data"]["createArtifactManifest"]["artifactManifest"]
+    assert "errors" in wire.ask(COMMIT, id=made["id"]), "nothing has come yet"
+    wire.http.put(said["file"]["uploadUrl"], content=json.dumps(manifest))
+    assert "errors" in wire.ask(COMMIT, id=made["id"]), "a file is missing"
+    asked = {"artifactFiles": [{"artifactID": made["id"], "name": "x", "md5": md5(b"right")}]}
+
+    def address():
+        edges = wire.ask(CONTENT, input=asked)["data"]["createArtifactFiles"]["files"]["edges"]
+        return edges[0]["node"]["uploadUrl"]
+
+    wire.http.put(address(), content=b"wrong")
+    assert "not what" in wire.ask(COMMIT, id=made["id"])["errors"][0]["message"]
+    wire.http.put(address(), content=b"right")
+    assert address() is None, "it is there"
+    for _ in range(2):
+        assert "errors" not in wire.ask(COMMIT, id=made["id"])
+    again = create()
+    assert (again["id"], again["state"]) == (made["id"], "COMMITTED")
+    for wrong in ("../x", "", md5(b"x")[:-4], "x" * 100):
+        asked["artifactFiles"][0]["md5"] = wrong
+        assert wire.ask(CONTENT, input=asked)["errors"], wrong
 
 
 def test_addresses_that_the_client_prints_lead_on(wire):

@@ -9,6 +9,7 @@
 | `runs`, `sweeps`, `agents` | what the operations do |
 | `stream` | rows, summaries, console lines and ends of runs |
 | `filters` | filters, orders and pages of runs |
+| `artifacts` | versions of named sets of files |
 | `files` | files of runs, by signed addresses |
 | `jsontext` | how values are written for this client |
 """

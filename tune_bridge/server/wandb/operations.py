@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tune_bridge.server.wandb.agents import Agents
+from tune_bridge.server.wandb.artifacts import Artifacts
 from tune_bridge.server.wandb.execute import Call
 from tune_bridge.server.wandb.home import ENTITY
 from tune_bridge.server.wandb.runs import USER, Runs, entity_node
@@ -14,7 +15,9 @@ from tune_bridge.server.wandb.sweeps import Sweeps
 __all__ = ["operations"]
 
 
-def operations(runs: Runs, sweeps: Sweeps, agents: Agents) -> dict[str, Callable[[Call], Any]]:
+def operations(
+    runs: Runs, sweeps: Sweeps, agents: Agents, artifacts: Artifacts
+) -> dict[str, Callable[[Call], Any]]:
     """Queries and mutations by their root fields."""
     return {
         "viewer": _viewer,
@@ -34,6 +37,13 @@ def operations(runs: Runs, sweeps: Sweeps, agents: Agents) -> dict[str, Callable
         "createRunFiles": runs.create_files,
         "deleteFiles": runs.delete_files,
         "notifyScriptableRunAlert": runs.alert,
+        "artifact": artifacts.one,
+        "clientIDMapping": artifacts.client,
+        "createArtifact": artifacts.create,
+        "createArtifactManifest": artifacts.create_manifest,
+        "createArtifactFiles": artifacts.create_files,
+        "commitArtifact": artifacts.commit,
+        "useArtifact": artifacts.use,
     }
 
 

@@ -26,6 +26,7 @@ from tune_bridge.server.security import error_response
 from tune_bridge.server.store import Limits
 from tune_bridge.server.values import json_bytes
 from tune_bridge.server.wandb.agents import Agents
+from tune_bridge.server.wandb.artifacts import Artifacts
 from tune_bridge.server.wandb.execute import GoneError, execute
 from tune_bridge.server.wandb.files import Files
 from tune_bridge.server.wandb.home import Home
@@ -73,9 +74,12 @@ class Wandb:
         self._lines = Lines(folder / "wandb" / "lines", limits.output)
         self._watch = Watch(backend)
         controller.ticks.append(self._watch.look)
-        runs = Runs(self._home, self._files, self._lines, self._signer, self._watch)
+        shelf = folder / "wandb" / "artifacts"
+        artifacts = Artifacts(self._home, shelf, self._files, self._signer)
+        runs = Runs(self._home, self._files, self._lines, self._signer, self._watch, artifacts)
         agents = Agents(self._home, runs)
-        self._operations = operations(runs, Sweeps(self._home, runs, agents), agents)
+        sweeps = Sweeps(self._home, runs, agents, artifacts)
+        self._operations = operations(runs, sweeps, agents, artifacts)
         self._stream = Stream(self._home, runs, self._lines, self._watch)
 
     def attach(self, app: FastAPI) -> None:

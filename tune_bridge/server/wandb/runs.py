@@ -9,6 +9,7 @@ from typing import Any
 
 from tune_bridge.backends.base import ENDED_RUN, PatchRun, PutRun, Row, Run, Sweep
 from tune_bridge.errors import InputError, NotFoundError
+from tune_bridge.server.wandb.artifacts import Artifacts
 from tune_bridge.server.wandb.execute import Call
 from tune_bridge.server.wandb.files import Files, Found
 from tune_bridge.server.wandb.filters import MISSING, Record, page
@@ -60,16 +61,24 @@ class Runs:
         lines: Their console and system metrics.
         signer: Signs the addresses of files.
         watch: Knows when they were last heard of.
+        artifacts: What they have made and used.
     """
 
     def __init__(
-        self, home: Home, files: Files, lines: Lines, signer: Signer, watch: Watch
+        self,
+        home: Home,
+        files: Files,
+        lines: Lines,
+        signer: Signer,
+        watch: Watch,
+        artifacts: Artifacts,
     ) -> None:
         self._home = home
         self._files = files
         self._lines = lines
         self._signer = signer
         self._watch = watch
+        self._artifacts = artifacts
 
     # Changes.
 
@@ -277,8 +286,12 @@ class Runs:
             "parquetHistory": lambda call: {"parquetUrls": [], "liveData": []},
             "files": lambda inner: self._list(run, inner, call.base),
             "fileCount": lambda _: len(self._files.list(owner(run))),
-            "outputArtifacts": lambda inner: page([], 0, None, lambda item: item),
-            "inputArtifacts": lambda inner: page([], 0, None, lambda item: item),
+            "outputArtifacts": lambda inner: self._artifacts.of_run(
+                run, run_name(run), "output", inner
+            ),
+            "inputArtifacts": lambda inner: self._artifacts.of_run(
+                run, run_name(run), "input", inner
+            ),
         }
 
     def record(self, run: Run) -> Record:
