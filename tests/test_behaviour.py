@@ -158,6 +158,16 @@ def test_rungs_are_those_that_each_engine_makes() -> None:
     assert levels(line) == "exact exact exact"
 
 
+def test_who_has_to_save_checkpoints_is_told() -> None:
+    line = scheduled(Algorithm("HyperBandScheduler"))
+    for engine in ("controller", "ray"):
+        assert "programs have to save checkpoints: HyperBandScheduler" in said(line.cells[engine])
+    line = scheduled(Algorithm("ResourceChangingScheduler"))
+    assert "to change their resources" in said(line.cells["ray"])
+    assert "agents keep their resources" in said(line.cells["controller"])
+    assert levels(line).split()[1:] == ["approximated", "exact"]
+
+
 def test_a_scheduler_without_native_words_is_ignored_by_wandb() -> None:
     line = scheduled(Algorithm.of("MedianStoppingRule", grace_period=3))
     assert line.cells["wandb"].level is Level.LOST

@@ -20,6 +20,7 @@ from tune_bridge.dialects.ray_tune.conversions import conversion, domain_of
 from tune_bridge.dialects.ray_tune.runs import RUNS, is_hosted, plain_part
 from tune_bridge.dialects.ray_tune.tables import CLASSES
 from tune_bridge.dialects.sweep.algorithms import SEARCHERS, write_early_terminate
+from tune_bridge.engines.tune.schedulers import RESOURCES, needs_checkpoints
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment
 from tune_bridge.explain import Cell, Line, explain, rungs
@@ -281,19 +282,30 @@ def _judges(asked: _Asked) -> tuple[Note, ...]:
 
 
 def _controller_scheduler(asked: _Asked) -> Cell:
+    cell = _decides(asked, on_ray=False)
+    scheduler = asked.experiment.scheduler
+    if scheduler is None or scheduler.kind != "ResourceChangingScheduler":
+        return cell
+    return _with(cell, _note(Level.APPROXIMATED, asked, RESOURCES))
+
+
+def _decides(asked: _Asked, *, on_ray: bool) -> Cell:
+    """What a scheduler decides, and what programs have to do for it."""
     scheduler = asked.experiment.scheduler
     if scheduler is not None and scheduler.kind == "hyperband":
         return _wandb_scheduler(asked)
-    return _with(Cell(asked.line.cells["tune"].text), *_judges(asked))
+    needs = needs_checkpoints(scheduler, on_ray=on_ray)
+    saves = f"programs have to save checkpoints: {needs}" if needs else ""
+    notes = (*_judges(asked), _note(Level.EXACT, asked, saves))
+    return _with(Cell(asked.line.cells["tune"].text), *notes)
 
 
 def _ray_scheduler(asked: _Asked) -> Cell:
     scheduler = asked.experiment.scheduler
-    if scheduler is None or not RUNS.get(scheduler.kind):
-        return _controller_scheduler(asked)
-    return _with(
-        asked.line.cells["tune"], _note(Level.LOST, asked, "refused", RUNS[scheduler.kind])
-    )
+    why = "" if scheduler is None else RUNS.get(scheduler.kind, "")
+    if why:
+        return _with(asked.line.cells["tune"], _note(Level.LOST, asked, "refused", why))
+    return _decides(asked, on_ray=True)
 
 
 def _shown(found: Sequence[int]) -> str:

@@ -28,6 +28,7 @@ from tune_bridge.dialects.ray_tune.runs import is_hosted, plain_part
 from tune_bridge.engines.engine import STOPPER
 from tune_bridge.engines.parts import StopRule
 from tune_bridge.engines.results import flatten
+from tune_bridge.engines.tune.schedulers import needs_checkpoints
 from tune_bridge.engines.tune.stoppers import stop_rule
 from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.experiment import Experiment, Objective
@@ -293,7 +294,7 @@ class Run:
         self._experiment = experiment
         self._storage = storage
         self._settings = settings and msgspec.structs.replace(
-            settings, needs_checkpoints=ray_schedule.checkpoints_for(experiment)
+            settings, needs_checkpoints=needs_checkpoints(experiment.scheduler, on_ray=True)
         )
         self._sweep_id = sweep_id
         self._on_interrupt = on_interrupt
@@ -396,7 +397,7 @@ class Run:
         Raises:
             InputError: There are several machines, checkpoints, and no storage.
         """
-        needs = ray_schedule.checkpoints_for(self._experiment)
+        needs = needs_checkpoints(self._experiment.scheduler, on_ray=True)
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         machines = {node["NodeManagerHostname"] for node in nodes if node["Alive"]}
         if needs and self._storage is None and len(machines) > 1:

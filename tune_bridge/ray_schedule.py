@@ -20,12 +20,7 @@ from tune_bridge.engines.tune.schedulers import build_scheduler, check_populatio
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Notes
 
-__all__ = ["Hyperband", "checkpoints_for", "live"]
-
-_RESIZES = (
-    "ResourceChangingScheduler pauses runs to change their resources and resumes them from their "
-    "checkpoints"
-)
+__all__ = ["Hyperband", "live"]
 
 
 class Hyperband(FIFOScheduler):
@@ -110,12 +105,3 @@ def live(experiment: Experiment) -> Any:
     if type(deciding) is MedianStoppingRule and not needs_checkpoints(scheduler):
         deciding.__class__ = _Steady  # it has the same state, and no other way to be copied
     return made
-
-
-def checkpoints_for(experiment: Experiment) -> str:
-    """Why programs have to save checkpoints on Ray; empty when they need not."""
-    scheduler = experiment.scheduler
-    if scheduler is not None and scheduler.kind == "ResourceChangingScheduler":
-        function = scheduler.arg("resources_allocation_function", "")
-        return needs_checkpoints(scheduler) or ("" if function is None else _RESIZES)
-    return needs_checkpoints(scheduler)

@@ -66,6 +66,10 @@ class _Kind(NamedTuple):
     population: bool = False
 
 
+_RESIZES = (
+    "ResourceChangingScheduler pauses runs to change their resources and resumes them from their "
+    "checkpoints"
+)
 _HALVES = "{kind} pauses runs at its milestones and resumes the best ones from their checkpoints"
 _COPIES = "{kind} lets bad runs go on from the checkpoints of good ones"
 _ASHA = _Kind()
@@ -103,8 +107,16 @@ def _shares_time(base: Algorithm) -> bool:
     return base.kind == "MedianStoppingRule" and base.arg("min_time_slice") is not None
 
 
-def needs_checkpoints(scheduler: Algorithm | None) -> str:
-    """Why programs must be able to save and load checkpoints; empty when they need not."""
+def needs_checkpoints(scheduler: Algorithm | None, *, on_ray: bool = False) -> str:
+    """Why programs must be able to save and load checkpoints; empty when they need not.
+
+    Args:
+        scheduler: The scheduler of an experiment.
+        on_ray: Resources of runs can change.
+    """
+    if on_ray and scheduler is not None and scheduler.kind == "ResourceChangingScheduler":
+        resizes = scheduler.arg("resources_allocation_function", "") is not None
+        return needs_checkpoints(scheduler) or (_RESIZES if resizes else "")
     base = _base(scheduler)
     if base.kind == "MedianStoppingRule":
         if _shares_time(base):
