@@ -239,3 +239,22 @@ def test_our_agent_runs_programs_that_call_wandb(place):
     assert run.summary["loss"] == pytest.approx((run.config["x"] - 0.5) ** 2 + 2)
     told = [event for event in place.backend.events(sweep) if event["event"] == "tell"]
     assert len(told) == 3
+
+
+def test_a_preempted_program_is_run_again(place):
+    place.write(
+        "preempted.py",
+        """\
+        import pathlib, sys, wandb
+        run = wandb.init()
+        run.log({"loss": 1})
+        if not pathlib.Path("once").exists():
+            pathlib.Path("once").touch()
+            run.mark_preempting()
+            sys.exit(1)
+        """,
+    )
+    sweep = make(place, program="preempted.py", run_cap=1)
+    place.call("wandb", "agent", sweep, **FAST)
+    (run,) = place.backend.runs(sweep)
+    assert (run.state, run.meta["attempt"], run.rows) == ("finished", 2, 2)

@@ -238,6 +238,7 @@ def test_the_same_id_in_two_projects(wire):
 def test_runs_that_fall_silent_have_crashed(tmp_path):
     wire, now = Wire(tmp_path), [1000.0]
     wire.upsert()
+    wire.upsert("run2", config='{"_wandb": {"value": {}}}')
     watch = Watch(wire.backend, lambda: now[0])
     watch.heard("run1")
     watch.look()
@@ -246,6 +247,7 @@ def test_runs_that_fall_silent_have_crashed(tmp_path):
     watch.look()
     watch.look()
     assert wire.backend.run("run1").state == "crashed"
+    assert wire.backend.run("run2").state == "crashed", "it was running before this process was"
     wire.upsert()
     assert wire.backend.run("run1").state == "running", "it is back"
 

@@ -335,7 +335,10 @@ class Runs:
 
     def _system(self, run: Run) -> dict[str, Any]:
         last = self._lines.last(owner(run), "events", 1)
-        return mapping(last[0], "system metrics") if last else {}
+        try:
+            return mapping(last[0], "system metrics") if last else {}
+        except InputError:  # cut off where the limit was
+            return {}
 
     def _rows(self, run: Run, low: int = 0) -> list[dict[str, Any]]:
         return [shown_row(row) for row in self._home.backend.history(run.id, min_step=low)]

@@ -14,6 +14,8 @@ __all__ = ["SILENCE", "Watch"]
 SILENCE = 300.0
 """Seconds; the client says something at least every thirty."""
 
+_PAGE = 500
+
 
 class Watch:
     """Knows when runs that no controller drives were last heard of. Thread-safe.
@@ -28,6 +30,7 @@ class Watch:
         self._clock = clock
         self._lock = threading.Lock()
         self._heard: dict[str, float] = {}
+        self._begun = False
 
     def heard(self, run_id: str) -> None:
         """A run has said something."""
@@ -42,6 +45,9 @@ class Watch:
     def look(self) -> None:
         """Counts runs as crashed that were silent for too long."""
         now = self._clock()
+        if not self._begun:
+            self._begun = True
+            self._recall(now)
         with self._lock:
             silent = [run_id for run_id, at in self._heard.items() if now - at > SILENCE]
             for run_id in silent:
@@ -55,3 +61,18 @@ class Watch:
                 words = f"nothing was heard of it for {SILENCE:.0f} seconds"
                 changes = {"state": "crashed", "message": words}
                 self._backend.apply([PatchRun(run_id, changes, now)])
+
+    def _recall(self, now: float) -> None:
+        """Waits for the runs, too, that were running when an earlier process ended."""
+        offset = 0
+        while page := self._backend.sweeps(limit=_PAGE, offset=offset):
+            offset += len(page)
+            for sweep in page:
+                try:
+                    running = self._backend.runs(sweep.id, states=["running"])
+                except NotFoundError:
+                    continue
+                with self._lock:
+                    for run in running:
+                        if "wandb.internal" in run.meta and "attempt" not in run.meta:
+                            self._heard.setdefault(run.id, now)
