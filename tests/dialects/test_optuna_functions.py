@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fractions
+import functools
 import statistics
 from typing import Any
 
@@ -208,3 +210,90 @@ def test_what_a_library_looks_at_decides_nothing() -> None:
     read = OPTUNA.read(objective)
     assert [name for name, _ in read.value.space.items] == ["lr", "decay", "depth"]
     assert not list(read.notes)
+
+
+def _plain(trial: Any) -> float:
+    width = trial.suggest_int("width", 1, 8)
+    raise AssertionError(width)
+
+
+def _branches(trial: Any) -> float:
+    if trial.suggest_categorical("kind", ["svc", "forest"]) == "svc":
+        c = trial.suggest_float("c", 1e-10, 1e10, log=True)
+    else:
+        c = trial.suggest_int("depth", 2, 32, log=True)
+    raise AssertionError(c)
+
+
+def _loop(trial: Any) -> float:
+    total = 0.0
+    for index in range(3):
+        total += index
+        total += trial.suggest_float(f"w{index}", 0, 1)
+    raise AssertionError(total)
+
+
+class _Keeper:
+    def __init__(self, trial: Any) -> None:
+        self.trial = trial
+
+    def rate(self) -> float:
+        return self.trial.suggest_float("rate", 0, 1)
+
+
+def _given_away(trial: Any) -> float:
+    keeper = _Keeper(trial)
+    trial.suggest_float("width", 0, 1)
+    total = 1.0
+    total += keeper.rate()
+    return total
+
+
+def _named_again(trial: Any) -> float:
+    other = trial
+    total = 1.0
+    return total + other.suggest_float("width", 0, 1)
+
+
+def _later(trial: Any) -> float:
+    def rate() -> float:
+        return trial.suggest_float("rate", 0, 1)
+
+    total = 1.0
+    return total + rate()
+
+
+def _handed_on(trial: Any) -> float:
+    model = _named_again(trial)
+    trial.set_user_attr("model", model)
+    raise AssertionError("trained")
+
+
+class _Objective:
+    def __call__(self, trial: Any) -> float:
+        score = self.score(trial, 3)
+        raise AssertionError(score)
+
+    def score(self, trial: Any, folds: int) -> float:
+        with contextlib.nullcontext():
+            trial.suggest_int("width", 1, 8)
+        return float(folds)
+
+
+@pytest.mark.parametrize(
+    ("objective", "names"),
+    [
+        (_plain, ["width"]),
+        (_branches, ["kind"]),
+        (_loop, ["w0", "w1", "w2"]),
+        (_given_away, ["width", "rate"]),
+        (_named_again, ["width"]),
+        (_later, ["rate"]),
+        (_handed_on, ["width"]),
+        (_Objective(), ["width"]),
+        (functools.partial(_Objective().score, folds=2), ["width"]),
+    ],
+)
+def test_what_comes_after_the_last_suggestion_is_not_executed(objective, names) -> None:
+    read = OPTUNA.read(objective)
+    assert [name for name, _ in read.value.space.items] == names

@@ -282,6 +282,7 @@ def _suggestions(objective: Callable[[Any], Any], ends: dict[str, None]) -> Call
             if type(error).__name__ != "TrialPruned":
                 ends[f"{type(error).__name__}: {error}"[:300]] = None
 
+    space.__wrapped__ = objective  # type: ignore[attr-defined]  # its source says where it trains
     return space
 
 

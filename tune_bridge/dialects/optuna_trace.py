@@ -15,6 +15,7 @@ from typing import Any
 
 from tune_bridge.dialects.calls import Call, parse_signatures
 from tune_bridge.dialects.flat_conditions import MOST_VALUES
+from tune_bridge.dialects.optuna_training import until_training
 from tune_bridge.dialects.python_space import short
 from tune_bridge.errors import InputError, SpecError, UnsupportedError
 from tune_bridge.notes import Notes
@@ -117,7 +118,8 @@ class _Trial:
         wrapper = _WRAPPERS.get(type(value))
         if wrapper is not None:
             value = wrapper(value)
-            value.noticed = lambda: self.noticed.add(name)
+            noticed = self.noticed  # not the trial: who still has that is counted
+            value.noticed = lambda: noticed.add(name)
         self.params[name] = value
         return value
 
@@ -198,7 +200,7 @@ Found = tuple[str, dict[str, Any], dict[tuple[str, ...], tuple[Any, ...]]]
 
 class _Tracer:
     def __init__(self, space: Callable[[Any], Any]) -> None:
-        self.space = space
+        self.suggests = until_training(space, _Over)
         self.count = 0
         self.deciding: set[str] = set()
         self.changed: set[str] = set()
@@ -211,7 +213,7 @@ class _Tracer:
         self.count += 1
         trial = _Trial(taken, self.deciding, others)
         try:
-            self.space(trial)
+            self.suggests(trial)
         except _Over:
             pass
         except InputError:
