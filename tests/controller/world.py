@@ -315,9 +315,5 @@ def next_answer(sweep: SweepController) -> str:
     """What the engine would answer next, without asking it."""
     from tune_bridge.engines import restore_engine
 
-    try:
-        engine = restore_engine(sweep._fold.engine.snapshot())
-    except TypeError:  # a searcher that cannot be pickled: the log alone brings it back
-        fresh = Controller(sweep._backend, clock=lambda: sweep.state.time).sweep(sweep.id)
-        engine = fresh._fold.engine
+    engine = restore_engine(sweep._fold.engine.snapshot())
     return repr(engine.ask(time=sweep.state.time))
