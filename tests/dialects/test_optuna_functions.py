@@ -172,6 +172,17 @@ def test_live_trials_take_the_function() -> None:
     }
 
 
+def test_long_choices_that_decide_nothing() -> None:
+    def space(trial: Any) -> None:
+        trial.suggest_categorical("width", list(range(500)))
+        if trial.suggest_categorical("kind", ["a", "b", "c"]) != "a":
+            trial.suggest_categorical("depth", list(range(300)))
+
+    read = OPTUNA.read(space)
+    assert [name for name, _ in read.value.space.items] == ["width", "kind"]
+    assert read.notes.worst < Level.LOST
+
+
 @given(conditional_spaces())
 @settings(max_examples=15, suppress_health_check=list(HealthCheck))
 def test_programs_say_the_tree_that_was_written(space: Group) -> None:

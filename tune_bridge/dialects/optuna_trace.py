@@ -148,6 +148,23 @@ def _values(name: str, spec: dict[str, Any]) -> list[Any]:
     return [float(end) for end in ends]
 
 
+_FEW = 16
+
+
+def _places(name: str, spec: dict[str, Any]) -> Iterable[int]:
+    """Where the other values are that are tried in place of the first one.
+
+    Options that are text or numbers notice when they are looked at: a few of many are enough.
+    """
+    values = _values(name, spec)
+    last = len(values) - 1
+    if not spec["name"].startswith("Cat"):
+        return [last]
+    if last < _FEW or not all(type(value) in _WRAPPERS for value in values):
+        return range(1, last + 1)
+    return [1, last // 2, last]
+
+
 def _finite(spec: dict[str, Any]) -> bool:
     if spec["name"] != "IntDistribution":
         return bool(spec["name"] == "CategoricalDistribution")
@@ -252,9 +269,7 @@ class _Tracer:
         for name, spec in trial.found.items():
             if name in self.deciding or name in more or self.spent:
                 continue
-            count = len(_values(name, spec))
-            places = range(1, count) if spec["name"].startswith("Cat") else [count - 1]
-            for place in places:
+            for place in _places(name, spec):
                 other = self.run([index for _, index, _ in trial.decisions], {name: place})
                 if other.found != trial.found:
                     if _finite(spec):
