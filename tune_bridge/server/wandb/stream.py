@@ -20,7 +20,7 @@ from tune_bridge.server.wandb.agents import PREFIX
 from tune_bridge.server.wandb.home import Driven, Home
 from tune_bridge.server.wandb.jsontext import mapping
 from tune_bridge.server.wandb.lines import Lines
-from tune_bridge.server.wandb.runs import Runs, owner
+from tune_bridge.server.wandb.runs import ATTEMPT, Runs, owner
 from tune_bridge.server.wandb.watch import Watch
 
 __all__ = ["Stream"]
@@ -28,6 +28,7 @@ __all__ = ["Stream"]
 _log = logging.getLogger("tune_bridge.wandb")
 
 MOST_LINES = 100_000
+_PREEMPTING = "wandb.preempting"
 _INTERRUPTED = 255
 """Exit code of a program that wandb has interrupted."""
 
@@ -71,6 +72,9 @@ class Stream:
                 driven.sweep.heartbeat({run.id: driven.state.attempt})
             elif run.state not in ENDED_RUN:
                 self._watch.heard(run.id)
+            if body.get("preempting"):  # said once, before the end
+                mark = {_PREEMPTING: run.meta.get(ATTEMPT, 0)}
+                self._home.backend.update_run(run.id, meta=mark)
             stopped = self._take(run, driven, chunks)
             if body.get("complete"):
                 self._complete(run, driven, body)
@@ -122,7 +126,8 @@ class Stream:
     def _complete(self, run: Run, driven: Driven | None, body: Mapping[str, Any]) -> None:
         code = body.get("exitcode")
         code = code if isinstance(code, int) else 0
-        preempted = bool(body.get("preempting")) and code != 0
+        attempt = run.meta.get(ATTEMPT, 0)
+        preempted = code != 0 and attempt == self._home.backend.run(run.id).meta.get(_PREEMPTING)
         state = _end(code, preempted)
         words = "" if code == 0 else f"exit code {code}"
         self._watch.ended(run.id)
@@ -131,12 +136,12 @@ class Stream:
                 changes = {"state": state, "exit_code": code, "message": words}
                 self._home.backend.apply([PatchRun(run.id, changes, time.time())])
             return
-        sweep, attempt = driven.sweep, driven.state.attempt
+        sweep = driven.sweep
         if state == "finished":
             self._last_word(run, driven)
         if not driven.state.agent.startswith(PREFIX):
             return  # its agent says how it ended, and knows more of it
-        sweep.end(run.id, attempt, state, message=words, exit_code=code)
+        sweep.end(run.id, driven.state.attempt, state, message=words, exit_code=code)
         if preempted and driven.state.status == "over" and driven.state.state == "crashed":
             sweep.command("retry", runs=[run.id])
 
