@@ -60,8 +60,7 @@ def verify(a: str, b: str, draws: int, tolerance: float, as_json: bool) -> int:
 
     Draws from both with coupled seeds and prints a distance for each parameter that is written
     otherwise: total variation for discrete values, Kolmogorov-Smirnov for continuous ones, 0 for
-        the
-    same law. Settings have to be equal.
+    the same law. Settings have to be equal.
 
     Exit codes: 0 the same, 1 not (or the input has to be changed), 2 wrong usage.
     """
