@@ -43,6 +43,7 @@ __all__ = [
     "ProgramError",
     "ProgramSettings",
     "RefusedError",
+    "Spare",
     "printable",
     "resolve_program",
     "run_id",
@@ -189,6 +190,57 @@ def resolve_program(
     )
 
 
+def _start_guard() -> socket.socket:
+    """A guard that waits for its program, as our end of its socket; it ends with that."""
+    ours, theirs = socket.socketpair()
+    guard = Path(__file__).with_name("guard.py")
+    with theirs:
+        # Isolated and without site-packages: it starts in a few milliseconds, and nothing of
+        # the program's environment can reach it.
+        subprocess.run(
+            [sys.executable, "-I", "-S", str(guard), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+    return ours
+
+
+class Spare:
+    """A guard in advance, so that one program can follow the other at once. For one thread."""
+
+    def __init__(self) -> None:
+        self._ready: list[socket.socket] = []
+        self._maker: threading.Thread | None = None
+
+    def take(self) -> socket.socket:
+        """A guard."""
+        self._wait()
+        return self._ready.pop() if self._ready else _start_guard()
+
+    def make(self) -> None:
+        """Starts the next one, in the background."""
+        if self._maker is None:
+            self._maker = threading.Thread(target=self._make, name="tune-bridge-spare", daemon=True)
+            self._maker.start()
+
+    def close(self) -> None:
+        """Ends the one that waits."""
+        self._wait()
+        for guard in self._ready:
+            guard.close()
+        self._ready.clear()
+
+    def _make(self) -> None:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # `take` says why
+            self._ready.append(_start_guard())
+
+    def _wait(self) -> None:
+        if self._maker is not None:
+            self._maker.join()
+            self._maker = None
+
+
 class Program:
     """One run of a program.
 
@@ -197,6 +249,7 @@ class Program:
         config: The trial's parameters.
         folder: Where output and the program's checkpoints go.
         about: Ids and names that the program is told.
+        spare: Guards that run already; None to start one.
 
     Attributes:
         reports: What it has reported.
@@ -212,8 +265,10 @@ class Program:
         config: Mapping[str, Any],
         folder: Path,
         about: Mapping[str, Any] | None = None,
+        spare: Spare | None = None,
     ) -> None:
         self.settings = settings
+        self._spare = spare
         self.config: dict[str, Any] = decode(encode(dict(config)))  # numpy scalars become Python's
         self.reports = Reports(settings.metric)
         self.pid: int | None = None
@@ -261,17 +316,7 @@ class Program:
             "lines": settings.lines,
             "grace": settings.grace,
         }
-        ours, theirs = socket.socketpair()
-        guard = Path(__file__).with_name("guard.py")
-        with theirs:
-            # Isolated and without site-packages: it starts in a few milliseconds, and nothing of
-            # the program's environment can reach it.
-            subprocess.run(
-                [sys.executable, "-I", "-S", str(guard), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                check=True,
-            )
+        ours = self._spare.take() if self._spare is not None else _start_guard()
         ours.sendall(json.dumps(start).encode() + b"\n")
         self._guard = ours
         lines = ours.makefile("rb")

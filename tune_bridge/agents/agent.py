@@ -21,7 +21,7 @@ from tune_bridge.agents.function import run_function
 from tune_bridge.agents.http import Server, UnreachableError
 from tune_bridge.agents.process import run_program
 from tune_bridge.errors import InputError, TuneBridgeError
-from tune_bridge.trial import ProgramSettings
+from tune_bridge.trial import ProgramSettings, Spare
 from tune_bridge.wire import Claim, ClaimRequest, End, Heartbeat, Idle, Over
 
 __all__ = ["Agent", "Done", "host_name", "visible_gpus"]
@@ -205,18 +205,20 @@ class Agent:
         return self._leave if self._leave in ("stop", "kill") else ""
 
     def _work(self, slot: Mapping[str, str]) -> None:
+        spare = Spare()
         try:
             while not self._leave and self._take():
                 claim = self._claim()
                 if claim is None:
                     self._give_back()
                     return
-                self._execute(claim, slot)
+                self._execute(claim, slot, spare)
         except BaseException as error:  # noqa: BLE001 - told by `run`, in the thread that called it
             with self._lock:
                 self._problems.append(error)
             self._go("finish")
         finally:
+            spare.close()
             self._server.close()
 
     def _take(self) -> bool:
@@ -274,13 +276,13 @@ class Agent:
                     self._woken.wait(1.0)
         return None
 
-    def _execute(self, claim: Claim, slot: Mapping[str, str]) -> None:
+    def _execute(self, claim: Claim, slot: Mapping[str, str], spare: Spare) -> None:
         folder = self._folder / f"{claim.run}-{claim.attempt}"
         folder.mkdir()
         self._say(f"run {claim.run}: {_shown(claim.config)}")
         began = time.monotonic()
         try:
-            kind, message = self._attempt(claim, folder, slot)
+            kind, message = self._attempt(claim, folder, slot, spare)
         finally:
             with self._lock:
                 self._running.pop(claim.run, None)
@@ -293,7 +295,9 @@ class Agent:
             f"run {claim.run}: {kind} after {seconds:.1f} s" + (f": {first}" if first else "")
         )
 
-    def _attempt(self, claim: Claim, folder: Path, slot: Mapping[str, str]) -> tuple[str, str]:
+    def _attempt(
+        self, claim: Claim, folder: Path, slot: Mapping[str, str], spare: Spare
+    ) -> tuple[str, str]:
         """Runs it and tells of its end; how it ended, and why, for people."""
         about = {"sweep_id": self._sweep, "project": self._project, "agent": self.name}
         self._beat = claim.heartbeat
@@ -312,7 +316,7 @@ class Agent:
             assert self._settings is not None
             env = {**self._settings.env, **slot}
             settings = msgspec.structs.replace(self._settings, env=env)
-            end = run_program(execution, settings, self._server, self._stopping)
+            end = run_program(execution, settings, self._server, self._stopping, spare)
         self._deliver(execution)
         self._tell_end(claim, end)
         kind: str = end.state

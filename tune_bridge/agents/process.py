@@ -15,7 +15,7 @@ from tune_bridge.agents.http import Server
 from tune_bridge.agents.wandb_env import wandb_env
 from tune_bridge.errors import BackendError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD
-from tune_bridge.trial import Program, ProgramError, ProgramSettings
+from tune_bridge.trial import Program, ProgramError, ProgramSettings, Spare
 from tune_bridge.wire import Claim, End, EndState
 
 __all__ = ["run_program"]
@@ -30,6 +30,7 @@ def run_program(
     settings: ProgramSettings,
     server: Server,
     stopping: Callable[[], str],
+    spare: Spare,
 ) -> End:
     """Runs a program to its end, or to its verdict.
 
@@ -38,6 +39,7 @@ def run_program(
         settings: How the sweep's programs are run.
         server: For the output.
         stopping: Says "stop" or "kill" when the agent itself is to end, else "".
+        spare: Where its guard comes from; the next one is made while it runs.
 
     Returns:
         How it ended.
@@ -45,10 +47,11 @@ def run_program(
     claim = execution.claim
     env = wandb_env(server.url, server.key, claim, settings.sweep_id, execution.folder)
     settings = msgspec.structs.replace(settings, env={**env, **settings.env})
-    program = Program(settings, claim.config, execution.folder, execution.about)
+    program = Program(settings, claim.config, execution.folder, execution.about, spare)
     output = _Output(program, server, claim)
     try:
         program.start()
+        spare.make()
         end = _follow(program, execution, stopping, output)
     except ProgramError as error:
         if error.payload.get("rows") or error.payload.get("summary"):
