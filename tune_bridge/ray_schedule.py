@@ -10,7 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.schedulers import (
+    FIFOScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
 
 from tune_bridge.dialects.ray_tune.algorithms import write_scheduler
 from tune_bridge.engines.base import Stop
@@ -82,6 +88,32 @@ class _Steady(MedianStoppingRule):
         return str(TrialScheduler.CONTINUE)
 
 
+class _Watchful(HyperBandScheduler):
+    """Looks at a bracket again when one of its runs is lost after a halving.
+
+    Ray 2.60 marks a bracket as being processed for good: when the last run that the others wait
+    for fails, the paused ones wait for ever.
+    """
+
+    def _process_bracket(self, controller: Any, bracket: Any) -> str:
+        try:
+            return str(super()._process_bracket(controller, bracket))
+        finally:
+            bracket.is_being_processed = False
+
+
+class _WatchfulForBOHB(_Watchful, HyperBandForBOHB):
+    """The same for BOHB's."""
+
+
+_BETTER: dict[type, type] = {
+    HyperBandScheduler: _Watchful,
+    HyperBandForBOHB: _WatchfulForBOHB,
+    MedianStoppingRule: _Steady,
+}
+"""Ray's class -> ours, which has the same state: there is no other way to be copied."""
+
+
 def live(experiment: Experiment) -> Any:
     """The scheduler of an experiment; None for first in, first out.
 
@@ -102,6 +134,6 @@ def live(experiment: Experiment) -> Any:
     assert call is not None
     made = build_scheduler(call, scheduler.kind)
     deciding = getattr(made, "_base_scheduler", made)
-    if type(deciding) is MedianStoppingRule and not needs_checkpoints(scheduler):
-        deciding.__class__ = _Steady  # it has the same state, and no other way to be copied
+    if not (type(deciding) is MedianStoppingRule and needs_checkpoints(scheduler)):
+        deciding.__class__ = _BETTER.get(type(deciding), type(deciding))
     return made

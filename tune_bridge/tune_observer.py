@@ -77,7 +77,7 @@ class Observer:
     @property
     def scheduler_name(self) -> str:
         """The scheduler's class, for people."""
-        name = "the scheduler" if self.scheduler is None else type(self.scheduler).__name__
+        name = "the scheduler" if self.scheduler is None else _class_name(self.scheduler)
         stopper = getattr(self.controller, "_stopper", None)
         if stopper is not None and type(stopper).__name__ not in ("NoopStopper", "SweepStopper"):
             # Tune does not say which of the two it was.
@@ -119,7 +119,7 @@ class Observer:
         found = {}
         for name, thing in (("searcher", searcher), ("scheduler", self.scheduler)):
             if thing is not None:
-                found[name] = type(thing).__name__
+                found[name] = _class_name(thing)
         return found
 
     def natural_end(self, trial: Any, result: Mapping[str, Any]) -> str | None:
@@ -347,6 +347,11 @@ def _without_space(searcher: Any) -> Any:
         if isinstance(getattr(bare, "_points_to_evaluate", None), int):
             bare._points_to_evaluate = None
     return bare
+
+
+def _class_name(thing: Any) -> str:
+    """A class for people; a private one stands for the class of Ray's that it is based on."""
+    return next(kind.__name__ for kind in type(thing).__mro__ if not kind.__name__.startswith("_"))
 
 
 def _named(thing: Any, name: str) -> bool:
