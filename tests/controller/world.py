@@ -140,7 +140,7 @@ class World:
             lambda: self.sweep.report(run, attempt, seq, rows, checkpoint=saved, resumable=True)
         )
         if verdict is not None:
-            self._hear(run, attempt)
+            self._hear(run, attempt, verdict)
             if verdict.kind != "kill":
                 self.rows.setdefault(run, set()).update(row.step for row in rows)
             if arrives:
@@ -164,8 +164,8 @@ class World:
         claim = agent.claim
         told = self._try(lambda: self.sweep.heartbeat({claim.run: claim.attempt}))
         if told is not None:
-            self._hear(claim.run, claim.attempt)
             agent.verdict = told[claim.run]
+            self._hear(claim.run, claim.attempt, agent.verdict)
 
     def vanish(self, agent: Agent) -> None:
         """It dies, and another one with a new name comes up."""
@@ -188,10 +188,10 @@ class World:
         self.controller = self._controller()
         self.sweep = self.controller.sweep(self.id)
         # Who is alive is not known: everybody who was not lost before gets a fresh time.
-        runs = self.sweep.state.runs
-        self.heard = {
-            run: then if runs[run].missing else self.now for run, then in self.heard.items()
-        }
+        state = self.sweep.state
+        for run_id in state.live:
+            if not state.runs[run_id].missing:
+                self.heard[run_id] = self.now
 
     def _try(self, call: Any) -> Any:
         """The answer, None when the backend failed."""
@@ -203,8 +203,8 @@ class World:
             self.check_restart()
         return answer
 
-    def _hear(self, run: str, attempt: int) -> None:
-        if self.given[run][0] == attempt:
+    def _hear(self, run: str, attempt: int, verdict: Verdict) -> None:
+        if self.given[run][0] == attempt and verdict.kind != "kill":
             self.heard[run] = self.now
 
     # What has to be true.
@@ -217,7 +217,8 @@ class World:
             assert claim.attempt > before[0], (before, mine)
             silent = self.now - self.heard[claim.run]
             free = (claim.run, before[0]) in self.released
-            assert free or silent > LEASE, f"{claim.run} was given to two at once"
+            known = self.sweep.state.runs[claim.run]
+            assert free or silent > LEASE, f"given to two at once: {before}, {silent} s, {known}"
         self.given[claim.run] = mine
         self.heard[claim.run] = self.now
         assert claim.config == self.sweep.state.runs[claim.run].config

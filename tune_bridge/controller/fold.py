@@ -145,16 +145,15 @@ class Fold:
 
     def _claimed(self, event: Claimed) -> Claim | Idle | Over:
         state = self.state
-        for run_id in sorted(state.live):
-            run = state.runs[run_id]
-            if run.missing:
-                self._retry(run, "crashed", f"agent {run.agent} was lost", event.time)
+        self._take_back(event)
         while True:
             if state.ready:
                 return self._give(state.runs[state.ready.pop(0)], event)
             answer = self.engine.ask(time=event.time)
             self._note(answer)
             self._act(answer.actions)
+            if isinstance(answer, Wait | Done) and self._take_back(event):
+                continue
             if isinstance(answer, Wait):
                 state.waiting = answer.reason
                 return Idle(answer.reason)
@@ -167,6 +166,18 @@ class Fold:
                 self._put(run, answer.info, event)
             else:
                 self._goes_on(answer, event)
+
+    def _take_back(self, event: Claimed) -> bool:
+        """Takes a run from an agent that is lost; whether there was one.
+
+        One for each free agent: the others may still be found by their own.
+        """
+        for run_id in sorted(self.state.live):
+            run = self.state.runs[run_id]
+            if run.missing:
+                self._retry(run, "crashed", f"agent {run.agent} was lost", event.time)
+                return True
+        return False
 
     def _goes_on(self, answer: Resume, event: Claimed) -> None:
         run = self.state.runs.get(answer.run)

@@ -178,14 +178,14 @@ class SweepController:
                 return Verdict("kill", "the run is over")
             self._heard(run)
             if seq <= run.seq:
-                return run.verdict
+                return _verdict(run)
             operations: list[Operation] = [LogRows(run_id, rows)] if rows else []
             changes = _changes(summary, config, self._backend, run_id)
             if changes:
                 operations.append(PatchRun(run_id, changes, self._now()))
             events = [] if late else self._events(run, seq, rows, summary, checkpoint, resumable)
             self._commit_all(events, operations)
-            return Verdict() if late else run.verdict
+            return Verdict() if late else _verdict(run)
 
     def _events(
         self,
@@ -256,7 +256,7 @@ class SweepController:
                     continue
                 self._heard(run)
                 over = run.status == "over" and run.state != "crashed"
-                verdicts[run_id] = Verdict("kill", "the run is over") if over else run.verdict
+                verdicts[run_id] = Verdict("kill", "the run is over") if over else _verdict(run)
             return verdicts
 
     # For people and for time.
@@ -517,6 +517,14 @@ def _results(
             results.append(values)
             values = {}
     return results, values
+
+
+def _verdict(run: RunState) -> Verdict:
+    """What becomes of a run, for the agent that had its last attempt."""
+    if run.status == "paused" and run.verdict.kind == "continue":
+        # The engine may give it to anybody at any time: two must not go on with it.
+        return Verdict("kill", "its agent was lost; the run waits to be tried again")
+    return run.verdict
 
 
 def _changes(
