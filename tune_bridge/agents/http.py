@@ -36,6 +36,7 @@ from tune_bridge.wire import (
 __all__ = ["Server", "UnreachableError"]
 
 _TIMEOUT = 30.0
+_LOADING = 300.0  # seconds more for a server that loads an engine's library
 _CHUNK = 1 << 20
 _T = TypeVar("_T")
 
@@ -119,7 +120,7 @@ class Server:
 
     def create(self, sweep: NewSweep) -> dict[str, Any]:
         """Makes a sweep; returns it."""
-        return self._json("POST", "/api/sweeps", sweep)
+        return self._json("POST", "/api/sweeps", sweep, wait=_LOADING)
 
     def sweep(self, sweep_id: str) -> dict[str, Any]:
         """A sweep with its config."""
@@ -235,7 +236,7 @@ class Server:
     ) -> http.client.HTTPResponse:
         if isinstance(data, Path):
             headers["Content-Length"] = str(data.stat().st_size)
-        claiming = timeout > _TIMEOUT
+        claiming = path.endswith("/claims")
         looked = False
         while True:
             connection = getattr(self._local, "connection", None)
