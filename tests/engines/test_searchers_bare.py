@@ -140,8 +140,8 @@ def test_the_bare_searcher_proposes_the_same(kind: str, agents: int) -> None:
 @pytest.mark.parametrize("kind", ["AxSearch", "HEBOSearch"])
 def test_the_bare_searcher_with_torch_proposes_the_same(kind: str) -> None:
     pytest.importorskip("torch")
-    # The bare one of Ax is made for an older Ax and needs our property of its classes; the optimizer
-    # in HEBO takes its seed from the system, ours has it draw one.
+    # The bare one of Ax is for an older Ax and needs our property of its classes. The optimizer
+    # in HEBO takes its seed from the system; ours has it draw one.
     module = {"AxSearch": "ax", "HEBOSearch": "hebo"}[kind]
     importlib.import_module(f"tune_bridge.engines.tune.searchers.{module}")
     _compare(kind, FAITHFUL[kind], 13 if kind == "AxSearch" else 10, 1)
