@@ -57,4 +57,6 @@ def test_tune_says_all_of_it_or_a_note_says_what_not(experiment: Experiment) -> 
         for field in msgspec.structs.fields(experiment)
         if field.name != "space" and getattr(experiment, field.name) != getattr(back, field.name)
     }
+    if any(note.path == "search_alg.space" for note in notes):
+        changed.discard("space_in")  # the same laws, said to the searcher: no less exact
     assert changed <= noted
