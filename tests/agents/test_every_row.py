@@ -6,6 +6,7 @@ The program counts up and saves its state; engines are those of the server, a pr
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -270,7 +271,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
 def test_digits(rows: Rows, kind: str) -> None:
     """The example's program, stopped by ASHA; it reads its parameters from the run."""
     shutil.copy(EXAMPLE / "train.py", rows.folder / "digits.py")
-    base = SweepConfig.load(EXAMPLE / "sweep.yaml").experiment
+    base = runpy.run_path(str(EXAMPLE / "experiment.py"))["tune_config"].experiment
     made = base.replace(program="digits.py", num_samples=4, space_in="config")
     if kind != "HyperOptSearch":
         searcher = experiment().searcher if kind == "random" else Algorithm(kind)

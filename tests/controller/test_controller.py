@@ -86,15 +86,16 @@ def test_silence_for_less_than_a_lease_is_no_loss(make):
     assert world.claim(two).run != claim.run
 
 
-def test_a_run_that_waits_for_its_second_try_may_be_finished_by_its_first_agent(make):
+def test_a_free_agent_takes_one_lost_run_and_the_others_may_be_found(make):
     world = make(concurrency=2)
     one, two, three, _ = world.agents
     first, second = world.claim(one), world.claim(two)
     world.wait(LEASE + 1)
-    given = world.claim(three)  # both are to be tried again, and one of them is
-    left, agent = (second, two) if given.run == first.run else (first, one)
-    assert world.sweep.state.runs[left.run].status == "paused"
+    given = world.claim(three)  # both are lost, and one of them is taken back
+    (left, agent), old = ((second, two), one) if given.run == first.run else ((first, one), two)
+    assert world.sweep.state.runs[left.run].missing
     assert world.report(agent, {"loss": 0.25}).kind == "continue"
+    assert world.report(old, {"loss": 0.5}).kind == "kill"
     world.end(agent, "finished")
     assert world.backend.run(left.run).state == "finished"
     world.drain()

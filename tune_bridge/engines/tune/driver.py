@@ -169,7 +169,8 @@ class Stage:
 
     def __init__(self, scheduler: Any, live: Any = None, *, hide_waiting: bool = False) -> None:
         self.scheduler = scheduler
-        self.search_alg = _Search(live)
+        # Only who is told of pauses is kept: Ray's generator of grids cannot be pickled from here.
+        self.search_alg = _Search(live if hasattr(live, "on_pause") else None)
         self.hide_waiting = hide_waiting
         self.trials: list[HostedTrial] = []
         self.by_run: dict[str, HostedTrial] = {}
