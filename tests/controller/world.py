@@ -277,10 +277,10 @@ class World:
         else:
             raise AssertionError("it goes on for ever")
         state = self.sweep.state
-        assert state.gate in ("finished", "canceled", "failed"), (state.gate, state.waiting)
         while state.live:  # of agents that are gone for ever
             self.wait(LEASE + 1)
             state = self.sweep.state
+        assert state.gate in ("finished", "canceled", "failed"), (state.gate, state.waiting)
         assert {run.status for run in state.runs.values()} <= {"over"}
         assert self.backend.sweep(self.id).state == state.gate
         self.check_always()
