@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import click
 
-from tune_bridge.cli.serving import address_of, listen, serve
-from tune_bridge.server import DEFAULT_HOST, DEFAULT_PORT, create_app
+from tune_bridge.cli.serving import address_of, listen, listening, serve
+from tune_bridge.server import create_app
 
 __all__ = ["dashboard"]
 
 
 @click.command(short_help="Watch sweeps in a browser.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    help=f"Port to listen on. The default is {DEFAULT_PORT}, or a free one when that is taken.",
-)
-@click.option(
-    "--host",
-    default=DEFAULT_HOST,
-    show_default=True,
-    help="Address to listen on. One that other machines can reach needs a key.",
-)
-@click.option(
-    "--key",
-    envvar="TUNE_BRIDGE_KEY",
-    show_envvar=True,
-    help="Every request needs this key. Prefer the variable: other users can see arguments.",
-)
-@click.option(
-    "--backend",
-    "url",
-    metavar="URL",
-    help="Where the sweeps live. [default: TUNE_BRIDGE_BACKEND, else the user's data folder]",
-)
+@listening
 @click.option("--open", "browser", is_flag=True, help="Open a browser window.")
 def dashboard(port: int | None, host: str, key: str | None, url: str | None, browser: bool) -> None:
     """Shows the sweeps of a backend in a browser, live, from this machine alone.

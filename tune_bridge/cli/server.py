@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from tune_bridge.cli.options import SECONDS
-from tune_bridge.cli.serving import address_of, listen, serve
+from tune_bridge.cli.serving import address_of, listen, listening, serve
 from tune_bridge.controller import Controller
-from tune_bridge.server import DEFAULT_HOST, DEFAULT_PORT, create_app, missing_extra
+from tune_bridge.server import create_app, missing_extra
 from tune_bridge.server_process import Address, announce, own_place
 
 __all__ = ["server"]
@@ -23,29 +23,7 @@ _TICK = 1.0
 
 
 @click.command(short_help="Give out the runs of sweeps to agents, and show them.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    help=f"Port to listen on. The default is {DEFAULT_PORT}, or a free one when that is taken.",
-)
-@click.option(
-    "--host",
-    default=DEFAULT_HOST,
-    show_default=True,
-    help="Address to listen on. One that other machines can reach needs a key.",
-)
-@click.option(
-    "--key",
-    envvar="TUNE_BRIDGE_KEY",
-    show_envvar=True,
-    help="Every request needs this key. Prefer the variable: other users can see arguments.",
-)
-@click.option(
-    "--backend",
-    "url",
-    metavar="URL",
-    help="Where the sweeps live. [default: TUNE_BRIDGE_BACKEND, else the user's data folder]",
-)
+@listening
 @click.option(
     "--max-checkpoint",
     type=click.IntRange(min=1),

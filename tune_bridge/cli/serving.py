@@ -6,16 +6,55 @@ import errno
 import signal
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+import click
 
 from tune_bridge.errors import InputError
-from tune_bridge.server import DEFAULT_PORT, missing_extra
+from tune_bridge.server import DEFAULT_HOST, DEFAULT_PORT, missing_extra
 
-__all__ = ["address_of", "listen", "serve"]
+__all__ = ["address_of", "listen", "listening", "serve"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _GRACE = 2
 _BACKLOG = 1024
 _KEEP_ALIVE = 75
+
+
+def listening(command: _Command) -> _Command:
+    """Gives a command the options ``--port``, ``--host``, ``--key`` and ``--backend`` (``url``)."""
+    options = (
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            help=f"Port to listen on. The default is {DEFAULT_PORT}, or a free one when that is "
+            "taken.",
+        ),
+        click.option(
+            "--host",
+            default=DEFAULT_HOST,
+            show_default=True,
+            help="Address to listen on. One that other machines can reach needs a key.",
+        ),
+        click.option(
+            "--key",
+            envvar="TUNE_BRIDGE_KEY",
+            show_envvar=True,
+            help="Every request needs this key. Prefer the variable: other users can see "
+            "arguments.",
+        ),
+        click.option(
+            "--backend",
+            "url",
+            metavar="URL",
+            help="Where the sweeps live. [default: TUNE_BRIDGE_BACKEND, else the user's data "
+            "folder]",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def listen(host: str, port: int | None) -> socket.socket:
