@@ -19,9 +19,10 @@ pytest.importorskip("fastapi")
 from tests.agents.world import KEY, World, until
 from tests.ray_sweeps import SAVES, Sweeps, experiment
 from tune_bridge.agents import Server
+from tune_bridge.api import interrupts
 from tune_bridge.errors import BackendError, InputError
 from tune_bridge.experiment import Algorithm
-from tune_bridge.ray_agents import _check_reach, agents_on_ray
+from tune_bridge.ray_agents import Agents, _check_reach, agents_on_ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -213,6 +214,25 @@ def test_ctrl_c_twice_stops_what_runs(two: TwoNodes, world: World) -> None:
         shell.process.kill()
     assert (shell.process.returncode, out.split(":")[0]) == (130, "2 killed"), err
     until(lambda: not alive(shell.pids()))
+
+
+def test_a_second_ctrl_c_is_not_undone_by_the_first() -> None:
+    """It may come while the first one is still being answered, and is then handled before it."""
+    agents = Agents([], lambda text: None)
+    agents._works = {"somebody": "works"}
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with interrupts(agents, say):
+        signal.raise_signal(signal.SIGINT)
+    assert [text.split(";")[0] for text in said] == [
+        "leaving after the current run", "stopping the current run",
+    ]  # fmt: skip
+    assert agents._how == "stop"
 
 
 def test_programs_end_when_the_command_is_killed(two: TwoNodes, world: World) -> None:

@@ -22,7 +22,7 @@ import msgspec
 
 from tune_bridge import ray_session
 from tune_bridge.agents import Done, Server
-from tune_bridge.agents.agent import Leave
+from tune_bridge.agents.agent import Leave, stronger
 from tune_bridge.api import interrupts
 from tune_bridge.errors import BackendError, InputError, TuneBridgeError
 
@@ -133,7 +133,7 @@ class Agents:
         May be called from a signal handler: the loop in `run` passes it on.
         """
         self.left_by_hand = True
-        self._how = how
+        self._how = stronger(self._how, how)
 
     def run(self) -> Done:
         """Waits for their ends.

@@ -54,7 +54,7 @@ def test_lint_reads_numbers_as_wandb_does(tmp_path: Path) -> None:
 
 
 def test_a_hint_is_no_mistake(tmp_path: Path) -> None:
-    endless = SWEEP.replace("1e-5", "1.0e-5").replace("run_cap", "name")
+    endless = SWEEP.replace("1e-5", "1.0e-5").replace("run_cap: 20", "name: endless")
     written(tmp_path, "s.yaml", endless)
     done = cli("lint", "s.yaml", cwd=tmp_path)
     assert done.returncode == 0

@@ -24,7 +24,7 @@ from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.trial import ProgramSettings, Spare
 from tune_bridge.wire import Claim, ClaimRequest, End, Heartbeat, Idle, Over
 
-__all__ = ["Agent", "Done", "host_name", "visible_gpus"]
+__all__ = ["Agent", "Done", "Leave", "host_name", "stronger", "visible_gpus"]
 
 _HOLD = 20.0  # seconds that the server may hold a claim
 _AWAY = (0.2, 5.0)  # seconds between two attempts while the server is away: first and longest
@@ -34,6 +34,18 @@ _BEAT = 5.0  # seconds between two signs of life at most
 _SIGNALS = 0.1  # seconds until a signal is noticed
 
 Leave = Literal["", "finish", "stop", "kill"]
+"""How an agent is to leave; not at all when empty."""
+
+_FORCE: tuple[Leave, ...] = ("", "finish", "stop", "kill")
+
+
+def stronger(one: Leave, other: Leave) -> Leave:
+    """The one with more force.
+
+    A signal that comes while the handler of the one before still runs is handled first: what is
+    said last is not what was meant last.
+    """
+    return max(one, other, key=_FORCE.index)
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -183,10 +195,8 @@ class Agent:
         self._go(how)
 
     def _go(self, how: Leave) -> None:
-        order: tuple[Leave, ...] = ("", "finish", "stop", "kill")
-        if order.index(how) > order.index(self._leave):
-            self._leave = how
-            self._woken.set()
+        self._leave = stronger(self._leave, how)
+        self._woken.set()
 
     @property
     def busy(self) -> int:
