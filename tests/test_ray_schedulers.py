@@ -213,17 +213,39 @@ def test_asha(sweeps: Sweeps) -> None:
     }  # fmt: skip
 
 
+ALONE = """
+import pathlib, time
+cpus = float(os.environ["OMP_NUM_THREADS"])
+begun, over = pathlib.Path("begun"), pathlib.Path("over")
+def wait(path):
+    until = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+last = STEPS if run.config.x == 0.1 else 2
+if run.config.x == 0.9:
+    begun.touch()
+while step < last:
+    if run.config.x == 0.1:
+        wait(over if step else begun)
+"""
+"""Of two runs one reports twice; the other waits for its end before its own second report."""
+
+
 def test_resources_change(sweeps: Sweeps) -> None:
     """A run that is left alone gets the other's processor too, and goes on where it was."""
     scheduler = Algorithm.of(
         "ResourceChangingScheduler",
         base_scheduler={
-            "AsyncHyperBandScheduler": {"max_t": 6, "grace_period": 2, "reduction_factor": 2}
+            "AsyncHyperBandScheduler": {"max_t": 1000, "grace_period": 2, "reduction_factor": 2}
         },
     )
-    source = SAVES.replace("STEPS", "6").replace(
-        '"mine": step,', '"mine": step, "cpus": float(os.environ["OMP_NUM_THREADS"]),'
-    )
+    source = SAVES.replace("while step < STEPS:\n", ALONE.lstrip()).replace("STEPS", "900")
+    source = source.replace('"mine": step,', '"mine": step, "cpus": cpus,')
+    source += """
+    if cpus == 2:
+        break
+pathlib.Path("over").touch()
+"""
     made = experiment(None, **grid(0.1, 0.9), scheduler=scheduler)
     result = sweeps.run(made, source, cpus_per_trial=1, max_concurrent=2)
     _, runs = sweeps.read(result)
@@ -232,7 +254,8 @@ def test_resources_change(sweeps: Sweeps) -> None:
         check_whole(sweeps, run)
     rows = sweeps.rows(next(run for run in runs if run.config["x"] == 0.1))
     cpus = [row.values["cpus"] for row in rows]
-    assert (len(rows), cpus[0], cpus[-1]) == (6, 1, 2)
+    assert (cpus[0], cpus[-1]) == (1, 2)
+    assert cpus == sorted(cpus)
 
 
 @pytest.mark.parametrize(
