@@ -20,6 +20,7 @@ from tune_bridge.dialects.ray_tune.conversions import conversion, domain_of
 from tune_bridge.dialects.ray_tune.runs import RUNS, is_hosted, plain_part
 from tune_bridge.dialects.ray_tune.tables import CLASSES
 from tune_bridge.dialects.sweep.algorithms import SEARCHERS, write_early_terminate
+from tune_bridge.engines.outside import CUSTOM, steered
 from tune_bridge.engines.tune.schedulers import RESOURCES, needs_checkpoints
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment
@@ -212,9 +213,12 @@ def _wandb_searcher(asked: _Asked) -> Cell:
 
 def _controller_searcher(asked: _Asked) -> Cell:
     kind = asked.searcher
-    if kind == "custom":
+    whose = steered(asked.experiment)
+    if kind == "custom" and whose == CUSTOM:
         why = "method custom means that somebody else proposes"
         return _says(Level.LOST, "nothing is proposed", why)(asked)
+    if whose:
+        return _says(Level.EXACT, f"{whose} proposes, agents wait for it")(asked)
     if asked.hosted:
         whose = "ours" if kind == "SkOptSearch" else "Ray's own, without a Ray session"
         return _says(Level.EXACT, f"{kind}: {whose}")(asked)

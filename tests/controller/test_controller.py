@@ -417,3 +417,48 @@ def test_listeners_hear_of_changes(make):
     heard.clear()
     world.sweep.claim(one.name, one.host, "2")
     assert not heard
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"controller": {"type": "local"}, "early_terminate": {"type": "hyperband", "min_iter": 1}},
+        {"scheduler": {"engine": "wandb"}},
+        {"method": "custom"},
+    ],
+)
+def test_a_sweep_that_is_steered_from_outside_waits_for_it(make, more):
+    world = make({**more, "run_cap": 3})
+    assert isinstance(world.claim(world.agents[0]), Idle)
+    first = world.sweep.command("enqueue", config={"x": 1})
+    second = world.sweep.command(
+        "enqueue", config={"x": 7.0, "more": [1]}
+    )  # does not fit: so be it
+    assert [(run.id, run.state) for run in world.backend.runs(world.id)] == [
+        (first, "pending"), (second, "pending"),
+    ]  # fmt: skip
+    claims = [world.claim(agent) for agent in world.agents[:3]]
+    assert [claim.config for claim in claims[:2]] == [{"x": 1.0}, {"x": 7.0, "more": [1]}]
+    assert isinstance(claims[0].config["x"], float), "as the space types it"
+    assert isinstance(claims[2], Idle)
+    for agent in world.agents[:2]:
+        for loss in (9.0, 9.0, 9.0):
+            assert world.report(agent, {"loss": loss}).kind == "continue"
+        world.end(agent, "finished")
+    assert world.backend.sweep(world.id).state == "running", "nothing to do is no end of it"
+    waiting = world.sweep.command("enqueue", config={"x": 0.5})
+    world.sweep.command("stop")
+    assert world.backend.run(waiting).state == "killed"
+    assert world.backend.sweep(world.id).state == "finished"
+    assert isinstance(world.sweep.claim("a", "h", "r"), Over)
+
+
+def test_an_enqueued_run_is_there_before_anybody_has_it(make):
+    world = make()
+    mine = world.sweep.command("enqueue", config={"x": 0.25})
+    assert (world.backend.run(mine).state, world.backend.run(mine).config) == (
+        "pending", {"x": 0.25},
+    )  # fmt: skip
+    world.drain()
+    assert len(world.backend.runs(world.id)) == 4, "it counts for the cap"
+    assert world.backend.run(mine).state == "finished"

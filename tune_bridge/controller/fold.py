@@ -161,9 +161,7 @@ class Fold:
                 state.done = answer.reason
                 return Idle(answer.reason) if state.live else Over(answer.reason)
             if isinstance(answer, Start):
-                run = RunState(id=answer.run, config=answer.config)
-                state.runs[run.id] = run
-                self._put(run, answer.info, event)
+                self._starts(answer, event)
             else:
                 self._goes_on(answer, event)
 
@@ -179,12 +177,22 @@ class Fold:
                 return True
         return False
 
+    def _starts(self, answer: Start, event: Claimed) -> None:
+        run = self.state.runs.get(answer.run)
+        if run is None:
+            run = self.state.runs[answer.run] = RunState(id=answer.run, config=answer.config)
+            self._put(run, answer.info, event.time)
+        else:  # it was enqueued
+            run.config = answer.config
+        self.state.ready.append(run.id)
+
     def _goes_on(self, answer: Resume, event: Claimed) -> None:
         run = self.state.runs.get(answer.run)
         if run is None:  # it starts as a copy of another one
             run = self.state.runs[answer.run] = RunState(id=answer.run, config=answer.config)
             run.checkpoint = answer.checkpoint
-            self._put(run, {}, event)
+            self._put(run, {}, event.time)
+            self.state.ready.append(run.id)
             return
         run.config, run.checkpoint = answer.config, answer.checkpoint
         if run.status == "leaving":
@@ -192,7 +200,7 @@ class Fold:
         else:
             self.state.ready.append(run.id)
 
-    def _put(self, run: RunState, info: Mapping[str, Any], event: Claimed) -> None:
+    def _put(self, run: RunState, info: Mapping[str, Any], time: float) -> None:
         number = len(self.state.runs)
         new = Run(
             id=run.id,
@@ -200,12 +208,11 @@ class Fold:
             name=f"run-{number}",
             state="pending",
             config=run.config,
-            created_at=event.time,
-            updated_at=event.time,
+            created_at=time,
+            updated_at=time,
             meta=dict(info),
         )
         self._outcome.operations.append(PutRun(new))
-        self.state.ready.append(run.id)
 
     def _give(self, run: RunState, event: Claimed) -> Claim:
         run.status, run.missing, run.again = "running", False, False
@@ -287,7 +294,9 @@ class Fold:
                 self._retry(run, "failed", event.message, event.time)
                 return
         elif state == "crashed":
-            run.lost += 1
+            run.lost += not event.preempted
+            if event.preempted and run.saved and self._asks:  # what it saved when it had to go
+                self._act(self.engine.tell(run.id, {}, time=event.time, checkpoint=run.saved))
             if run.lost <= self.settings.max_lost and self.state.gate in ("open", "paused"):
                 self._retry(run, "crashed", event.message, event.time)
                 return
@@ -384,6 +393,8 @@ class Fold:
         if not self._asks:
             raise InputError(_CLOSED[self.state.gate])
         run_id = self.engine.enqueue(config, time=event.time)
+        run = self.state.runs[run_id] = RunState(id=run_id, config=config)
+        self._put(run, {"enqueued": True}, event.time)  # to be seen while it waits
         self._reopen()
         return run_id
 

@@ -21,7 +21,8 @@ def make_engine(experiment: Experiment, *, sweep_id: str, seed: int) -> Engine:
     """The engine that an experiment asks for.
 
     W&B's own methods (random, grid, bayes, hyperband) are native; everything of Ray Tune's is done
-    by Tune's classes. Any searcher goes with any scheduler that allows it.
+    by Tune's classes. Any searcher goes with any scheduler that allows it. A sweep that W&B's
+    controllers steer gets an engine that proposes and stops nothing.
 
     Args:
         experiment: What is searched, by whom, and all limits.
@@ -39,8 +40,12 @@ def make_engine(experiment: Experiment, *, sweep_id: str, seed: int) -> Engine:
     from tune_bridge.engines.configs import initial_points
     from tune_bridge.engines.drives import check_drives
     from tune_bridge.engines.engine import STOPPER, HostedEngine
+    from tune_bridge.engines.outside import Outside, steered
     from tune_bridge.engines.random_state import Sandbox, derived
 
+    if steered(experiment):
+        outside = Outside(experiment)
+        return HostedEngine(experiment, sweep_id=sweep_id, seed=seed, proposer=outside)
     check_drives(experiment)
     initial_points(experiment)
     budget = (experiment.extras.value.get("tune") or {}).get("time_budget_s")

@@ -178,7 +178,9 @@ class HostedEngine(Engine):
         Raises:
             InputError: It does not fit the space, or the whole sweep has ended.
         """
-        fitted = fit(self.experiment.space, config)
+        fitted = self.proposer.typed(config)
+        if fitted is None:
+            fitted = fit(self.experiment.space, config)
         if self._over:
             raise InputError("the sweep has ended", found=self._over, hint="start another one")
         return self._call(self._enqueue, fitted)
@@ -255,6 +257,8 @@ class HostedEngine(Engine):
         if self._running:
             rest = f"{len(self._running)} running"
             return Wait(f"{reason}; {rest}", closing=final)
+        if not final and self.proposer.patient:
+            return Wait(reason)
         if not final:
             reason = f"{reason}, and no run is live"
             self._stuck = Refused(reason, final=True)

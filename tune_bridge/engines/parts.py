@@ -66,10 +66,13 @@ class Proposer(abc.ABC):
             ``num_samples`` say; None for no end. The engine keeps to it; a proposer need not, and
             is asked beyond it when a person raises the limit.
         foreign: Code of libraries runs inside: see the module.
+        patient: Runs come from outside (`Engine.enqueue`), so that having nothing to propose while
+            nothing runs is no end of the sweep.
     """
 
     total: int | None = None
     foreign: bool = True
+    patient: bool = False
 
     @abc.abstractmethod
     def propose(self, run: str) -> Proposal | Refused:
@@ -78,6 +81,10 @@ class Proposer(abc.ABC):
         A run that got a `Refused` may be asked for again. `LATER` while no run is live ends the
         sweep: nothing could change it.
         """
+
+    def typed(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Somebody else's configuration as it is to run; None for one that has to fit the space."""
+        return None
 
     def enqueued(  # noqa: B027 - most proposers need not know
         self, run: str, config: Mapping[str, Any]
