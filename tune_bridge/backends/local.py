@@ -13,45 +13,48 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc, func, select
+from sqlalchemy import exc
 
-from tune_bridge.backends import codec
-from tune_bridge.backends.base import Backend, Operation, PatchSweep, Row, Run, Sweep
+from tune_bridge.backends.base import Operation
+from tune_bridge.backends.dialect import PUT_ROWS, Dialect, StoredRow
 from tune_bridge.backends.places import default_place
-from tune_bridge.backends.schema import HEAD, VERSION_TABLE, clock, events, runs, sweeps
-from tune_bridge.backends.work import Work
-from tune_bridge.errors import BackendError, InputError, NotFoundError
+from tune_bridge.backends.sql import SqlBackend
+from tune_bridge.backends.upgrade import bring_up_to_date
+from tune_bridge.errors import BackendError, InputError
 
 __all__ = ["LocalBackend"]
 
 _BUSY_TIMEOUT = 30.0
-_POINTS = (
-    "SELECT step, data FROM history WHERE run = ? AND step IN (SELECT value FROM json_each(?)) "
-    "ORDER BY step"
-)
-_HOLDING = "SELECT step, data FROM history WHERE run = ? AND instr(data, ?) ORDER BY step"
-_ROWS = "SELECT step, time, data FROM history WHERE run = ? AND step >= ? ORDER BY step"
-_ROWS_HOLDING = (
-    "SELECT step, time, data FROM history WHERE run = ? AND step >= ? AND ({}) ORDER BY step"
-)
-
-# What is asked all the time goes straight to the driver, as in `tune_bridge.backends.work`.
-_ONE_SWEEP = f"SELECT {', '.join(Sweep.__struct_fields__)} FROM sweeps WHERE id = ?"  # noqa: S608
-_ONE_RUN = f"SELECT {', '.join(Run.__struct_fields__)} FROM runs WHERE id = ?"  # noqa: S608
-_RUN_SEQ = "SELECT seq FROM runs WHERE id = ?"
-_VERSION = "SELECT version FROM sweeps WHERE id = ?"
-_CLOCK = "SELECT value FROM clock"
-
-_SWEEP = [sweeps.c[name] for name in Sweep.__struct_fields__]
-_RUN = [runs.c[name] for name in Run.__struct_fields__]
+_PUT_ROWS = PUT_ROWS.format("VALUES (?, ?, ?, ?)")
 
 
-class LocalBackend(Backend):
+class _Sqlite(Dialect):
+    holds = "instr(data, ?)"
+    among = "step IN (SELECT value FROM json_each(?))"
+    lock = ""  # nobody else writes
+    clock = "SELECT value FROM clock"
+    tick = "UPDATE clock SET value = value + 1"
+    stamp = "(SELECT value FROM clock)"
+
+    def cursor(self, driver: Any) -> Any:
+        return driver.cursor()
+
+    def steps(self, steps: Sequence[int]) -> str:
+        return json.dumps(steps)
+
+    def reserve(self, cursor: Any, operations: Iterable[Operation]) -> None:
+        """The whole file is."""
+
+    def put_rows(self, cursor: Any, rows: list[StoredRow]) -> None:
+        cursor.executemany(_PUT_ROWS, rows)
+
+
+class LocalBackend(SqlBackend):
     """Sweeps in a SQLite file. Made by `LocalBackend.open`.
 
     Args:
@@ -62,13 +65,13 @@ class LocalBackend(Backend):
         url: Where it is, as `open` takes it.
     """
 
+    errors = (exc.SQLAlchemyError, sqlite3.Error)
+
     def __init__(self, engine: sa.Engine, *, busy_timeout: float = _BUSY_TIMEOUT) -> None:
+        super().__init__(engine, _Sqlite(), engine.url.database or "")
         self.url = engine.url.render_as_string(hide_password=True)
-        self._engine = engine
-        self._place = engine.url.database or self.url
         self._busy_timeout = busy_timeout
-        self._writing = threading.Lock()
-        self._closed = False
+        self._turn = threading.Lock()
 
     @classmethod
     def open(cls, url: str | None = None, *, busy_timeout: float = _BUSY_TIMEOUT) -> LocalBackend:
@@ -115,8 +118,7 @@ class LocalBackend(Backend):
                     # Two processes that switch a fresh file to WAL at once do not wait: retried.
                     connection.exec_driver_sql("PRAGMA journal_mode = WAL")
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
-                    if (found := _version(connection)) != HEAD:
-                        _upgrade(connection, found, self._place)
+                    bring_up_to_date(connection, self._place, "name another file")
                     connection.commit()
             except BackendError as error:
                 if "is locked" not in str(error) or time.monotonic() > deadline:
@@ -126,233 +128,27 @@ class LocalBackend(Backend):
                 return
 
     @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Turns every error of the driver into one of ours."""
-        if self._closed:
-            raise BackendError(f"{self._place}: the backend is closed; open it again")
-        try:
-            yield
-        except (exc.DBAPIError, sqlite3.Error) as error:
-            cause = error.orig if isinstance(error, exc.DBAPIError) else error
-            if isinstance(cause, _REFUSALS):
-                raise InputError(
-                    "a value that the database cannot hold", source=self._place, found=str(cause)
-                ) from None
-            raise BackendError(f"{self._place}: {cause}{_advice(str(cause))}") from None
-        except exc.SQLAlchemyError as error:
-            raise BackendError(f"{self._place}: {error}") from None
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        """A connection that sees one state of the file until it is given back."""
-        with self._guard(), self._engine.connect() as connection:
-            connection.connection.cursor().execute("BEGIN")
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._guard(), self._begun("BEGIN") as connection:
             yield connection
 
     @contextlib.contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with self._guard(), self._writing, self._engine.connect() as connection:
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._guard(), self._turn, self._begun("BEGIN IMMEDIATE") as connection:
+            yield connection
             # Straight through the driver, which spares a sixth of a small `apply`.
-            driver = connection.connection
-            driver.cursor().execute("BEGIN IMMEDIATE")
-            yield connection
-            driver.commit()
+            connection.connection.commit()
 
-    def apply(self, operations: Iterable[Operation]) -> None:
-        """See `Backend.apply`."""
-        operations = list(operations)
-        if not operations:
-            return
-        with self._write() as connection:
-            work = Work(connection)
-            try:
-                for operation in operations:
-                    work.add(operation)
-                work.finish()
-            except (TypeError, UnicodeError, OverflowError) as error:
-                raise InputError(
-                    "a value that the database cannot hold", source=self._place, found=str(error)
-                ) from None
+    def _lost(self, error: Exception) -> bool:
+        return False
 
-    def sweep(self, sweep_id: str) -> Sweep:
-        """See `Backend.sweep`."""
-        with self._read() as connection:
-            row = _first(connection, _ONE_SWEEP, sweep_id)
-        if row is None:
-            raise NotFoundError("no such sweep", found=repr(sweep_id), source=self._place)
-        return _sweep(row)
-
-    def sweeps(
-        self, *, project: str | None = None, limit: int = 100, offset: int = 0
-    ) -> list[Sweep]:
-        """See `Backend.sweeps`."""
-        query = select(*_SWEEP).order_by(sweeps.c.created_at.desc(), sweeps.c.seq.desc())
-        if project is not None:
-            query = query.where(sweeps.c.project == project)
-        with self._read() as connection:
-            found = connection.execute(query.limit(limit).offset(offset)).all()
-        return [_sweep(row) for row in found]
-
-    def run(self, run_id: str) -> Run:
-        """See `Backend.run`."""
-        with self._read() as connection:
-            row = _first(connection, _ONE_RUN, run_id)
-        if row is None:
-            raise self._no_run(run_id)
-        return _run(row)
-
-    def runs(
-        self,
-        sweep_id: str,
-        *,
-        states: Iterable[str] | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> list[Run]:
-        """See `Backend.runs`."""
-        query = select(*_RUN).where(runs.c.sweep_id == sweep_id)
-        if states is not None:
-            query = query.where(runs.c.state.in_(sorted(states)))
-        query = query.order_by(runs.c.created_at, runs.c.seq)
-        if limit is not None or offset:
-            # SQLite knows no offset without a limit; -1 is its "all".
-            query = query.limit(-1 if limit is None else limit).offset(offset)
-        with self._read() as connection:
-            self._check_sweep(connection, sweep_id)
-            found = connection.execute(query).all()
-        return [_run(row) for row in found]
-
-    def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:
-        """See `Backend.counts`."""
-        result: dict[str, dict[str, int]] = {}
-        wanted = list(dict.fromkeys(sweep_ids))
-        with self._read() as connection:
-            for start in range(0, len(wanted), 500):  # SQLite limits the variables of a statement
-                query = (
-                    select(runs.c.sweep_id, runs.c.state, func.count())
-                    .where(runs.c.sweep_id.in_(wanted[start : start + 500]))
-                    .group_by(runs.c.sweep_id, runs.c.state)
-                )
-                for sweep_id, state, number in connection.execute(query):
-                    result.setdefault(sweep_id, {})[state] = number
-        return result
-
-    def history(
-        self, run_id: str, *, keys: Iterable[str] | None = None, min_step: int = 0
-    ) -> list[Row]:
-        """See `Backend.history`."""
-        wanted = None if keys is None else list(dict.fromkeys(keys))
-        statement, needles = _ROWS, []
-        if wanted is not None:
-            needles = [needle for key in wanted if (needle := codec.key_text(key)) is not None]
-            # SQLite limits the depth of an expression; a long list is left to the exact test below.
-            if len(needles) == len(wanted) and 0 < len(needles) <= 100:
-                statement = _ROWS_HOLDING.format(" OR ".join(["instr(data, ?)"] * len(needles)))
-            else:
-                needles = []
-        with self._read() as connection:
-            found = _first(connection, _RUN_SEQ, run_id)
-            if found is None:
-                raise self._no_run(run_id)
-            cursor = connection.connection.cursor()
-            cursor.execute(statement, (found[0], min_step, *needles))
-            loads = codec.loads
-            rows = [Row(step, at, loads(data)) for step, at, data in cursor.fetchall()]
-            cursor.close()
-        if wanted is None:
-            return rows
-        cut = (
-            Row(row.step, row.time, {key: row.values[key] for key in wanted if key in row.values})
-            for row in rows
-        )
-        return [row for row in cut if row.values]
-
-    def histories(
-        self, sweep_id: str, key: str, *, max_points: int = 500
-    ) -> dict[str, list[tuple[int, float]]]:
-        """See `Backend.histories`."""
-        result: dict[str, list[tuple[int, float]]] = {}
-        query = select(runs.c.id, runs.c.seq, runs.c.rows, runs.c.last_step).where(
-            runs.c.sweep_id == sweep_id, runs.c.rows > 0
-        )
-        max_points = max(1, max_points)
-        value = codec.Picker(key)
-        with self._read() as connection:
-            self._check_sweep(connection, sweep_id)
-            found = connection.execute(query.order_by(runs.c.created_at, runs.c.seq)).all()
-            cursor = connection.connection.cursor()
-            for run_id, seq, rows, last_step in found:
-                points: list[tuple[int, float]] = []
-                if rows > max_points and rows == last_step + 1:
-                    # Steps without a gap: a metric that is in all rows is thinned by looking
-                    # only at the rows that stay.
-                    steps = json.dumps(_even(rows, max_points))
-                    points = value.points(_fetch(cursor, _POINTS, (seq, steps)))
-                if len(points) < max_points:
-                    needle = codec.key_text(key) or ""
-                    points = value.points(_fetch(cursor, _HOLDING, (seq, needle)))
-                    if len(points) > max_points:
-                        points = [points[i] for i in _even(len(points), max_points)]
-                if points:
-                    result[run_id] = points
-            cursor.close()
-        return result
-
-    def events(
-        self, sweep_id: str, *, first: int = 0, limit: int | None = None
-    ) -> list[dict[str, Any]]:
-        """See `Backend.events`."""
-        with self._read() as connection:
-            self._check_sweep(connection, sweep_id)
-            query = (
-                select(events.c.data)
-                .join(sweeps, sweeps.c.seq == events.c.sweep)
-                .where(sweeps.c.id == sweep_id, events.c.number >= first)
-                .order_by(events.c.number)
-                .limit(limit)
+    def _refine(self, error: Exception) -> Exception:
+        cause = error.orig if isinstance(error, exc.DBAPIError) else error
+        if isinstance(cause, _REFUSALS):
+            return InputError(
+                "a value that the database cannot hold", source=self._place, found=str(cause)
             )
-            return [codec.loads(text) for text in connection.execute(query).scalars()]
-
-    def version(self, sweep_id: str | None = None) -> str:
-        """See `Backend.version`."""
-        query = (_CLOCK,) if sweep_id is None else (_VERSION, sweep_id)
-        with self._guard(), self._engine.connect() as connection:
-            found = _first(connection, *query)
-        return "" if found is None else str(found[0])
-
-    def delete_sweep(self, sweep_id: str) -> None:
-        """See `Backend.delete_sweep`."""
-        with self._write() as connection:
-            deleted = connection.execute(sweeps.delete().where(sweeps.c.id == sweep_id))
-            if deleted.rowcount:
-                connection.execute(clock.update().values(value=clock.c.value + 1))
-
-    def delete_run(self, run_id: str) -> None:
-        """See `Backend.delete_run`."""
-        with self._write() as connection:
-            query = select(runs.c.sweep_id).where(runs.c.id == run_id)
-            sweep_id = connection.execute(query).scalar()
-            if sweep_id is None:
-                return
-            connection.execute(runs.delete().where(runs.c.id == run_id))
-            work = Work(connection)
-            work.add(PatchSweep(sweep_id, {}, time.time()))  # so that its version changes
-            work.finish()
-
-    def close(self) -> None:
-        """See `Backend.close`."""
-        self._closed = True
-        self._engine.dispose()
-
-    def __repr__(self) -> str:
-        return f"LocalBackend({self._place!r})"
-
-    def _check_sweep(self, connection: sa.Connection, sweep_id: str) -> None:
-        if _first(connection, _VERSION, sweep_id) is None:
-            raise NotFoundError("no such sweep", found=repr(sweep_id), source=self._place)
-
-    def _no_run(self, run_id: str) -> NotFoundError:
-        return NotFoundError("no such run", found=repr(run_id), source=self._place)
+        return BackendError(f"{self._place}: {cause}{_advice(str(cause))}")
 
 
 # What SQLite says to a value, not about the file.
@@ -398,46 +194,6 @@ def _set_up(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _version(connection: sa.Connection) -> str | None:
-    """The schema's version, None for a file that is empty."""
-    names = sa.inspect(connection).get_table_names()
-    if VERSION_TABLE in names:
-        found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
-        return str(found) if found is not None else None
-    if names:
-        raise BackendError(
-            f"{connection.engine.url.database}: is a database of another program (it has a table "
-            f"{sorted(names)[0]!r}); name another file"
-        )
-    return None
-
-
-_UPGRADING = threading.Lock()
-"""Alembic keeps its context in a global variable: two files at once, in two threads, mix it up."""
-
-
-def _upgrade(connection: sa.Connection, found: str | None, place: str) -> None:
-    """Brings the schema up to date in the transaction that is open."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    from tune_bridge.backends import migrations
-
-    folder = Path(migrations.__file__).parent
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found is not None and found not in known:
-        raise BackendError(
-            f"{place}: was written by a newer tune-bridge (schema {found}, this one knows {HEAD}); "
-            "upgrade tune-bridge, or name another file"
-        )
-    with _UPGRADING:
-        command.upgrade(config, "head")
-
-
 def _advice(message: str) -> str:
     """What to do about an error of SQLite."""
     for part, advice in (
@@ -451,41 +207,3 @@ def _advice(message: str) -> str:
         if part in message:
             return f"; {advice}"
     return ""
-
-
-def _first(connection: sa.Connection, statement: str, *values: Any) -> Any:
-    """The first row of what a statement finds, None without any."""
-    cursor = connection.connection.cursor()
-    cursor.execute(statement, values)
-    row = cursor.fetchone()
-    cursor.close()
-    return row
-
-
-def _fetch(cursor: Any, statement: str, values: tuple[Any, ...]) -> Iterable[tuple[int, str]]:
-    cursor.execute(statement, values)
-    return cursor.fetchall()  # type: ignore[no-any-return]
-
-
-def _sweep(row: Any) -> Sweep:
-    values = dict(zip(Sweep.__struct_fields__, row, strict=True))
-    for name in ("config", "meta"):
-        values[name] = codec.loads(values[name])
-    return Sweep(**values)
-
-
-def _run(row: Any) -> Run:
-    values = dict(zip(Run.__struct_fields__, row, strict=True))
-    for name in ("config", "summary", "meta"):
-        values[name] = codec.loads(values[name])
-    values["stopped_early"] = bool(values["stopped_early"])
-    return Run(**values)
-
-
-def _even(number: int, points: int) -> list[int]:
-    """Up to `points` indexes of `number` things, evenly spread, with the first and the last."""
-    if number <= points:
-        return list(range(number))
-    if points == 1:
-        return [number - 1]
-    return [i * (number - 1) // (points - 1) for i in range(points)]

@@ -6,7 +6,7 @@ name it, only the columns that changed are written, and all rows go through one 
 
 Statements are made once, as text, and go straight to the driver: SQLAlchemy takes ten times as long
 to look at one as the database does to run it. They are standard SQL but for ``ON CONFLICT``, which
-SQLite and PostgreSQL share; parameters are ``?``.
+SQLite and PostgreSQL share; what they do not share is in `tune_bridge.backends.dialect`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from itertools import repeat
 from typing import Any, Generic, TypeVar
 
 import msgspec
-import sqlalchemy as sa
 
 from tune_bridge.backends import codec, merge
 from tune_bridge.backends.base import (
@@ -31,18 +30,13 @@ from tune_bridge.backends.base import (
     Run,
     Sweep,
 )
+from tune_bridge.backends.dialect import Dialect, StoredRow
 from tune_bridge.errors import ConflictError, InputError, NotFoundError
 
 __all__ = ["Work"]
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
-# The time keeps an old row, replayed, from replacing the one that replaced it.
-_PUT_ROWS = (
-    "INSERT INTO history (run, step, time, data) VALUES (?, ?, ?, ?) "
-    "ON CONFLICT (run, step) DO UPDATE SET time = excluded.time, data = excluded.data "
-    "WHERE excluded.time >= history.time"
-)
 _STEPS = "SELECT step FROM history WHERE run = ? AND step BETWEEN ? AND ?"
 _PUT_EVENTS = "INSERT INTO events (sweep, number, data) VALUES (?, ?, ?)"
 _EVENTS = "SELECT data FROM events WHERE sweep = ? AND number >= ? ORDER BY number LIMIT ?"
@@ -50,9 +44,8 @@ _LAST_EVENT = (
     "SELECT seq, (SELECT max(number) FROM events WHERE sweep = seq) FROM sweeps WHERE id = ?"
 )
 _HAS_SWEEP = "SELECT 1 FROM sweeps WHERE id = ?"
-_TICK = "UPDATE clock SET value = value + 1"
 _TOUCH = (
-    "UPDATE sweeps SET version = (SELECT value FROM clock), "
+    "UPDATE sweeps SET version = {}, "
     "updated_at = CASE WHEN updated_at < ? THEN ? ELSE updated_at END WHERE id = ?"
 )
 _JSON = frozenset({"config", "summary", "meta"})
@@ -131,15 +124,18 @@ class Work:
     """Collects the operations of one `apply`.
 
     Args:
-        connection: In a transaction that nobody else can write beside.
+        cursor: Of the dialect, in a transaction that nobody else can write beside: not to what
+            operations are about, at least.
+        dialect: Of the database.
     """
 
-    def __init__(self, connection: sa.Connection) -> None:
-        self._cursor: Any = connection.connection.cursor()
+    def __init__(self, cursor: Any, dialect: Dialect) -> None:
+        self._cursor = cursor
+        self._dialect = dialect
         self._sweeps: dict[str, _Held[merge.SweepRecord]] = {}
         self._runs: dict[str, _Held[merge.RunRecord]] = {}
         self._touched: dict[str, float] = {}
-        self._rows: list[tuple[int, int, float, str]] = []
+        self._rows: list[StoredRow] = []
 
     def add(self, operation: Operation) -> None:
         """Takes one operation.
@@ -173,9 +169,11 @@ class Work:
         for held in helds:
             held.write(self._cursor)
         if self._touched:
-            self._cursor.execute(_TICK)
+            if self._dialect.tick:
+                self._cursor.execute(self._dialect.tick)
+            touch = _TOUCH.format(self._dialect.stamp)
             for sweep_id, at in self._touched.items():
-                self._cursor.execute(_TOUCH, (at, at, sweep_id))
+                self._cursor.execute(touch, (at, at, sweep_id))
         self._cursor.close()
 
     def _touch(self, sweep_id: str, at: float) -> None:
@@ -183,7 +181,7 @@ class Work:
 
     def _sweep(self, sweep_id: str) -> _Held[merge.SweepRecord]:
         if (held := self._sweeps.get(sweep_id)) is None:
-            row = self._first(_SWEEPS.read, sweep_id)
+            row = self._first(_SWEEPS.read + self._dialect.lock, sweep_id)
             if row is None:
                 raise NotFoundError("no such sweep", found=repr(sweep_id))
             held = self._sweeps[sweep_id] = _Held(_SWEEPS, row)
@@ -191,7 +189,7 @@ class Work:
 
     def _run(self, run_id: str) -> _Held[merge.RunRecord]:
         if (held := self._runs.get(run_id)) is None:
-            row = self._first(_RUNS.read, run_id)
+            row = self._first(_RUNS.read + self._dialect.lock, run_id)
             if row is None:
                 raise NotFoundError("no such run", found=repr(run_id))
             held = self._runs[run_id] = _Held(_RUNS, row)
@@ -273,7 +271,7 @@ class Work:
 
     def _write_rows(self) -> None:
         if self._rows:
-            self._cursor.executemany(_PUT_ROWS, self._rows)
+            self._dialect.put_rows(self._cursor, self._rows)
             self._rows = []
 
 

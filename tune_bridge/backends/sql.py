@@ -1,0 +1,354 @@
+"""What the databases share: the queries of the contract, in SQL that each of them takes.
+
+How connections are opened, what a transaction is, and what an error means is said by the modules of
+the databases (`tune_bridge.backends.local`, `tune_bridge.backends.postgres`); how they word things,
+by their `Dialect`.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import func, select
+
+from tune_bridge.backends import codec
+from tune_bridge.backends.base import Backend, Operation, PatchSweep, Row, Run, Sweep
+from tune_bridge.backends.dialect import Dialect
+from tune_bridge.backends.schema import events, runs, sweeps
+from tune_bridge.backends.work import Work
+from tune_bridge.errors import BackendError, InputError, NotFoundError
+
+__all__ = ["SqlBackend"]
+
+_POINTS = "SELECT step, data FROM history WHERE run = ? AND {} ORDER BY step"
+_ROWS = "SELECT step, time, data FROM history WHERE run = ? AND step >= ? ORDER BY step"
+_ROWS_HOLDING = (
+    "SELECT step, time, data FROM history WHERE run = ? AND step >= ? AND ({}) ORDER BY step"
+)
+
+# What is asked all the time goes straight to the driver, as in `tune_bridge.backends.work`.
+_ONE_SWEEP = f"SELECT {', '.join(Sweep.__struct_fields__)} FROM sweeps WHERE id = ?"  # noqa: S608
+_ONE_RUN = f"SELECT {', '.join(Run.__struct_fields__)} FROM runs WHERE id = ?"  # noqa: S608
+_RUN_SEQ = "SELECT seq FROM runs WHERE id = ?"
+_VERSION = "SELECT version FROM sweeps WHERE id = ?"
+
+_SWEEP = [sweeps.c[name] for name in Sweep.__struct_fields__]
+_RUN = [runs.c[name] for name in Run.__struct_fields__]
+
+
+class SqlBackend(Backend):
+    """Sweeps in a SQL database.
+
+    Args:
+        engine: Connected to a database whose schema is current. Its connections begin and end no
+            transaction by themselves.
+        dialect: How the database words things.
+        place: Its name in messages, without a password.
+    """
+
+    def __init__(self, engine: sa.Engine, dialect: Dialect, place: str) -> None:
+        self.url = place
+        self._engine = engine
+        self._dialect = dialect
+        self._place = place
+        self._closed = False
+
+    # What a module of a database says.
+
+    errors: tuple[type[Exception], ...]
+    """What its driver raises, and SQLAlchemy for it."""
+
+    @abc.abstractmethod
+    def _refine(self, error: Exception) -> Exception:
+        """One of `errors` as one of ours."""
+
+    @abc.abstractmethod
+    def _lost(self, error: Exception) -> bool:
+        """Whether an error says that a connection is gone, where the next one may not be."""
+
+    @abc.abstractmethod
+    def _reading(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        """A connection that sees one state of the database until it is given back."""
+
+    @abc.abstractmethod
+    def _writing(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        """A connection in a transaction that is committed in the end, unless there is an error."""
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turns every error of the driver into one of ours."""
+        if self._closed:
+            raise BackendError(f"{self._place}: the backend is closed; open it again")
+        try:
+            yield
+        except self.errors as error:
+            raise self._refine(error) from None
+
+    @contextlib.contextmanager
+    def _begun(self, begin: str) -> Iterator[sa.Connection]:
+        """A connection after a first statement; on a second one when the first was gone."""
+        connection = self._engine.connect()
+        try:
+            connection.connection.cursor().execute(begin)
+        except self.errors as error:
+            connection.close()
+            if not self._lost(error):
+                raise
+            connection = self._engine.connect()
+            connection.connection.cursor().execute(begin)
+        with connection:
+            yield connection
+
+    def _ask(self, statement: str, *values: Any) -> Any:
+        """The first row of what a statement finds, None without any; a transaction of its own."""
+        with self._guard():
+            try:
+                with self._engine.connect() as connection:
+                    return self._first(connection, statement, *values)
+            except self.errors as error:
+                if not self._lost(error):
+                    raise
+            with self._engine.connect() as connection:
+                return self._first(connection, statement, *values)
+
+    def _cursor(self, connection: sa.Connection) -> Any:
+        return self._dialect.cursor(connection.connection)
+
+    def _first(self, connection: sa.Connection, statement: str, *values: Any) -> Any:
+        cursor = self._cursor(connection)
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+        cursor.close()
+        return row
+
+    # The contract.
+
+    def apply(self, operations: Iterable[Operation]) -> None:
+        """See `Backend.apply`."""
+        operations = list(operations)
+        if not operations:
+            return
+        with self._writing() as connection:
+            self._work(connection, operations)
+
+    def _work(self, connection: sa.Connection, operations: list[Operation]) -> None:
+        cursor = self._cursor(connection)
+        try:
+            self._dialect.reserve(cursor, operations)
+            work = Work(cursor, self._dialect)
+            for operation in operations:
+                work.add(operation)
+            work.finish()
+        except (TypeError, UnicodeError, OverflowError) as error:
+            raise InputError(
+                "a value that the database cannot hold", source=self._place, found=str(error)
+            ) from None
+
+    def sweep(self, sweep_id: str) -> Sweep:
+        """See `Backend.sweep`."""
+        row = self._ask(_ONE_SWEEP, sweep_id)
+        if row is None:
+            raise NotFoundError("no such sweep", found=repr(sweep_id), source=self._place)
+        return _sweep(row)
+
+    def sweeps(
+        self, *, project: str | None = None, limit: int = 100, offset: int = 0
+    ) -> list[Sweep]:
+        """See `Backend.sweeps`."""
+        query = select(*_SWEEP).order_by(sweeps.c.created_at.desc(), sweeps.c.seq.desc())
+        if project is not None:
+            query = query.where(sweeps.c.project == project)
+        with self._reading() as connection:
+            found = connection.execute(query.limit(limit).offset(offset)).all()
+        return [_sweep(row) for row in found]
+
+    def run(self, run_id: str) -> Run:
+        """See `Backend.run`."""
+        row = self._ask(_ONE_RUN, run_id)
+        if row is None:
+            raise self._no_run(run_id)
+        return _run(row)
+
+    def runs(
+        self,
+        sweep_id: str,
+        *,
+        states: Iterable[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Run]:
+        """See `Backend.runs`."""
+        query = select(*_RUN).where(runs.c.sweep_id == sweep_id)
+        if states is not None:
+            query = query.where(runs.c.state.in_(sorted(states)))
+        query = query.order_by(runs.c.created_at, runs.c.seq).limit(limit).offset(offset or None)
+        with self._reading() as connection:
+            self._check_sweep(connection, sweep_id)
+            found = connection.execute(query).all()
+        return [_run(row) for row in found]
+
+    def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+        """See `Backend.counts`."""
+        result: dict[str, dict[str, int]] = {}
+        wanted = list(dict.fromkeys(sweep_ids))
+        with self._reading() as connection:
+            for start in range(0, len(wanted), 500):  # SQLite limits the variables of a statement
+                query = (
+                    select(runs.c.sweep_id, runs.c.state, func.count())
+                    .where(runs.c.sweep_id.in_(wanted[start : start + 500]))
+                    .group_by(runs.c.sweep_id, runs.c.state)
+                )
+                for sweep_id, state, number in connection.execute(query):
+                    result.setdefault(sweep_id, {})[state] = number
+        return result
+
+    def history(
+        self, run_id: str, *, keys: Iterable[str] | None = None, min_step: int = 0
+    ) -> list[Row]:
+        """See `Backend.history`."""
+        wanted = None if keys is None else list(dict.fromkeys(keys))
+        statement, needles = _ROWS, []
+        if wanted is not None:
+            needles = [needle for key in wanted if (needle := codec.key_text(key)) is not None]
+            # SQLite limits the depth of an expression; a long list is left to the exact test below.
+            if len(needles) == len(wanted) and 0 < len(needles) <= 100:
+                statement = _ROWS_HOLDING.format(" OR ".join([self._dialect.holds] * len(needles)))
+            else:
+                needles = []
+        with self._reading() as connection:
+            found = self._first(connection, _RUN_SEQ, run_id)
+            if found is None:
+                raise self._no_run(run_id)
+            cursor = self._cursor(connection)
+            cursor.execute(statement, (found[0], min_step, *needles))
+            loads = codec.loads
+            rows = [Row(step, at, loads(data)) for step, at, data in cursor.fetchall()]
+            cursor.close()
+        if wanted is None:
+            return rows
+        cut = (
+            Row(row.step, row.time, {key: row.values[key] for key in wanted if key in row.values})
+            for row in rows
+        )
+        return [row for row in cut if row.values]
+
+    def histories(
+        self, sweep_id: str, key: str, *, max_points: int = 500
+    ) -> dict[str, list[tuple[int, float]]]:
+        """See `Backend.histories`."""
+        result: dict[str, list[tuple[int, float]]] = {}
+        query = select(runs.c.id, runs.c.seq, runs.c.rows, runs.c.last_step).where(
+            runs.c.sweep_id == sweep_id, runs.c.rows > 0
+        )
+        max_points = max(1, max_points)
+        value = codec.Picker(key)
+        dialect = self._dialect
+        some, holding = _POINTS.format(dialect.among), _POINTS.format(dialect.holds)
+        with self._reading() as connection:
+            self._check_sweep(connection, sweep_id)
+            found = connection.execute(query.order_by(runs.c.created_at, runs.c.seq)).all()
+            cursor = self._cursor(connection)
+            for run_id, seq, rows, last_step in found:
+                points: list[tuple[int, float]] = []
+                if rows > max_points and rows == last_step + 1:
+                    # Steps without a gap: a metric that is in all rows is thinned by looking
+                    # only at the rows that stay.
+                    steps = dialect.steps(_even(rows, max_points))
+                    points = value.points(_fetch(cursor, some, (seq, steps)))
+                if len(points) < max_points:
+                    needle = codec.key_text(key) or ""
+                    points = value.points(_fetch(cursor, holding, (seq, needle)))
+                    if len(points) > max_points:
+                        points = [points[i] for i in _even(len(points), max_points)]
+                if points:
+                    result[run_id] = points
+            cursor.close()
+        return result
+
+    def events(
+        self, sweep_id: str, *, first: int = 0, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """See `Backend.events`."""
+        with self._reading() as connection:
+            self._check_sweep(connection, sweep_id)
+            query = (
+                select(events.c.data)
+                .join(sweeps, sweeps.c.seq == events.c.sweep)
+                .where(sweeps.c.id == sweep_id, events.c.number >= first)
+                .order_by(events.c.number)
+                .limit(limit)
+            )
+            return [codec.loads(text) for text in connection.execute(query).scalars()]
+
+    def version(self, sweep_id: str | None = None) -> str:
+        """See `Backend.version`."""
+        query = (self._dialect.clock,) if sweep_id is None else (_VERSION, sweep_id)
+        found = self._ask(*query)
+        return "" if found is None else str(found[0])
+
+    def delete_sweep(self, sweep_id: str) -> None:
+        """See `Backend.delete_sweep`."""
+        with self._writing() as connection:
+            deleted = connection.execute(sweeps.delete().where(sweeps.c.id == sweep_id))
+            if deleted.rowcount and self._dialect.tick:
+                connection.exec_driver_sql(self._dialect.tick)
+
+    def delete_run(self, run_id: str) -> None:
+        """See `Backend.delete_run`."""
+        with self._writing() as connection:
+            query = select(runs.c.sweep_id).where(runs.c.id == run_id)
+            sweep_id = connection.execute(query).scalar()
+            if sweep_id is None:
+                return
+            # The patch changes the sweep's version.
+            self._work(connection, [PatchSweep(sweep_id, {}, time.time())])
+            connection.execute(runs.delete().where(runs.c.id == run_id))
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._closed = True
+        self._engine.dispose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._place!r})"
+
+    def _check_sweep(self, connection: sa.Connection, sweep_id: str) -> None:
+        if self._first(connection, _VERSION, sweep_id) is None:
+            raise NotFoundError("no such sweep", found=repr(sweep_id), source=self._place)
+
+    def _no_run(self, run_id: str) -> NotFoundError:
+        return NotFoundError("no such run", found=repr(run_id), source=self._place)
+
+
+def _fetch(cursor: Any, statement: str, values: tuple[Any, ...]) -> Iterable[tuple[int, str]]:
+    cursor.execute(statement, values)
+    return cursor.fetchall()  # type: ignore[no-any-return]
+
+
+def _sweep(row: Any) -> Sweep:
+    values = dict(zip(Sweep.__struct_fields__, row, strict=True))
+    for name in ("config", "meta"):
+        values[name] = codec.loads(values[name])
+    return Sweep(**values)
+
+
+def _run(row: Any) -> Run:
+    values = dict(zip(Run.__struct_fields__, row, strict=True))
+    for name in ("config", "summary", "meta"):
+        values[name] = codec.loads(values[name])
+    values["stopped_early"] = bool(values["stopped_early"])
+    return Run(**values)
+
+
+def _even(number: int, points: int) -> list[int]:
+    """Up to `points` indexes of `number` things, evenly spread, with the first and the last."""
+    if number <= points:
+        return list(range(number))
+    if points == 1:
+        return [number - 1]
+    return [i * (number - 1) // (points - 1) for i in range(points)]
