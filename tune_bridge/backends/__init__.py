@@ -13,11 +13,20 @@ def open_backend(url: str | None = None) -> Backend:
     Args:
         url: A SQLAlchemy URL (``sqlite:///path.db``), a path to a SQLite file, or None for the
             environment's ``TUNE_BRIDGE_BACKEND``, else ``sweeps.db`` in ``TUNE_BRIDGE_HOME``, else
-            in the user's data folder.
+            in the user's data folder. ``wandb``, or ``wandb://entity/project``, is W&B itself.
 
     Raises:
         BackendError: It cannot be opened.
+        InputError: It is no place.
+        MissingExtraError: It is W&B, and wandb is not installed.
     """
+    from tune_bridge.backends.places import default_place
+    from tune_bridge.backends.wandb import is_wandb
+
+    if is_wandb(place := url or default_place()):
+        from tune_bridge.backends.wandb.backend import WandbBackend
+
+        return WandbBackend.open(place)
     from tune_bridge.backends.local import LocalBackend
 
     return LocalBackend.open(url)

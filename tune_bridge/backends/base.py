@@ -31,7 +31,7 @@ import secrets
 import string
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -222,7 +222,12 @@ class Backend(abc.ABC):
     """Where sweeps live. The module docstring is the contract.
 
     Use as a context manager, or call `close`.
+
+    Attributes:
+        names_sweeps: It gives sweeps their ids itself: `create_sweep` tells the id.
     """
+
+    names_sweeps: ClassVar[bool] = False
 
     @abc.abstractmethod
     def apply(self, operations: Iterable[Operation]) -> None:
@@ -328,6 +333,13 @@ class Backend(abc.ABC):
 
         Events of its sweep keep what they say of it.
         """
+
+    def stop_requests(self) -> frozenset[str]:
+        """Ids of runs that somebody wants stopped, at the place itself; known without asking it.
+
+        Empty for a place at which nobody can want that.
+        """
+        return frozenset()
 
     @abc.abstractmethod
     def close(self) -> None:
