@@ -16,7 +16,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Writes a text file under a temporary name and renames it.
 
     Args:
-        path: The file; an existing one is replaced and keeps its permissions.
+        path: The file; an existing one is replaced and keeps its permissions. Devices and pipes
+            (``/dev/stdout``, ``/dev/null``) are written to.
         text: Its content, written as UTF-8.
 
     Returns:
@@ -28,6 +29,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     target = Path(path)
     temporary = ""
     try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            with target.open("w", encoding="utf-8", newline="\n") as stream:
+                stream.write(text)
+            return target
         real = Path(os.path.realpath(target))
         mode = real.stat().st_mode & 0o777 if real.exists() else 0o666 & ~_umask()
         handle, temporary = tempfile.mkstemp(

@@ -67,7 +67,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty.yaml": (_text(""), "not a sweep; found nothing"),
     "blank.yaml": (_text("\n\n# nothing\n"), "not a sweep; found nothing"),
     "empty.py": (_text(""), "builds no experiment"),
-    "folder.yaml": (lambda path: path.mkdir(), "Is a directory"),
+    "folder.yaml": (lambda path: path.mkdir(), "it is a folder"),
     "folder.py": (lambda path: path.mkdir(), "it is a folder"),
     "tabs.yaml": (_text("method: random\nparameters:\n\tx: {value: 1}\n"), "a tab where"),
     "twice.yaml": (_text(HEAD + "  x: {value: 1}\n"), "twice.yaml:4:3"),

@@ -11,38 +11,41 @@ import msgspec
 from tune_bridge.agents.agent import Done, visible_gpus
 from tune_bridge.agents.programs import program_agent
 from tune_bridge.api import connect, interrupts
+from tune_bridge.cli.options import AMOUNT, COUNT, JOBS, TEXT
 from tune_bridge.errors import InputError
 
 __all__ = ["agent"]
 
 
 @click.command(short_help="Run runs of a sweep on this machine.")
-@click.argument("sweep")
-@click.option("--server", metavar="URL", help="Where the sweep is; this machine's own without.")
-@click.option("--key", metavar="KEY", help="The server's key; better in TUNE_BRIDGE_KEY.")
-@click.option("--backend", metavar="PLACE", help="The place of the sweeps on this machine.")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="Take so many runs at most.")
+@click.argument("sweep", type=TEXT)
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at once."
+    "--server", type=TEXT, metavar="URL", help="Where the sweep is; this machine's own without."
 )
+@click.option("--key", metavar="KEY", help="The server's key; better in TUNE_BRIDGE_KEY.")
+@click.option(
+    "--backend", type=TEXT, metavar="PLACE", help="The place of the sweeps on this machine."
+)
+@click.option("--count", type=COUNT, metavar="N", help="Take so many runs at most.")
+@click.option("--jobs", type=JOBS, default=1, show_default=True, help="Runs at once.")
 @click.option("--per-gpu", is_flag=True, help="One run at once on each visible GPU.")
-@click.option("--name", metavar="NAME", help="The agent's name; has to be unique.")
+@click.option("--name", type=TEXT, metavar="NAME", help="The agent's name; has to be unique.")
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=AMOUNT,
     default=10.0,
     show_default=True,
     metavar="SECONDS",
     help="Between SIGTERM and SIGKILL when a program is stopped.",
 )
 @click.option("--on-ray", is_flag=True, help="Start the agents on a Ray cluster.")
+@click.option("--num", type=JOBS, metavar="N", help="Agents on Ray; as many as fit without.")
 @click.option(
-    "--num", type=click.IntRange(min=1), metavar="N", help="Agents on Ray; as many as fit without."
+    "--address", type=TEXT, metavar="RAY", help="The Ray cluster; the default starts Ray here."
 )
-@click.option("--address", metavar="RAY", help="The Ray cluster; the default starts Ray here.")
 @click.option(
     "--cpus-per-agent",
-    type=click.FloatRange(min=0),
+    type=AMOUNT,
     default=1.0,
     show_default=True,
     metavar="N",
@@ -50,7 +53,7 @@ __all__ = ["agent"]
 )
 @click.option(
     "--gpus-per-agent",
-    type=click.FloatRange(min=0),
+    type=AMOUNT,
     default=0.0,
     show_default=True,
     metavar="N",

@@ -6,10 +6,13 @@ import json
 
 import click
 
+from tune_bridge.cli.options import SHARE, TEXT, Number
 from tune_bridge.cli.source import load_source
 from tune_bridge.compare import DRAWS, Change, compare
 
 __all__ = ["diff", "verify"]
+
+_DRAWS = Number(int, 100, 10_000_000)
 
 
 def _changes(a: str, b: str, draws: int = DRAWS) -> list[Change]:
@@ -17,8 +20,8 @@ def _changes(a: str, b: str, draws: int = DRAWS) -> list[Change]:
 
 
 @click.command(short_help="Say what changed, in terms of distributions.")
-@click.argument("a", type=click.Path())
-@click.argument("b", type=click.Path())
+@click.argument("a", type=TEXT)
+@click.argument("b", type=TEXT)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def diff(a: str, b: str, as_json: bool) -> int:
     """Says what changed from A to B, in terms of distributions.
@@ -44,12 +47,12 @@ def diff(a: str, b: str, as_json: bool) -> int:
 
 
 @click.command(short_help="Say whether two are the same experiment.")
-@click.argument("a", type=click.Path())
-@click.argument("b", type=click.Path())
-@click.option("--draws", type=click.IntRange(min=100), default=DRAWS, show_default=True)
+@click.argument("a", type=TEXT)
+@click.argument("b", type=TEXT)
+@click.option("--draws", type=_DRAWS, default=DRAWS, show_default=True)
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0, 1),
+    type=SHARE,
     default=1e-6,
     show_default=True,
     help="The largest distance of two laws that still counts as the same.",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tune_bridge.agents.http import Server
+from tune_bridge.cli.options import MOST, TEXT
 from tune_bridge.cli.place import Where, id_of, place_options
 from tune_bridge.errors import InputError, NotFoundError
 from tune_bridge.files import read_bytes
@@ -37,8 +38,10 @@ class _Limit(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if value == "none":
             return 0
-        if not str(value).isdecimal() or int(value) < 1:
-            self.fail(f"{value!r} is neither a number above zero nor 'none'.", param, ctx)
+        if not str(value).isdecimal() or not 1 <= int(value) <= MOST:
+            self.fail(
+                f"{value!r} is neither a whole number from 1 to {MOST} nor 'none'.", param, ctx
+            )
         return int(value)
 
 
@@ -62,7 +65,7 @@ def _simple(verb: Verb, help_: str, said: str) -> Any:
     command.__doc__ = help_
     decorated: Callable[..., Any] = _json(place_options(command))
     short = help_.splitlines()[0]
-    return click.command(verb, short_help=short)(click.argument("sweep")(decorated))
+    return click.command(verb, short_help=short)(click.argument("sweep", type=TEXT)(decorated))
 
 
 pause = _simple(
@@ -75,7 +78,7 @@ cancel = _simple("cancel", "End a sweep and all of its runs now.", "is canceled"
 
 
 @click.command(short_help="Let the running runs finish, and end the sweep; or end one run.")
-@click.argument("sweep", metavar="SWEEP[/RUN]")
+@click.argument("sweep", type=TEXT, metavar="SWEEP[/RUN]")
 @place_options
 @_json
 def stop(where: Where, sweep: str, as_json: bool) -> int:
@@ -108,8 +111,8 @@ def _run_of(server: Server, sweep: str, name: str) -> str | None:
 
 
 @click.command(short_help="Run failed and crashed runs once more.")
-@click.argument("sweep")
-@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.argument("sweep", type=TEXT)
+@click.argument("runs", metavar="[RUN]...", type=TEXT, nargs=-1)
 @place_options
 @_json
 def retry(where: Where, sweep: str, runs: tuple[str, ...], as_json: bool) -> int:
@@ -125,10 +128,10 @@ def retry(where: Where, sweep: str, runs: tuple[str, ...], as_json: bool) -> int
 
 
 @click.command(short_help="Add a configuration of one's own.")
-@click.argument("sweep")
+@click.argument("sweep", type=TEXT)
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="A parameter; repeatable.")
 @click.option(
-    "--file", "path", type=click.Path(), help="A JSON file with a configuration, or a list of them."
+    "--file", "path", type=TEXT, help="A JSON file with a configuration, or a list of them."
 )
 @place_options
 @_json
@@ -180,7 +183,7 @@ def _put(config: dict[str, Any], path: list[str], value: Any) -> None:
 def _configs(path: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"no JSON: {error}", source=path) from None
     configs = found if isinstance(found, list) else [found]
     if not configs or not all(isinstance(config, dict) for config in configs):
@@ -203,7 +206,7 @@ def _limit(verb: Verb, name: str, help_: str) -> Any:
     decorated = _json(place_options(command))
     decorated = click.argument("number", metavar="N|none", type=_Limit())(decorated)
     short = help_.splitlines()[0]
-    return click.command(name, short_help=short)(click.argument("sweep")(decorated))
+    return click.command(name, short_help=short)(click.argument("sweep", type=TEXT)(decorated))
 
 
 run_cap = _limit("run_cap", "run-cap", "Change how many runs a sweep has in all.")
@@ -211,8 +214,8 @@ concurrency = _limit("concurrency", "concurrency", "Change how many runs there m
 
 
 @click.command(short_help="Give runs to a host again that was quarantined.")
-@click.argument("sweep")
-@click.argument("host")
+@click.argument("sweep", type=TEXT)
+@click.argument("host", type=TEXT)
 @place_options
 @_json
 def release(where: Where, sweep: str, host: str, as_json: bool) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tune_bridge.cli.options import NOTATION, SECONDS
+from tune_bridge.cli.options import NOTATION, SECONDS, TEXT
 from tune_bridge.cli.source import FILE, TIMEOUT, Built, load_sources
 from tune_bridge.dialects.base import DIALECTS, get_dialect
 from tune_bridge.errors import InputError
@@ -54,8 +54,8 @@ class _Result:
 
 
 @click.command(short_help="Translate one notation into another.")
-@click.argument("src", type=click.Path())
-@click.option("-o", "--output", "dst", type=click.Path(), help="Write here; the default prints.")
+@click.argument("src", type=TEXT)
+@click.option("-o", "--output", "dst", type=TEXT, help="Write here; the default prints.")
 @click.option(
     "--to",
     "target",
@@ -75,6 +75,7 @@ class _Result:
 @click.option(
     "--object",
     "name",
+    type=TEXT,
     metavar="NAME",
     help="The variable meant, or the number of the experiment, if a file has several.",
 )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-
 import click
 
 from tune_bridge.behaviour import ENGINES, behaviour, below
-from tune_bridge.cli.options import NOTATION, SECONDS
+from tune_bridge.cli.options import NOTATION, SECONDS, TEXT
 from tune_bridge.cli.source import TIMEOUT, load_source
 from tune_bridge.explain import Line
 from tune_bridge.notes import Level
@@ -22,7 +19,7 @@ _REQUIRED = {"exact": Level.EXACT, "approximated": Level.APPROXIMATED}
 
 
 @click.command(short_help="Say what each engine will do with it, how exactly, and why.")
-@click.argument("src", type=click.Path())
+@click.argument("src", type=TEXT)
 @click.option(
     "--for",
     "engines",
@@ -42,7 +39,9 @@ _REQUIRED = {"exact": Level.EXACT, "approximated": Level.APPROXIMATED}
     metavar="NOTATION",
     help="What SRC holds, if it is no sweep and nothing of Ray's: optuna, configspace, ...",
 )
-@click.option("--object", "name", metavar="NAME", help="The variable meant, if a file has several.")
+@click.option(
+    "--object", "name", type=TEXT, metavar="NAME", help="The variable meant, if a file has several."
+)
 @click.option(
     "--timeout", type=SECONDS, default=TIMEOUT, show_default=True, help="Seconds for a Python file."
 )
@@ -105,12 +104,11 @@ def _show(title: str, lines: list[Line], engines: tuple[str, ...]) -> None:
     if not lines:
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else 140
+    from tune_bridge.cli.console import print_table
+
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(title.rstrip("s").lower(), no_wrap=True)
     for engine in engines:
@@ -126,7 +124,7 @@ def _show(title: str, lines: list[Line], engines: tuple[str, ...]) -> None:
             text = Text(f"{cell.text}\n" if cell.text else "")
             row.append(text.append(word, style=_STYLES[cell.level]))
         table.add_row(*row, Text("\n".join(_reasons(line, engines))))
-    Console(width=width).print(table)
+    print_table(table, wide=140)
 
 
 def _reasons(line: Line, engines: tuple[str, ...]) -> list[str]:

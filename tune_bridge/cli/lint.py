@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tune_bridge.cli.source import load_source
+from tune_bridge.cli.options import TEXT
+from tune_bridge.cli.source import check_file, load_source
 from tune_bridge.dialects.sweep import SweepDialect, is_legacy, yaml_file
 from tune_bridge.errors import InputError, NotFoundError
 from tune_bridge.experiment import Experiment
@@ -20,7 +21,7 @@ __all__ = ["lint"]
 
 
 @click.command(short_help="Find mistakes that people make in sweeps.")
-@click.argument("src", type=click.Path(), nargs=-1, required=True)
+@click.argument("src", type=TEXT, nargs=-1, required=True)
 @click.option(
     "--ignore",
     multiple=True,
@@ -65,6 +66,7 @@ def _look(path: str) -> list[_Placed]:
     """
     try:
         if Path(path).suffix.lower() in _DATA:
+            check_file(path)
             return _look_at_data(yaml_file.load(read_bytes(path), path))
         config = load_source(path)
         return [(finding, None, None) for finding in find(config, config.experiment)]

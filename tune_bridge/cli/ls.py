@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import click
 
+from tune_bridge.cli.options import TEXT, Number
 from tune_bridge.cli.place import Sweeps, Where, id_of, place_options
 from tune_bridge.errors import NotFoundError
 from tune_bridge.server.values import number, plain, relative_time, text, to_yaml
@@ -29,8 +30,8 @@ def _print_json(value: Any) -> None:
 
 
 @click.command(short_help="List the sweeps.")
-@click.option("--project", metavar="NAME", help="Those of one project.")
-@click.option("-n", "limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--project", type=TEXT, metavar="NAME", help="Those of one project.")
+@click.option("-n", "limit", type=Number(int, 1, 1000), default=20, show_default=True)
 @place_options
 @_json
 def ls(where: Where, project: str | None, limit: int, as_json: bool) -> int:
@@ -64,14 +65,13 @@ def _number(value: Any) -> str:
 
 
 def _print(table: Any) -> None:
-    from rich.console import Console
+    from tune_bridge.cli.console import print_table
 
-    # On a pipe a line is a line, however long.
-    Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False).print(table)
+    print_table(table, wide=1000)  # on a pipe a line is a line, however long
 
 
 @click.command(short_help="Show the queue of a sweep: runs, agents, hosts.")
-@click.argument("sweep")
+@click.argument("sweep", type=TEXT)
 @click.option("--watch", is_flag=True, help="Again each second, until the sweep is over.")
 @place_options
 @_json
@@ -153,7 +153,7 @@ def _state(found: dict[str, Any]) -> Any:
 
 
 @click.command(short_help="Show the best run of a sweep.")
-@click.argument("sweep")
+@click.argument("sweep", type=TEXT)
 @click.option("--yaml", "form", flag_value="yaml", help="Its parameters as YAML.")
 @click.option("--json", "form", flag_value="json", help="All of it as JSON.")
 @click.option("--command", "form", flag_value="command", help="The command line that repeats it.")
@@ -202,7 +202,7 @@ def _command(config: dict[str, Any], parameters: dict[str, Any]) -> str:
 
 
 @click.command(short_help="Show all that was asked, told and decided.")
-@click.argument("sweep")
+@click.argument("sweep", type=TEXT)
 @click.option("--jsonl", is_flag=True, help="One JSON object a line, complete.")
 @place_options
 def events(where: Where, sweep: str, jsonl: bool) -> int:

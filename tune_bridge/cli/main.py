@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import click
@@ -43,7 +45,27 @@ COMMANDS = {
 """Command -> ``module:click command``."""
 
 
+@contextlib.contextmanager
+def _pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _NobodyReadsError from error
+
+
+class _NobodyReadsError(Exception):
+    """The output is closed; click would make exit code 1 of a BrokenPipeError."""
+
+
 class _LazyGroup(click.Group):
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _pipes():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _pipes():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -85,41 +107,73 @@ def main(argv: list[str] | None = None) -> None:
     """Runs the command line.
 
     Every `TuneBridgeError` becomes one line on standard error and exit code 1. With ``--json`` an
-    error is a JSON object on standard output as well.
+    error is a JSON object on standard output as well. Nobody who reads the output to its end
+    (``| head``) is no error.
     """
-    as_json = "--json" in (sys.argv[1:] if argv is None else argv)
+    _open_streams()
+    given = sys.argv[1:] if argv is None else argv
+    own = given[: given.index("--")] if "--" in given else given
+    as_json = "--json" in own
     try:
         result: Any = cli.main(args=argv, standalone_mode=False)
         sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        _say("interrupted")
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         _fail(as_json, error.exit_code, {"message": error.format_message()})
     except TuneBridgeError as error:
-        click.echo(f"error: {error}", err=True)
+        _say(f"error: {error}")
         fields = {key: value for key, value in vars(error).items() if value not in ("", None)}
         _fail(as_json, 1, {"message": str(error), **fields})
     except RecursionError:
-        click.echo("error: nested too deeply", err=True)
+        _say("error: nested too deeply")
         _fail(as_json, 1, {"message": "nested too deeply"})
-    except BrokenPipeError:
-        # Nobody reads on; Python's own flush at the end must not complain about that.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (_NobodyReadsError, BrokenPipeError):
+        _forget_output()
         sys.exit(0)
     except OSError as error:
-        if error.filename is not None:
-            raise
-        click.echo(f"error: cannot write the output: {error.strerror}", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        if error.filename is None:
+            _say(f"error: cannot write the output: {error.strerror}")
+            _forget_output()
+            sys.exit(1)
+        message = f"{error.filename}: {error.strerror}"
+        _say(f"error: {message}")
+        _fail(as_json, 1, {"message": message})
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _open_streams() -> None:
+    """Opens what the shell has closed (``>&-``): Python has None then, and no file may get 1."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                os.fstat(number)
+                continue
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
+def _forget_output() -> None:
+    """Python flushes at its end, and must not complain then about an output that is closed."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk behind standard error: the code says it
+        click.echo(text, err=True)
 
 
 def _fail(as_json: bool, code: int, error: dict[str, Any]) -> NoReturn:
     if as_json:
         import json
 
-        click.echo(json.dumps({"error": error}, indent=2, default=str))
+        try:
+            click.echo(json.dumps({"error": error}, indent=2, default=str))
+            sys.stdout.flush()
+        except OSError:
+            _forget_output()
     sys.exit(code)

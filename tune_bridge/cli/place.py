@@ -12,6 +12,8 @@ from urllib.parse import quote
 import click
 import msgspec
 
+from tune_bridge.cli.options import TEXT
+
 if TYPE_CHECKING:
     from tune_bridge.agents import Server
     from tune_bridge.backends import Backend
@@ -58,9 +60,13 @@ class Where(NamedTuple):
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds ``--server``, ``--key`` and ``--backend``, given to the command as one `Where`."""
 
-    @click.option("--server", metavar="URL", help="The server; this machine's own without.")
+    @click.option(
+        "--server", type=TEXT, metavar="URL", help="The server; this machine's own without."
+    )
     @click.option("--key", metavar="KEY", help="The server's key; better in TUNE_BRIDGE_KEY.")
-    @click.option("--backend", metavar="URL", help="Where the sweeps live on this machine.")
+    @click.option(
+        "--backend", type=TEXT, metavar="URL", help="Where the sweeps live on this machine."
+    )
     @functools.wraps(command)
     def wrapped(
         server: str | None, key: str | None, backend: str | None, *args: Any, **kwargs: Any

@@ -14,6 +14,7 @@ from typing import Any
 import click
 import msgspec
 
+from tune_bridge.cli.options import AMOUNT, COUNT, TEXT
 from tune_bridge.cli.source import load_source
 from tune_bridge.errors import InputError
 from tune_bridge.runner import Best, Progress, Result, remarks, run_sweep
@@ -22,25 +23,27 @@ __all__ = ["run"]
 
 
 @click.command(short_help="Execute it on Ray, this machine or a cluster.")
-@click.argument("src", type=click.Path())
-@click.option("--address", metavar="RAY", help="A Ray cluster; the default starts Ray here.")
+@click.argument("src", type=TEXT)
 @click.option(
-    "--cpus-per-trial", type=click.FloatRange(min=0), metavar="N", help="Processors of a trial."
+    "--address", type=TEXT, metavar="RAY", help="A Ray cluster; the default starts Ray here."
 )
+@click.option("--cpus-per-trial", type=AMOUNT, metavar="N", help="Processors of a trial.")
+@click.option("--gpus-per-trial", type=AMOUNT, metavar="N", help="GPUs of a trial.")
+@click.option("--max-concurrent", type=COUNT, metavar="N", help="Trials at once.")
+@click.option("--num-samples", type=COUNT, metavar="N", help="Draws of the space.")
+@click.option("--project", type=TEXT, metavar="NAME", help="Instead of the sweep's project.")
+@click.option("--name", type=TEXT, metavar="NAME", help="Instead of the sweep's name.")
+@click.option("--backend", type=TEXT, metavar="URL", help="Where the sweep is kept.")
 @click.option(
-    "--gpus-per-trial", type=click.FloatRange(min=0), metavar="N", help="GPUs of a trial."
-)
-@click.option("--max-concurrent", type=click.IntRange(min=1), metavar="N", help="Trials at once.")
-@click.option("--num-samples", type=click.IntRange(min=1), metavar="N", help="Draws of the space.")
-@click.option("--project", metavar="NAME", help="Instead of the sweep's project.")
-@click.option("--name", metavar="NAME", help="Instead of the sweep's name.")
-@click.option("--backend", metavar="URL", help="Where the sweep is kept.")
-@click.option(
-    "--object", "variable", metavar="NAME", help="The variable meant, if SRC has several."
+    "--object",
+    "variable",
+    type=TEXT,
+    metavar="NAME",
+    help="The variable meant, if SRC has several.",
 )
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=AMOUNT,
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -48,6 +51,7 @@ __all__ = ["run"]
 )
 @click.option(
     "--storage",
+    type=TEXT,
     metavar="PLACE",
     help="A folder or URL that all nodes reach, for checkpoints of paused trials.",
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tune_bridge.cli.options import COUNT, SEED, TEXT
 from tune_bridge.cli.source import load_source
 from tune_bridge.sampling import configurations
 
@@ -16,11 +17,9 @@ __all__ = ["sample"]
 
 
 @click.command(short_help="Print configurations drawn from it.")
-@click.argument("src", type=click.Path())
-@click.option(
-    "-n", "number", type=click.IntRange(min=1), default=10, show_default=True, help="How many."
-)
-@click.option("--seed", type=int, help="Equal seeds, equal lines; the experiment's, else 0.")
+@click.argument("src", type=TEXT)
+@click.option("-n", "number", type=COUNT, default=10, show_default=True, help="How many.")
+@click.option("--seed", type=SEED, help="Equal seeds, equal lines; the experiment's, else 0.")
 @click.option(
     "--format",
     "form",
@@ -29,7 +28,9 @@ __all__ = ["sample"]
     show_default=True,
     help="JSON lines, or CSV with dotted names.",
 )
-@click.option("--object", "name", metavar="NAME", help="The variable meant, if a file has several.")
+@click.option(
+    "--object", "name", type=TEXT, metavar="NAME", help="The variable meant, if a file has several."
+)
 def sample(src: str, number: int, seed: int | None, form: str, name: str | None) -> None:
     """Prints configurations drawn from SRC, one JSON object a line.
 

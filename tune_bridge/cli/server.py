@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tune_bridge.cli.options import SECONDS
+from tune_bridge.cli.options import COUNT, SECONDS
 from tune_bridge.cli.serving import address_of, listen, listening, serve
 from tune_bridge.controller import Controller
 from tune_bridge.server import create_app, missing_extra
@@ -26,7 +26,7 @@ _TICK = 1.0
 @listening
 @click.option(
     "--max-checkpoint",
-    type=click.IntRange(min=1),
+    type=COUNT,
     default=8192,
     show_default=True,
     metavar="MB",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tune_bridge.cli.options import TEXT, Number
 from tune_bridge.errors import InputError
 from tune_bridge.server import DEFAULT_HOST, DEFAULT_PORT, missing_extra
 
@@ -27,12 +28,13 @@ def listening(command: _Command) -> _Command:
     options = (
         click.option(
             "--port",
-            type=click.IntRange(0, 65535),
+            type=Number(int, 0, 65535),
             help=f"Port to listen on. The default is {DEFAULT_PORT}, or a free one when that is "
             "taken.",
         ),
         click.option(
             "--host",
+            type=TEXT,
             default=DEFAULT_HOST,
             show_default=True,
             help="Address to listen on. One that other machines can reach needs a key.",
@@ -47,6 +49,7 @@ def listening(command: _Command) -> _Command:
         click.option(
             "--backend",
             "url",
+            type=TEXT,
             metavar="URL",
             help="Where the sweeps live. [default: TUNE_BRIDGE_BACKEND, else the user's data "
             "folder]",

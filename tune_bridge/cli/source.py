@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from tune_bridge.errors import InputError, NotFoundError, SpecError
 from tune_bridge.notes import Level, Note, Notes
 from tune_bridge.sweep_config import SweepConfig
 
-__all__ = ["FILE", "TIMEOUT", "Built", "from_notation", "load_source", "load_sources"]
+__all__ = ["FILE", "TIMEOUT", "Built", "check_file", "from_notation", "load_source", "load_sources"]
 
 TIMEOUT = 60.0
 """Seconds that a Python file may take to build its experiments."""
@@ -30,7 +31,7 @@ FILE = "file"
 
 _PYTHON = (".py",)
 _YAML = (".yaml", ".yml", ".json")
-_PART = re.compile(r"(?P<file>.+\.py):(?P<name>[^:/\\]+)", re.IGNORECASE)
+_PART = re.compile(r"(?P<file>.+\.(py|ya?ml|json)):(?P<name>[^:/\\]+)", re.IGNORECASE)
 
 
 class Built(NamedTuple):
@@ -108,25 +109,26 @@ def load_sources(
         SpecError: It is malformed.
     """
     part = _PART.fullmatch(os.fspath(path))
-    if part and not Path(path).exists():
+    if part and _mode(path) is None:
         if name is not None and name != part["name"]:
             raise InputError(
                 "two experiments are named", source=part["file"], found=f"{part['name']} and {name}"
             )
         path, name = part["file"], part["name"]
+    check_file(path)
     source = Path(path)
     suffix = source.suffix.lower()
-    if source.exists() and not source.is_file() and not source.is_dir():
-        # A pipe that nobody writes to would be waited for without end.
-        raise InputError("cannot read: it is no plain file", source=os.fspath(path))
     if suffix in _YAML:
+        if name not in (None, "1"):
+            raise InputError(
+                f"no experiment called {name!r}",
+                source=os.fspath(path),
+                found="one sweep",
+                hint="names and numbers are of Python files; leave it out",
+            )
         data = origin is not None and origin != "sweep"
         config = _read_data(source, str(origin)) if data else SweepConfig.load(source)
         return [Built(1, None, None, config)]
-    if source.is_dir():
-        raise InputError("cannot read: it is a folder", source=os.fspath(path))
-    if not source.is_file():
-        raise NotFoundError("no such file", source=os.fspath(path))
     if suffix not in _PYTHON:
         raise InputError(
             "cannot tell what this file is",
@@ -145,6 +147,36 @@ def load_sources(
             found=", ".join(item.title for item in built) or "none",
         )
     return chosen
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Refuses what is no plain file: a pipe that nobody writes to would be waited for without end.
+
+    Raises:
+        NotFoundError: There is none.
+        InputError: It is something else, or cannot be looked at.
+    """
+    mode = _mode(path)
+    if mode is None:
+        raise NotFoundError("no such file", source=os.fspath(path))
+    if not stat.S_ISREG(mode):
+        what = "it is a folder" if stat.S_ISDIR(mode) else "it is no plain file"
+        raise InputError(f"cannot read: {what}", source=os.fspath(path))
+
+
+def _mode(path: str | os.PathLike[str]) -> int | None:
+    """What kind of file it is; None when there is none.
+
+    Raises:
+        InputError: It cannot be looked at.
+    """
+    try:
+        return Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read: {why}", source=os.fspath(path)) from None
 
 
 def _read_data(source: Path, origin: str) -> SweepConfig:

@@ -8,7 +8,7 @@ import shlex
 import click
 import msgspec
 
-from tune_bridge.cli.options import SECONDS
+from tune_bridge.cli.options import COUNT, FROM_ZERO, SECONDS, SEED, TEXT
 from tune_bridge.cli.place import Where, place_options
 from tune_bridge.cli.source import load_source
 from tune_bridge.wire import NewSweep, Settings
@@ -19,12 +19,12 @@ _DEFAULT = Settings()
 
 
 @click.command(short_help="Make a sweep that agents run.")
-@click.argument("src", metavar="FILE", type=click.Path())
-@click.option("--project", metavar="NAME", help="Instead of the sweep's project.")
-@click.option("--name", metavar="NAME", help="Instead of the sweep's name.")
+@click.argument("src", metavar="FILE", type=TEXT)
+@click.option("--project", type=TEXT, metavar="NAME", help="Instead of the sweep's project.")
+@click.option("--name", type=TEXT, metavar="NAME", help="Instead of the sweep's name.")
 @click.option(
     "--max-lost",
-    type=click.IntRange(min=0),
+    type=FROM_ZERO,
     default=_DEFAULT.max_lost,
     show_default=True,
     metavar="N",
@@ -32,7 +32,7 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--max-failures",
-    type=click.IntRange(min=0),
+    type=FROM_ZERO,
     default=_DEFAULT.max_failures,
     show_default=True,
     metavar="N",
@@ -40,13 +40,13 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--quarantine",
-    type=click.IntRange(min=0),
+    type=FROM_ZERO,
     default=_DEFAULT.quarantine,
     show_default=True,
     metavar="N",
     help="Failures in a row after which a host gets no more runs; 0 for never.",
 )
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Runs at once.")
+@click.option("--concurrency", type=COUNT, metavar="N", help="Runs at once.")
 @click.option(
     "--lease",
     type=SECONDS,
@@ -54,9 +54,13 @@ _DEFAULT = Settings()
     show_default=True,
     help="Silence after which an agent counts as lost.",
 )
-@click.option("--seed", type=int, metavar="N", help="Of the searcher; a fresh one without.")
+@click.option("--seed", type=SEED, metavar="N", help="Of the searcher; a fresh one without.")
 @click.option(
-    "--object", "variable", metavar="NAME", help="The variable meant, if FILE has several."
+    "--object",
+    "variable",
+    type=TEXT,
+    metavar="NAME",
+    help="The variable meant, if FILE has several.",
 )
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Print the sweep as JSON.")

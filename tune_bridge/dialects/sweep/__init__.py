@@ -13,6 +13,7 @@ from tune_bridge.dialects.sweep.keys import read_native, write_native
 from tune_bridge.errors import InputError, SpecError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Notes
+from tune_bridge.values import shorten
 
 __all__ = ["SweepDialect", "is_legacy"]
 
@@ -92,11 +93,14 @@ def is_legacy(config: Mapping[str, Any]) -> bool:
     return "tune" in config and "parameters" not in config
 
 
+_KINDS = {type(None): "nothing", list: "a list", tuple: "a tuple"}
+
+
 def _mapping(data: Any) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
         raise SpecError(
             "not a sweep",
-            found="nothing" if data is None else f"a {type(data).__name__}",
+            found=_KINDS.get(type(data)) or shorten(data),
             expected="a mapping with method and parameters",
         )
     return data
