@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.postgres import Cluster, running
 from tests.programs import PROGRAMS, required
 
 IN_CI = bool(os.environ.get("CI"))
@@ -34,6 +35,13 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNE_BRIDGE_HOME", str(home))
         yield home
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server; the test makes its own database on it."""
+    with running() as cluster:
+        yield cluster
 
 
 @pytest.fixture(autouse=True)

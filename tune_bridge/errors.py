@@ -13,6 +13,7 @@ __all__ = [
     "InputError",
     "MissingExtraError",
     "NotFoundError",
+    "OccupiedError",
     "SpecError",
     "TooLargeError",
     "TuneBridgeError",
@@ -146,3 +147,7 @@ class BackendError(TuneBridgeError):
 
 class ConflictError(BackendError):
     """Somebody else has written what was to be written: read again, then decide."""
+
+
+class OccupiedError(BackendError):
+    """Another process does this already, and only one may: use that one, or stop it."""

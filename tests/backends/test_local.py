@@ -59,7 +59,7 @@ class TestPlaces:
         [
             ("sqlite://", "names no file"),
             (":memory:", "no place"),
-            ("postgresql://host/name", "postgresql"),
+            ("mysql://host/name", "mysql.*postgresql://"),
             ("what://ever", "what"),
             ("://", "no URL"),
         ],

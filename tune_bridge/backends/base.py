@@ -341,6 +341,17 @@ class Backend(abc.ABC):
         """
         return frozenset()
 
+    def steer(self, sweep_id: str) -> None:  # noqa: B027 - most have nothing to do
+        """Makes this process the one that steers a sweep, until the backend is closed.
+
+        To be called again before each thing that is done as such. A backend that one server has to
+        itself by other means does nothing here.
+
+        Raises:
+            OccupiedError: Another process does, on whatever machine; naming it.
+            BackendError: The place cannot be reached.
+        """
+
     @abc.abstractmethod
     def close(self) -> None:
         """Releases connections. Idempotent."""

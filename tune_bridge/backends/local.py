@@ -22,7 +22,7 @@ from sqlalchemy import exc
 
 from tune_bridge.backends.base import Operation
 from tune_bridge.backends.dialect import PUT_ROWS, Dialect, StoredRow
-from tune_bridge.backends.places import default_place
+from tune_bridge.backends.places import default_place, hidden
 from tune_bridge.backends.sql import SqlBackend
 from tune_bridge.backends.upgrade import bring_up_to_date
 from tune_bridge.errors import BackendError, InputError
@@ -30,6 +30,7 @@ from tune_bridge.errors import BackendError, InputError
 __all__ = ["LocalBackend"]
 
 _BUSY_TIMEOUT = 30.0
+_EXPECTED = "a path, sqlite:///path/to/sweeps.db or postgresql://user@host/database"
 _PUT_ROWS = PUT_ROWS.format("VALUES (?, ?, ?, ?)")
 
 
@@ -173,12 +174,12 @@ def _path(url: str) -> Path:
         parsed = sa.engine.make_url(url)
     except exc.ArgumentError:
         raise BackendError(
-            f"{url!r} is no URL of a backend; expected a path or sqlite:///path/to/sweeps.db"
+            f"{hidden(url)!r} is no URL of a backend; expected {_EXPECTED}"
         ) from None
     if parsed.get_backend_name() != "sqlite":
         raise BackendError(
             f"{parsed.get_backend_name()!r} is no kind of database that this version can use; "
-            "expected a path or sqlite:///path/to/sweeps.db"
+            f"expected {_EXPECTED}"
         )
     if not parsed.database or parsed.database == ":memory:":
         raise BackendError(f"{url!r} names no file; expected sqlite:///path/to/sweeps.db")
