@@ -7,6 +7,7 @@
 | `operations` | the table of operations |
 | `home` | where the client's runs and projects live in a backend |
 | `runs`, `sweeps`, `agents` | what the operations do |
+| `steering` | sweeps that the client's own controllers steer |
 | `stream` | rows, summaries, console lines and ends of runs |
 | `filters` | filters, orders and pages of runs |
 | `artifacts` | versions of named sets of files |

@@ -10,13 +10,14 @@ from tune_bridge.server.wandb.artifacts import Artifacts
 from tune_bridge.server.wandb.execute import Call
 from tune_bridge.server.wandb.home import ENTITY
 from tune_bridge.server.wandb.runs import USER, Runs, entity_node
+from tune_bridge.server.wandb.steering import Steering
 from tune_bridge.server.wandb.sweeps import Sweeps
 
 __all__ = ["operations"]
 
 
 def operations(
-    runs: Runs, sweeps: Sweeps, agents: Agents, artifacts: Artifacts
+    runs: Runs, sweeps: Sweeps, agents: Agents, artifacts: Artifacts, steering: Steering
 ) -> dict[str, Callable[[Call], Any]]:
     """Queries and mutations by their root fields."""
     return {
@@ -29,6 +30,7 @@ def operations(
         "projects": sweeps.projects,
         "upsertModel": sweeps.upsert_project,
         "upsertSweep": sweeps.upsert,
+        "enqueueSweepRun": steering.enqueue,
         "createAgent": agents.create,
         "agentHeartbeat": agents.heartbeat,
         "upsertBucket": runs.upsert,
@@ -58,10 +60,14 @@ def _viewer(call: Call) -> dict[str, Any]:
     }
 
 
+FEATURES = ("SWEEPS_LOCAL_SCHEDULER",)
+"""What the client may do beyond the least: enqueue runs. All else that is optional is off."""
+
+
 def _server(call: Call) -> dict[str, Any]:
-    """No features: all that is optional is off."""
+    """The features of the server."""
     return {
-        "features": [],
+        "features": [{"name": name, "isEnabled": True} for name in FEATURES],
         "cliVersionInfo": {"max_cli_version": "9999"},
         "latestLocalVersionInfo": None,
         "exposesExplicitRunQueueAckPath": False,

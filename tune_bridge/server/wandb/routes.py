@@ -35,6 +35,7 @@ from tune_bridge.server.wandb.jsontext import mapping
 from tune_bridge.server.wandb.lines import Lines
 from tune_bridge.server.wandb.operations import operations
 from tune_bridge.server.wandb.runs import DOWNLOAD, UPLOAD, Runs
+from tune_bridge.server.wandb.steering import Steering
 from tune_bridge.server.wandb.stream import Stream
 from tune_bridge.server.wandb.sweeps import Sweeps
 from tune_bridge.server.wandb.watch import Watch
@@ -78,8 +79,9 @@ class Wandb:
         artifacts = Artifacts(self._home, shelf, self._files, self._signer)
         runs = Runs(self._home, self._files, self._lines, self._signer, self._watch, artifacts)
         agents = Agents(self._home, runs)
-        sweeps = Sweeps(self._home, runs, agents, artifacts)
-        self._operations = operations(runs, sweeps, agents, artifacts)
+        steering = Steering(self._home)
+        sweeps = Sweeps(self._home, runs, agents, artifacts, steering)
+        self._operations = operations(runs, sweeps, agents, artifacts, steering)
         self._stream = Stream(self._home, runs, self._lines, self._watch)
 
     def attach(self, app: FastAPI) -> None:

@@ -19,6 +19,7 @@ from tune_bridge.server.wandb.home import Home
 from tune_bridge.server.wandb.ids import global_id, number
 from tune_bridge.server.wandb.jsontext import dump, iso, load
 from tune_bridge.server.wandb.runs import USER, Runs, entity_node
+from tune_bridge.server.wandb.steering import Steering, is_log
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import Settings, Verb
 
@@ -45,10 +46,14 @@ class Sweeps:
         runs: Shows their runs.
         agents: Knows who works for them.
         artifacts: What is kept beside the runs.
+        steering: What clients have to say on which runs there are.
     """
 
-    def __init__(self, home: Home, runs: Runs, agents: Agents, artifacts: Artifacts) -> None:
+    def __init__(
+        self, home: Home, runs: Runs, agents: Agents, artifacts: Artifacts, steering: Steering
+    ) -> None:
         self._home = home
+        self._steering = steering
         self._runs = runs
         self._agents = agents
         self._artifacts = artifacts
@@ -67,7 +72,6 @@ class Sweeps:
         if not text:
             raise InputError("a sweep needs a config", path="config")
         config = dict(SweepConfig.from_yaml(str(text), "the sweep config"))
-        self._check(config)
         entity, project = self._home.place(
             Call({"entityName": config.get("entity"), "projectName": config.get("project")} | call)
         )
@@ -87,23 +91,6 @@ class Sweeps:
         call.lost.append(lambda: self._untold.__setitem__(key, sweep_id))
         return self._home.backend.sweep(sweep_id)
 
-    @staticmethod
-    def _check(config: dict[str, Any]) -> None:
-        controller = config.get("controller")
-        if isinstance(controller, dict) and controller.get("type") == "local":
-            raise InputError(
-                "W&B's local controller cannot steer a sweep of this server",
-                path="controller.type",
-                found="local",
-                expected="a sweep without it: this server searches by itself",
-            )
-        if config.get("scheduler"):
-            raise InputError(
-                "W&B's external schedulers cannot steer a sweep of this server",
-                path="scheduler",
-                hint="leave it out: this server searches by itself",
-            )
-
     def _change(self, call: Call) -> Sweep:
         sweep = self._home.sweep(call["id"])
         if call.get("config"):
@@ -112,6 +99,8 @@ class Sweeps:
             self._home.backend.update_sweep(sweep.id, name=str(call["displayName"]))
         if call.get("state"):
             self._command(sweep, str(call["state"]).upper())
+        if call.get("controller"):
+            self._steering.write(self._home.backend.sweep(sweep.id), call["controller"])
         return self._home.backend.sweep(sweep.id)
 
     def _command(self, sweep: Sweep, state: str) -> None:
@@ -125,7 +114,6 @@ class Sweeps:
         config = dict(SweepConfig.from_yaml(text, "the sweep config"))
         if config == sweep.config and repr(config) == repr(sweep.config):
             return
-        self._check(config)
         controller = self._home.controller
         changed = [
             key for key in {*config, *sweep.config} if config.get(key) != sweep.config.get(key)
@@ -237,7 +225,11 @@ class Sweeps:
         only = _one_sweep(condition)
         if only is not None:
             sweeps = [sweep for sweep in sweeps if sweep.id == only]
-        records = ((run, self._runs.record(run)) for run in self._home.runs(sweeps))
+        records = (
+            (run, self._runs.record(run))
+            for run in self._home.runs(sweeps)
+            if not is_log(self._home, run)
+        )
         return [(run, get) for run, get in records if matches(condition, get)]
 
     def _listed(self, entity: str, project: str, call: Call) -> dict[str, Any]:
@@ -276,8 +268,7 @@ class Sweeps:
             "heartbeatAt": iso(sweep.updated_at),
             "earlyStopJobRunning": False,
             "bestLoss": lambda _: self._best(sweep),
-            "controller": None,
-            "scheduler": None,
+            **self._steering.fields(sweep),
             "runCount": sum(counts.values()),
             "runCountExpected": cap if isinstance(cap, int) else None,
             "runs": runs,
