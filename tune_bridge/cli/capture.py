@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
 
     Args:
         argv: The file, the answer, the variable or number that is meant or "", the notation of
-            that variable or "".
+            that variable or "", and the file's own arguments.
     """
     source, answer = argv[0], Path(argv[1])
     name, origin = argv[2] or None, argv[3] or None
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
         recorder.write = lambda entry: say(experiment=_data(entry, recorder))
         try:
             absence = Absence({*EXTRAS, *(name.partition(".")[0] for name in SEARCHES)})
-            variables, remark = _run(source, recorder, absence)
+            variables, remark = _run(source, argv[4:], recorder, absence)
             _collect(variables, recorder, source, name, origin)
             for entry in recorder.entries:
                 recorder.write(entry)
@@ -87,11 +87,10 @@ def _isolate() -> None:
 
 
 def _run(
-    source: str, recorder: Recorder, absence: Absence
+    source: str, arguments: list[str], recorder: Recorder, absence: Absence
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The file's variables, and why it ended before its end, if it did."""
     install(recorder, SEARCHES, shim)
-    sys.argv = [source]
     sys.path[0] = str(Path(source).resolve().parent)
     package = ""
     while True:
@@ -99,6 +98,7 @@ def _run(
         module = types.ModuleType("__main__")
         module.__file__, module.__package__ = source, package
         sys.modules["__main__"] = module
+        sys.argv = [source, *arguments]
         try:
             exec(compile(Path(source).read_bytes(), source, "exec"), vars(module))  # noqa: S102
         except Stopped as stopped:
@@ -200,6 +200,8 @@ def _failure(error: BaseException, source: str) -> TuneBridgeError:
             f"called sys.exit({error.code!r}), which says that it failed",
             source=source,
             line=_line_of(error, source),
+            # argparse's own code for arguments that are wrong.
+            hint="its own arguments go after --" if error.code == 2 else "",
         )
     if isinstance(error, Ended):
         return InputError(

@@ -7,6 +7,7 @@ import json
 import click
 
 from tune_bridge.cli.options import SHARE, TEXT, Number
+from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import load_source
 from tune_bridge.compare import DRAWS, Change, compare
 
@@ -16,10 +17,12 @@ _DRAWS = Number(int, 100, 10_000_000)
 
 
 def _changes(a: str, b: str, draws: int = DRAWS) -> list[Change]:
-    return compare(load_source(a).experiment, load_source(b).experiment, draws=draws)
+    given = script_arguments(a, b)
+    one, other = (load_source(path, arguments=given).experiment for path in (a, b))
+    return compare(one, other, draws=draws)
 
 
-@click.command(short_help="Say what changed, in terms of distributions.")
+@click.command(cls=OfFiles, short_help="Say what changed, in terms of distributions.")
 @click.argument("a", type=TEXT)
 @click.argument("b", type=TEXT)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -46,7 +49,7 @@ def diff(a: str, b: str, as_json: bool) -> int:
     return 1 if changes else 0
 
 
-@click.command(short_help="Say whether two are the same experiment.")
+@click.command(cls=OfFiles, short_help="Say whether two are the same experiment.")
 @click.argument("a", type=TEXT)
 @click.argument("b", type=TEXT)
 @click.option("--draws", type=_DRAWS, default=DRAWS, show_default=True)

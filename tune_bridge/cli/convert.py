@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tune_bridge.cli.options import NOTATION, SECONDS, TEXT
+from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import FILE, TIMEOUT, Built, load_sources
 from tune_bridge.dialects.base import DIALECTS, get_dialect
 from tune_bridge.errors import InputError
@@ -53,7 +54,7 @@ class _Result:
         }
 
 
-@click.command(short_help="Translate one notation into another.")
+@click.command(cls=OfFiles, short_help="Translate one notation into another.")
 @click.argument("src", type=TEXT)
 @click.option("-o", "--output", "dst", type=TEXT, help="Write here; the default prints.")
 @click.option(
@@ -104,10 +105,13 @@ def convert(
 
     \b
       tune-bridge convert experiment.py -o sweep.yaml
+      tune-bridge convert experiment.py -o sweep.yaml -- --epochs 3
       tune-bridge convert sweep.yaml --to tune
       tune-bridge convert sweep.yaml -o space.py --to hyperopt
     """
-    built = load_sources(src, name=name, timeout=timeout, origin=origin)
+    built = load_sources(
+        src, name=name, timeout=timeout, origin=origin, arguments=script_arguments(src)
+    )
     if len(built) > 1 and not dst and not as_json:
         raise InputError(
             f"the file builds {len(built)} experiments",

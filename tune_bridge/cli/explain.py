@@ -6,6 +6,7 @@ import click
 
 from tune_bridge.behaviour import ENGINES, behaviour, below
 from tune_bridge.cli.options import NOTATION, SECONDS, TEXT
+from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import TIMEOUT, load_source
 from tune_bridge.explain import Line
 from tune_bridge.notes import Level
@@ -18,7 +19,9 @@ _WORDS = {Level.LOST: "not done"}
 _REQUIRED = {"exact": Level.EXACT, "approximated": Level.APPROXIMATED}
 
 
-@click.command(short_help="Say what each engine will do with it, how exactly, and why.")
+@click.command(
+    cls=OfFiles, short_help="Say what each engine will do with it, how exactly, and why."
+)
 @click.argument("src", type=TEXT)
 @click.option(
     "--for",
@@ -73,7 +76,9 @@ def explain(
     usage.
     """
     chosen = tuple(engine for engine in ENGINES if engine in engines) or ENGINES
-    config = load_source(src, name=name, timeout=timeout, origin=origin)
+    config = load_source(
+        src, name=name, timeout=timeout, origin=origin, arguments=script_arguments(src)
+    )
     lines = behaviour(config.experiment, chosen)
     if as_json:
         import json

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tune_bridge.cli.options import TEXT
+from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import check_file, load_source
 from tune_bridge.dialects.sweep import SweepDialect, is_legacy, yaml_file
 from tune_bridge.errors import InputError, NotFoundError
@@ -20,7 +21,7 @@ from tune_bridge.sweep_config import SweepConfig
 __all__ = ["lint"]
 
 
-@click.command(short_help="Find mistakes that people make in sweeps.")
+@click.command(cls=OfFiles, short_help="Find mistakes that people make in sweeps.")
 @click.argument("src", type=TEXT, nargs=-1, required=True)
 @click.option(
     "--ignore",
@@ -41,10 +42,11 @@ def lint(src: tuple[str, ...], ignore: tuple[str, ...], as_json: bool) -> int:
     Exit codes: 0 nothing found but hints, 1 something was (or there is no such file), 2 wrong
     usage.
     """
+    arguments = script_arguments(*src)
     results = [
         (path, line, column, finding)
         for path in src
-        for finding, line, column in _look(path)
+        for finding, line, column in _look(path, arguments)
         if finding.rule not in ignore
     ]
     if as_json:
@@ -58,7 +60,7 @@ _DATA = (".yaml", ".yml", ".json")
 _Placed = tuple[Finding, int | None, int | None]
 
 
-def _look(path: str) -> list[_Placed]:
+def _look(path: str, arguments: list[str]) -> list[_Placed]:
     """The findings in a file, with their places.
 
     Raises:
@@ -68,7 +70,7 @@ def _look(path: str) -> list[_Placed]:
         if Path(path).suffix.lower() in _DATA:
             check_file(path)
             return _look_at_data(yaml_file.load(read_bytes(path), path))
-        config = load_source(path)
+        config = load_source(path, arguments=arguments)
         return [(finding, None, None) for finding in find(config, config.experiment)]
     except NotFoundError:
         raise

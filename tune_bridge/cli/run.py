@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from tune_bridge.cli.options import AMOUNT, COUNT, TEXT
+from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import load_source
 from tune_bridge.errors import InputError
 from tune_bridge.runner import Best, Progress, Result, remarks, run_sweep
@@ -22,7 +23,7 @@ from tune_bridge.runner import Best, Progress, Result, remarks, run_sweep
 __all__ = ["run"]
 
 
-@click.command(short_help="Execute it on Ray, this machine or a cluster.")
+@click.command(cls=OfFiles, short_help="Execute it on Ray, this machine or a cluster.")
 @click.argument("src", type=TEXT)
 @click.option(
     "--address", type=TEXT, metavar="RAY", help="A Ray cluster; the default starts Ray here."
@@ -89,7 +90,7 @@ def run(
     Exit codes: 0 done, 1 no trial gave a usable result or the input has to be changed, 2 wrong
     usage, 130 interrupted.
     """
-    sweep = load_source(src, name=variable)
+    sweep = load_source(src, name=variable, arguments=script_arguments(src))
     experiment = sweep.experiment
     say = _silent if quiet else _to_stderr
     for note in remarks(experiment):

@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from tune_bridge.cli.options import COUNT, SEED, TEXT
+from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import load_source
 from tune_bridge.sampling import configurations
 
 __all__ = ["sample"]
 
 
-@click.command(short_help="Print configurations drawn from it.")
+@click.command(cls=OfFiles, short_help="Print configurations drawn from it.")
 @click.argument("src", type=TEXT)
 @click.option("-n", "number", type=COUNT, default=10, show_default=True, help="How many.")
 @click.option("--seed", type=SEED, help="Equal seeds, equal lines; the experiment's, else 0.")
@@ -41,7 +42,7 @@ def sample(src: str, number: int, seed: int | None, form: str, name: str | None)
       tune-bridge sample sweep.yaml -n 3
       tune-bridge sample sweep.yaml -n 1000 --format csv > configurations.csv
     """
-    experiment = load_source(src, name=name).experiment
+    experiment = load_source(src, name=name, arguments=script_arguments(src)).experiment
     if seed is None:
         seed = experiment.seed or 0
     if experiment.num_samples is not None:

@@ -13,6 +13,7 @@ import re
 import signal
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,7 @@ def load_source(
     name: str | None = None,
     timeout: float = TIMEOUT,
     origin: str | None = None,
+    arguments: Iterable[str] = (),
 ) -> SweepConfig:
     """Loads a sweep from a YAML file, or from a Python file by executing it in a child process.
 
@@ -70,13 +72,14 @@ def load_source(
         timeout: Seconds that a Python file may take.
         origin: The notation of a JSON file, or of the variable in a Python file; None for a sweep
             and for what Ray and tune-bridge build.
+        arguments: What a Python file finds in ``sys.argv`` after its name.
 
     Raises:
         NotFoundError: There is no such file.
         InputError: It is neither, or it builds no experiment or several.
         SpecError: It is malformed.
     """
-    built = load_sources(path, name=name, timeout=timeout, origin=origin)
+    built = load_sources(path, name=name, timeout=timeout, origin=origin, arguments=arguments)
     if len(built) > 1:
         raise InputError(
             f"the file builds {len(built)} experiments",
@@ -94,6 +97,7 @@ def load_sources(
     name: str | None = None,
     timeout: float = TIMEOUT,
     origin: str | None = None,
+    arguments: Iterable[str] = (),
 ) -> list[Built]:
     """All experiments of a file, in the order in which it builds them: at least one.
 
@@ -102,6 +106,7 @@ def load_sources(
         name: As for `load_source`; it leaves one.
         timeout: As for `load_source`.
         origin: As for `load_source`.
+        arguments: As for `load_source`.
 
     Raises:
         NotFoundError: There is no such file.
@@ -136,7 +141,7 @@ def load_sources(
             found=f"the ending {suffix!r}" if suffix else "no ending",
             expected=".yaml, .yml, .json or .py",
         )
-    built = _execute(source, name, timeout, origin)
+    built = _execute(source, name, timeout, origin, arguments)
     if name is None or origin is not None:
         return built
     chosen = [item for item in built if name in (item.name, str(item.number))]
@@ -201,12 +206,14 @@ def from_notation(dialect: Dialect, value: Any) -> SweepConfig:
     return config
 
 
-def _execute(source: Path, name: str | None, timeout: float, origin: str | None) -> list[Built]:
+def _execute(
+    source: Path, name: str | None, timeout: float, origin: str | None, given: Iterable[str]
+) -> list[Built]:
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="tune-bridge-") as folder:
         answer = Path(folder) / "answer.jsonl"
-        arguments = [str(source), str(answer), name or "", origin or ""]
+        arguments = [str(source), str(answer), name or "", origin or "", *given]
         ended = _child(["-m", "tune_bridge.cli.capture", *arguments], folder, timeout)
         messages = _messages(answer)
     last = messages[-1] if messages else {}

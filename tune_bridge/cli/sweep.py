@@ -10,6 +10,7 @@ import msgspec
 
 from tune_bridge.cli.options import COUNT, FROM_ZERO, SECONDS, SEED, TEXT
 from tune_bridge.cli.place import Where, place_options
+from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import load_source
 from tune_bridge.wire import NewSweep, Settings
 
@@ -18,7 +19,7 @@ __all__ = ["sweep"]
 _DEFAULT = Settings()
 
 
-@click.command(short_help="Make a sweep that agents run.")
+@click.command(cls=OfFiles, short_help="Make a sweep that agents run.")
 @click.argument("src", metavar="FILE", type=TEXT)
 @click.option("--project", type=TEXT, metavar="NAME", help="Instead of the sweep's project.")
 @click.option("--name", type=TEXT, metavar="NAME", help="Instead of the sweep's name.")
@@ -87,7 +88,7 @@ def sweep(
       tune-bridge agent ID
       tune-bridge status ID --watch
     """
-    config = load_source(src, name=variable)
+    config = load_source(src, name=variable, arguments=script_arguments(src))
     settings = Settings(
         lease=lease,
         heartbeat=min(_DEFAULT.heartbeat, lease / 4),
