@@ -16,13 +16,13 @@ import pytest
 pytest.importorskip("ray")
 pytest.importorskip("fastapi")
 
-from tests.agents.world import KEY, World, until
+from tests.agents.world import KEY, World, in_thread, until
 from tests.ray_sweeps import SAVES, Sweeps, experiment
 from tune_bridge.agents import Server
-from tune_bridge.api import interrupts
 from tune_bridge.errors import BackendError, InputError
 from tune_bridge.experiment import Algorithm
-from tune_bridge.ray_agents import Agents, _check_reach, agents_on_ray
+from tune_bridge.ray_agents import _check_reach, agents_on_ray
+from tune_bridge.wire import Settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -145,12 +145,16 @@ def alive(pids: list[int]) -> list[int]:
 class Shell:
     """``tune-bridge agent --on-ray`` in a process of its own, with programs that do not end."""
 
-    def __init__(self, world: World, two: TwoNodes, name: str, *arguments: str) -> None:
+    def __init__(
+        self, world: World, two: TwoNodes, name: str, *arguments: str, stubborn: bool = False
+    ) -> None:
         self.pids_in = world.folder / name / "pids"
         self.pids_in.mkdir(parents=True)
+        deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if stubborn else ""
         source = f"""
-        import os, pathlib, time, tune_bridge
+        import os, pathlib, signal, time, tune_bridge
         run = tune_bridge.init()
+        {deaf}
         folder = pathlib.Path({str(self.pids_in)!r})
         (folder / str(os.getpid())).touch()
         run.log({{"loss": run.config.x}})
@@ -216,23 +220,90 @@ def test_ctrl_c_twice_stops_what_runs(two: TwoNodes, world: World) -> None:
     until(lambda: not alive(shell.pids()))
 
 
-def test_a_second_ctrl_c_is_not_undone_by_the_first() -> None:
-    """It may come while the first one is still being answered, and is then handled before it."""
-    agents = Agents([], lambda text: None)
-    agents._works = {"somebody": "works"}
+def test_ctrl_c_three_times_kills_what_runs(two: TwoNodes, world: World) -> None:
+    """Programs that do not hear SIGTERM, with all the time in the world."""
+    shell = Shell(world, two, "thrice", "--num", "2", "--grace", "600", stubborn=True)
+    try:
+        until(_two_programs(shell), 120)
+        shell.press("leaving after the current run")
+        shell.press("stopping the current run")
+        shell.press("killing the current run")
+        _, err = shell.process.communicate(timeout=120)
+    finally:
+        shell.process.kill()
+    assert shell.process.returncode == 130, err
+    assert len(shell.pids()) == 2
+    until(lambda: not alive(shell.pids()), 120)
+
+
+def test_agents_that_wait_for_room_leave_too(two: TwoNodes, world: World) -> None:
+    """Three agents in a cluster with room for two: the third one hears nothing."""
+    shell = Shell(world, two, "room", "--num", "3")
+    try:
+        until(_two_programs(shell), 120)
+        shell.press("leaving after the current run")
+        shell.press("stopping the current run")
+        out, err = shell.process.communicate(timeout=120)
+    finally:
+        shell.process.kill()
+    assert (shell.process.returncode, out.split(":")[0]) == (130, "2 killed"), err
+
+
+def test_an_agent_that_is_done_makes_room_for_another(two: TwoNodes, world: World) -> None:
+    world.program("import tune_bridge\ntune_bridge.init().log({'loss': 1.0})\n")
+    sweep = world.sweep(program="train.py", run_cap=3)
+    said: list[str] = []
+    done, _ = agents_on_ray(
+        Server(world.url, KEY), sweep, address=two.address, folder=world.folder, number=3, count=1,
+        say=said.append,
+    )  # fmt: skip
+    assert done.counts == {"finished": 3}, said
+    assert any("room for 2 of 3" in line for line in said)
+
+
+def test_an_agent_that_is_lost_with_its_node_is_started_again(two: TwoNodes, world: World) -> None:
+    folder = world.folder / "lost"
+    folder.mkdir()
+    source = f"""
+    import os, pathlib, time, tune_bridge
+    run = tune_bridge.init()
+    folder = pathlib.Path({str(folder)!r})
+    (folder / os.environ["RAY_RAYLET_PID"]).touch()
+    while not (folder / "end").exists():
+        time.sleep(0.01)
+    run.log({{"loss": run.config.x}})
+    """
+    world.program(source, folder=folder)
+    settings = Settings(lease=2.0, heartbeat=0.5)
+    sweep = world.sweep(program="train.py", run_cap=3, settings=settings)
+    third = two.cluster.add_node(num_cpus=1)
+    fourth = None
     said: list[str] = []
 
-    def say(text: str) -> None:
-        said.append(text)
-        if len(said) == 1:
-            signal.raise_signal(signal.SIGINT)
+    def work() -> object:
+        server = Server(world.url, KEY)
+        return agents_on_ray(
+            server, sweep, address=two.address, folder=folder, number=3, say=said.append
+        )
 
-    with interrupts(agents, say):
-        signal.raise_signal(signal.SIGINT)
-    assert [text.split(";")[0] for text in said] == [
-        "leaving after the current run", "stopping the current run",
-    ]  # fmt: skip
-    assert agents._how == "stop"
+    try:
+        thread, found = in_thread(work)
+        until(lambda: len([*folder.glob("[0-9]*")]) == 3 or not thread.is_alive(), 120)
+        two.cluster.remove_node(third, allow_graceful=False)
+        fourth = two.cluster.add_node(num_cpus=1)
+        raylet = fourth.all_processes["raylet"][0].process.pid
+        until(lambda: (folder / str(raylet)).exists() or not thread.is_alive(), 120)
+        (folder / "end").touch()
+        thread.join(120)
+    finally:
+        (folder / "end").touch()
+        if fourth is not None:
+            two.cluster.remove_node(fourth)
+    assert found, said
+    done, by_hand = found[0]
+    assert (done.counts, by_hand) == ({"finished": 3}, False), said
+    assert [run.state for run in world.runs(sweep)] == ["finished"] * 3
+    assert len([line for line in said if "another one takes its place (1 of 3 times)" in line]) == 1
 
 
 def test_programs_end_when_the_command_is_killed(two: TwoNodes, world: World) -> None:

@@ -12,28 +12,18 @@ The arguments are W&B's where W&B has them. A server is started on this machine 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tune_bridge import client
 from tune_bridge.agents import Agent, Done, Server
-from tune_bridge.agents.agent import Leave
+from tune_bridge.agents.leaving import interrupts
 from tune_bridge.errors import InputError
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import NewSweep, Settings
 
-__all__ = ["agent", "connect", "finish", "interrupts", "log", "login", "of_the_run", "sweep"]
-
-_ORDER: tuple[Leave, ...] = ("finish", "stop", "kill")
-_SAID = {
-    "finish": "leaving after the current run; Ctrl-C again stops it",
-    "stop": "stopping the current run; Ctrl-C again kills it",
-    "kill": "killing the current run",
-}
+__all__ = ["agent", "connect", "finish", "log", "login", "of_the_run", "sweep"]
 
 
 def connect(
@@ -197,50 +187,6 @@ def agent(
         done = worker.run()
     say(done.reason)
     return done
-
-
-class Leaver(Protocol):
-    """An agent, or many: see `tune_bridge.agents.Agent`."""
-
-    @property
-    def busy(self) -> int:
-        """How many runs it has."""
-
-    def leave(self, how: Leave) -> None:
-        """Ends it."""
-
-
-@contextmanager
-def interrupts(worker: Leaver, say: Callable[[str], None]) -> Iterator[None]:
-    """Ctrl-C, in the main thread: finish the current run and leave; stop it; kill it.
-
-    SIGTERM, as service managers and batch systems send it, and the end of the terminal stop the
-    current run at once.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    level = -1
-
-    def handle(number: int, frame: Any) -> None:
-        nonlocal level
-        least = 0 if number == signal.SIGINT and worker.busy else 1
-        level = min(2, max(level + 1, least))
-        how = _ORDER[level]
-        if worker.busy:
-            say(_SAID[how])
-        worker.leave(how)
-
-    signals = [signal.SIGINT, signal.SIGTERM]
-    hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed; nohup ignores it
-    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
-        signals.append(hangup)
-    before = {each: signal.signal(each, handle) for each in signals}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
 def _running() -> client.Run:

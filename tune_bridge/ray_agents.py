@@ -8,6 +8,7 @@ searched, judged and kept is the server's affair. A program ends with its agent,
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ipaddress
 import os
 import socket
@@ -22,8 +23,7 @@ import msgspec
 
 from tune_bridge import ray_session
 from tune_bridge.agents import Done, Server
-from tune_bridge.agents.agent import Leave, stronger
-from tune_bridge.api import interrupts
+from tune_bridge.agents.leaving import Asked, Leave, interrupts
 from tune_bridge.errors import BackendError, InputError, TuneBridgeError
 
 __all__ = ["Agents", "agents_on_ray"]
@@ -31,6 +31,7 @@ __all__ = ["Agents", "agents_on_ray"]
 _LOOK = 0.5  # seconds between two looks at what agents say
 _THREADS = 4  # of an actor: it works in one, and hears and answers in the others
 _KILLED = 5.0  # seconds for agents to end after a kill
+_AGAIN = 3  # times that an agent which is lost is started again
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - recognised, not listened on
 
 
@@ -104,36 +105,71 @@ class _Actor:
         return {"name": self._name, "said": lines, **more}
 
 
+@dataclasses.dataclass(eq=False)
+class _Post:
+    """The place of one agent.
+
+    Attributes:
+        number: Which of them.
+        lost: How often its agent was lost before this one.
+        actor: The agent.
+        name: Of the agent, once it has answered: before that it waits for a node with room.
+        looking: It was asked what it has said, and has not answered yet.
+        works: It was told to work; it is told only once it has answered, so that one for which
+            there is no room need not be told to leave.
+    """
+
+    number: int
+    lost: int = 0
+    actor: Any = None
+    name: str = ""
+    looking: bool = False
+    works: bool = False
+
+
 class Agents:
-    """Many agents, which leave as one does (see `tune_bridge.api.interrupts`).
+    """Many agents, which leave as one does (see `tune_bridge.agents.leaving`).
+
+    An agent that is lost with its node, or dies for another reason that nobody has asked for, is
+    started again where there is room, `_AGAIN` times.
 
     Args:
-        actors: The actors.
+        start: Makes an agent's actor: which of them, and how often it was lost before.
+        number: How many.
         say: Called with lines for people.
     """
 
-    def __init__(self, actors: list[Any], say: Callable[[str], None]) -> None:
-        self._actors = actors
+    def __init__(
+        self, start: Callable[[int, int], Any], number: int, say: Callable[[str], None]
+    ) -> None:
+        self._start = start
         self._say = say
-        self._how: Leave = ""
+        self._asked = Asked()
         self._killed_at = 0.0
-        self._works: dict[Any, Any] = {}
+        self._posts: dict[_Post, None] = {}
+        self._works: dict[Any, _Post] = {}
         self._ends: list[Done] = []
         self._errors: list[str] = []
         self.left_by_hand = False
+        for index in range(number):
+            self._begin(_Post(index))
 
     @property
     def busy(self) -> int:
         """How many are there."""
-        return len(self._works)
+        return len(self._posts)
 
     def leave(self, how: Leave) -> None:
-        """Ends them: "finish" what runs, "stop" it with grace, or "kill" it.
+        """Ends them, as `Leave` says.
 
         May be called from a signal handler: the loop in `run` passes it on.
         """
         self.left_by_hand = True
-        self._how = stronger(self._how, how)
+        self._asked.ask(how)
+
+    @property
+    def _how(self) -> Leave:
+        return self._asked.how
 
     def run(self) -> Done:
         """Waits for their ends.
@@ -141,52 +177,95 @@ class Agents:
         Raises:
             BackendError: Not one agent could work.
         """
-        works = self._works = {actor.work.remote(): actor for actor in self._actors}
-        looks: dict[Any, Any] = {}
-        while works:
-            self._hurry(list(works.values()))
-            for actor in works.values():
-                if actor not in looks.values():
-                    looks[actor.look.remote(self._how)] = actor
-            for reference, value in _answers([*works, *looks]):
-                actor = looks.pop(reference, None)
-                if actor is None:
-                    del works[reference]
-                    self._worked(value)
-                elif isinstance(value, dict):
-                    self._tell(value)
+        looks: dict[Any, _Post] = {}
+        while self._posts:
+            self._hurry()
+            for post in self._posts:
+                if not post.looking:
+                    looks[post.actor.look.remote(self._how)] = post
+                    post.looking = True
+            for reference, value in _answers([*self._works, *looks]):
+                if reference in looks:
+                    self._looked(looks.pop(reference), value)
+                else:
+                    self._worked(self._works.pop(reference), value)
         for text in dict.fromkeys(self._errors):
             self._say(text)
-        if not self._ends:
-            raise BackendError(self._errors[0] if self._errors else "no agent could be started")
-        return _together(self._ends)
+        if self._ends or self.left_by_hand:
+            return _together(self._ends)
+        raise BackendError(self._errors[0] if self._errors else "no agent could be started")
 
-    def _hurry(self, actors: list[Any]) -> None:
-        """Kills agents that were told to kill their programs, and are still there."""
-        import ray
+    def close(self) -> None:
+        """Ends all that are left, at once."""
+        for post in list(self._posts):
+            self._end(post)
 
-        if self._how != "kill":
+    def _begin(self, post: _Post) -> None:
+        post.actor = self._start(post.number, post.lost)
+        self._posts[post] = None
+
+    def _end(self, post: _Post) -> None:
+        """Makes room for those that wait."""
+        self._posts.pop(post, None)
+        _kill(post)
+
+    def _hurry(self) -> None:
+        """Ends agents that have not begun, and those that do not end when they are killed."""
+        if not self._how:
             return
-        self._killed_at = self._killed_at or time.monotonic()
-        if time.monotonic() > self._killed_at + _KILLED:
-            for actor in actors:
-                ray.kill(actor)
+        if self._how == "kill":
+            self._killed_at = self._killed_at or time.monotonic()
+        late = self._killed_at and time.monotonic() > self._killed_at + _KILLED
+        for post in list(self._posts):
+            if not post.works:
+                self._end(post)
+            elif late:
+                _kill(post)
 
-    def _worked(self, value: dict[str, Any] | Exception) -> None:
+    def _looked(self, post: _Post, value: dict[str, Any] | Exception) -> None:
+        post.looking = False
+        self._tell(post, value)
+        if post.works or post not in self._posts:
+            return
+        if isinstance(value, Exception):
+            self._posts.pop(post)
+            self._errors.append(f"an agent could not be started: {_short(value)}")
+        elif not self._how:
+            post.works = True
+            self._works[post.actor.work.remote()] = post
+
+    def _worked(self, post: _Post, value: dict[str, Any] | Exception) -> None:
+        self._tell(post, value)
+        self._end(post)
         if isinstance(value, dict):
-            self._tell(value)
             if "error" in value:
                 self._errors.append(value["error"])
             else:
                 self._ends.append(msgspec.convert(value["done"], Done))
         elif self._how == "kill":
             self._ends.append(Done({}, "it was killed"))
+        elif not self._how and post.lost < _AGAIN:
+            again = _Post(post.number, post.lost + 1)
+            self._say(
+                f"{post.name}: it was lost ({_short(value)}); another one takes its place "
+                f"({again.lost} of {_AGAIN} times)"
+            )
+            self._begin(again)
         else:
             self._errors.append(f"an agent was lost: {_short(value)}")
 
-    def _tell(self, value: dict[str, Any]) -> None:
-        for line in value["said"]:
-            self._say(f"{value['name']}: {line}")
+    def _tell(self, post: _Post, value: dict[str, Any] | Exception) -> None:
+        if isinstance(value, dict):
+            post.name = value["name"]
+            for line in value["said"]:
+                self._say(f"{post.name}: {line}")
+
+
+def _kill(post: _Post) -> None:
+    import ray
+
+    with contextlib.suppress(Exception):  # it is gone
+        ray.kill(post.actor)
 
 
 def _answers(references: list[Any]) -> Iterator[tuple[Any, dict[str, Any] | Exception]]:
@@ -258,25 +337,24 @@ def agents_on_ray(
             num_cpus=cpus, num_gpus=gpus, max_concurrency=_THREADS, scheduling_strategy="SPREAD"
         )
         options = {"count": count, "jobs": jobs, "grace": grace}
-        actors: list[Any] = [
-            made.remote(
+
+        def start(index: int, lost: int) -> Any:
+            unique = f"{name}-{index}" + (f"-{lost}" if lost else "")
+            return made.remote(
                 server.url,
                 server.key,
                 sweep_id,
-                f"{name}-{index}" if name else None,
+                unique if name else None,
                 None if ship else here,
                 options,
             )
-            for index in range(wanted)
-        ]
-        agents = Agents(actors, tell)
+
+        agents = Agents(start, wanted, tell)
         try:
             with interrupts(agents, tell):
                 done = agents.run()
         finally:
-            for actor in actors:
-                with contextlib.suppress(Exception):
-                    ray.kill(actor)
+            agents.close()
     return done, agents.left_by_hand
 
 
@@ -340,4 +418,5 @@ def _together(ends: list[Done]) -> Done:
     for end in ends:
         for kind, number in end.counts.items():
             counts[kind] = counts.get(kind, 0) + number
-    return Done(counts, ends[-1].reason, sum(end.left for end in ends))
+    reason = ends[-1].reason if ends else "they were asked to leave before they began"
+    return Done(counts, reason, sum(end.left for end in ends))

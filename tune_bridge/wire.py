@@ -238,9 +238,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class End(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A run's program has ended, by itself or as a verdict said."""
+    """A run's program has ended, by itself or as a verdict said.
+
+    Attributes:
+        attempt: Of the claim.
+        state: How.
+        message: Why, for people.
+        exit_code: Of the program.
+        preempted: With "crashed": its agent had to go, and nothing was wrong with the run. It is
+            given out again, however often that happens.
+    """
 
     attempt: int
     state: EndState
     message: str = ""
     exit_code: int | None = None
+    preempted: bool = False

@@ -76,11 +76,9 @@ def test_ctrl_c_once_finishes_the_current_run(world: World, tmp_path: Path) -> N
     ("stubborn", "signals"),
     [
         (False, [signal.SIGINT, signal.SIGINT]),
-        (False, [signal.SIGTERM]),
-        (False, [signal.SIGHUP]),
         (True, [signal.SIGINT, signal.SIGINT, signal.SIGINT]),
     ],
-    ids=["twice", "SIGTERM", "SIGHUP", "three times"],
+    ids=["twice", "three times"],
 )
 def test_more_of_it_ends_the_current_run(
     world: World, tmp_path: Path, stubborn: bool, signals: list[signal.Signals]
@@ -100,6 +98,57 @@ def test_more_of_it_ends_the_current_run(
     assert waiting.sign.alive() == []
     (run,) = world.runs(waiting.sweep)
     assert (run.state, run.rows) == ("killed", 1)
+
+
+CATCHES = """
+    import os, signal, sys, time
+    import tune_bridge
+
+    run = tune_bridge.init()
+    folder = run.checkpoint()
+    begin = int((folder / "step").read_text()) if folder else 0
+
+    def leave(number, frame):
+        os.makedirs("saved", exist_ok=True)
+        with open("saved/step", "w") as file:
+            file.write(str(begin + 7))
+        run.save_checkpoint("saved")
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, leave)
+    run.log({"loss": 1.0, "begin": begin})
+    with open(SIGN, "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    while not os.path.exists(GATE):
+        time.sleep(0.01)
+    run.log({"loss": 0.5, "begin": begin})
+"""
+"""Saves when it is told to end, as programs on clusters do."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def test_a_preempted_run_goes_on_elsewhere(
+    world: World, tmp_path: Path, number: signal.Signals
+) -> None:
+    """However often that happens: nothing is wrong with the run."""
+    sign, gate = Sign(tmp_path / "pids"), tmp_path / "gate"
+    source = CATCHES.replace("SIGN", repr(str(sign.path))).replace("GATE", repr(str(gate)))
+    world.program(source, folder=tmp_path)
+    sweep = world.sweep(program="train.py", run_cap=1, settings=Settings(max_lost=0))
+    for times in (1, 2):
+        agent = world.agent(sweep, "--grace", "30", folder=tmp_path)
+        sign.wait(times)
+        until(lambda times=times: world.runs(sweep)[0].rows == times)
+        agent.send_signal(number)
+        code, out, err = ended(agent)
+        assert (code, out.partition(":")[0]) == (130, "1 preempted"), err
+        assert "another agent goes on with it" in err
+        assert world.states(sweep) == {"pending": 1}
+    gate.touch()
+    assert ended(world.agent(sweep, folder=tmp_path))[0] == 0
+    (run,) = world.runs(sweep)
+    assert (run.state, run.meta["attempt"]) == ("finished", 3)
+    assert [row.values["begin"] for row in world.rows(run.id)] == [0, 7, 14, 14]
 
 
 def test_ctrl_c_ends_an_agent_that_waits_for_a_run(world: World, tmp_path: Path) -> None:

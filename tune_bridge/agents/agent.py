@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -19,40 +19,29 @@ from tune_bridge.agents.execution import Execution
 from tune_bridge.agents.folders import own_folder
 from tune_bridge.agents.function import run_function
 from tune_bridge.agents.http import Server, UnreachableError
+from tune_bridge.agents.leaving import Asked, Leave
 from tune_bridge.agents.process import run_program
 from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.trial import ProgramSettings, Spare
 from tune_bridge.wire import Claim, ClaimRequest, End, Heartbeat, Idle, Over
 
-__all__ = ["Agent", "Done", "Leave", "host_name", "stronger", "visible_gpus"]
+__all__ = ["Agent", "Done", "host_name", "visible_gpus"]
 
 _HOLD = 20.0  # seconds that the server may hold a claim
 _AWAY = (0.2, 5.0)  # seconds between two attempts while the server is away: first and longest
 _PATIENCE = 300.0  # seconds that a server may be away before an agent without a run gives up
 _FLUSH = 30.0  # seconds for the last rows of a run while the server is away
+_AGAIN = 0.5  # seconds between two attempts to tell what is left
 _BEAT = 5.0  # seconds between two signs of life at most
 _SIGNALS = 0.1  # seconds until a signal is noticed
-
-Leave = Literal["", "finish", "stop", "kill"]
-"""How an agent is to leave; not at all when empty."""
-
-_FORCE: tuple[Leave, ...] = ("", "finish", "stop", "kill")
-
-
-def stronger(one: Leave, other: Leave) -> Leave:
-    """The one with more force.
-
-    A signal that comes while the handler of the one before still runs is handled first: what is
-    said last is not what was meant last.
-    """
-    return max(one, other, key=_FORCE.index)
 
 
 class Done(msgspec.Struct, frozen=True):
     """What an agent has done.
 
     Attributes:
-        counts: Runs by how they ended here: finished, failed, stopped, paused, killed, crashed.
+        counts: Runs by how they ended here: finished, failed, stopped, paused, killed, crashed,
+            preempted (given back, for another agent).
         reason: Why it left.
         left: Rows that could not be delivered.
     """
@@ -144,7 +133,7 @@ class Agent:
         self._problems: list[BaseException] = []
         self._undelivered = 0
         self._beat = _BEAT
-        self._leave: Leave = ""
+        self._asked = Asked()
         self._leave_asked = False
         self._woken = threading.Event()
         self._begun = threading.Event()
@@ -174,6 +163,7 @@ class Agent:
                 while any(thread.is_alive() for thread in threads):
                     next(filter(threading.Thread.is_alive, threads), beats).join(_SIGNALS)
                     if self._leave:
+                        self._woken.set()
                         self._server.interrupt()
                     if self._leave == "kill" and self._function is not None:
                         self._abandon()
@@ -187,16 +177,16 @@ class Agent:
         return Done(dict(self._counts), reason, self._undelivered)
 
     def leave(self, how: Leave) -> None:
-        """Ends the agent: "finish" what runs, "stop" it with grace, or "kill" it.
+        """Ends the agent, as `Leave` says.
 
         May be called from a signal handler, and again with more force.
         """
         self._leave_asked = True
-        self._go(how)
+        self._asked.ask(how)  # and no more: `run` wakes who waits
 
-    def _go(self, how: Leave) -> None:
-        self._leave = stronger(self._leave, how)
-        self._woken.set()
+    @property
+    def _leave(self) -> Leave:
+        return self._asked.how
 
     @property
     def busy(self) -> int:
@@ -211,8 +201,9 @@ class Agent:
     def _is_leaving(self) -> bool:
         return bool(self._leave)
 
-    def _stopping(self) -> str:
-        return self._leave if self._leave in ("stop", "kill") else ""
+    def _stopping(self) -> Leave:
+        how = self._leave
+        return "" if how == "finish" else how
 
     def _work(self, slot: Mapping[str, str]) -> None:
         spare = Spare()
@@ -226,7 +217,7 @@ class Agent:
         except BaseException as error:  # noqa: BLE001 - told by `run`, in the thread that called it
             with self._lock:
                 self._problems.append(error)
-            self._go("finish")
+            self._asked.ask("finish")
         finally:
             spare.close()
             self._server.close()
@@ -269,7 +260,8 @@ class Agent:
                 continue
             pause, away = _AWAY[0], 0.0
             if isinstance(answer, Claim) and self._is_leaving():
-                end = End(answer.attempt, "crashed", f"agent {self.name} left before it began")
+                words = f"agent {self.name} left before it began"
+                end = End(answer.attempt, "crashed", words, preempted=True)
                 self._tell_end(answer, end)
                 break
             if isinstance(answer, Claim):
@@ -329,7 +321,7 @@ class Agent:
             end = run_program(execution, settings, self._server, self._stopping, spare)
         self._deliver(execution)
         self._tell_end(claim, end)
-        kind: str = end.state
+        kind: str = "preempted" if end.preempted else end.state
         if kind == "killed" and not self._stopping():
             kind = {"stop": "stopped", "pause": "paused"}.get(execution.verdict.kind, kind)
         return kind, end.message
@@ -351,7 +343,7 @@ class Agent:
                     with self._lock:
                         self._undelivered += execution.outbox.left
                     return
-                self._woken.wait(0.5)
+                time.sleep(_AGAIN)
 
     def _tell_end(self, claim: Claim, end: End) -> None:
         until = time.monotonic() + _FLUSH
@@ -362,7 +354,7 @@ class Agent:
                 if time.monotonic() > until or self._leave == "kill":
                     self._say(f"run {claim.run}: {error}; its end could not be told")
                     return
-                self._woken.wait(0.5)
+                time.sleep(_AGAIN)
             except TuneBridgeError as error:
                 self._say(f"run {claim.run}: {error}")
                 return

@@ -11,6 +11,7 @@ from typing import Any
 
 from tune_bridge import client
 from tune_bridge.agents.execution import Execution
+from tune_bridge.agents.leaving import Leave, left
 from tune_bridge.client import Config, Link, RunStopped
 from tune_bridge.errors import TuneBridgeError
 from tune_bridge.reports import PAYLOAD, Reports
@@ -35,7 +36,7 @@ class _Direct(Link):
     raises = True
 
     def __init__(
-        self, execution: Execution, metric: str | None, stopping: Callable[[], str]
+        self, execution: Execution, metric: str | None, stopping: Callable[[], Leave]
     ) -> None:
         self.reports = Reports(metric)
         self.about = {
@@ -94,7 +95,7 @@ def run_function(
     execution: Execution,
     function: Callable[..., Any],
     metric: str | None,
-    stopping: Callable[[], str],
+    stopping: Callable[[], Leave],
 ) -> End:
     """Calls a function for a run.
 
@@ -106,7 +107,7 @@ def run_function(
         execution: The attempt.
         function: What is run.
         metric: What the sweep optimises, or None.
-        stopping: Says "stop" or "kill" when the agent itself is to end, else "".
+        stopping: Says "preempt", "stop" or "kill" when the agent itself is to end, else "".
 
     Returns:
         How it ended.
@@ -123,8 +124,8 @@ def run_function(
     except RunStopped:
         with contextlib.suppress(TuneBridgeError):
             link.end(settled=True)
-        reason = "the agent was stopped" if stopping() else execution.verdict.reason
-        return End(attempt, "killed", reason)
+        leave = stopping()
+        return left(attempt, leave) if leave else End(attempt, "killed", execution.verdict.reason)
     except BaseException as error:  # noqa: BLE001 - whatever a user's function raises
         with contextlib.suppress(TuneBridgeError):
             link.end(settled=False)

@@ -29,7 +29,7 @@ def run_program(
     execution: Execution,
     settings: ProgramSettings,
     server: Server,
-    stopping: Callable[[], str],
+    stopping: Callable[[], Leave],
     spare: Spare,
 ) -> End:
     """Runs a program to its end, or to its verdict.
@@ -85,7 +85,7 @@ def _by_wandb(server: Server, run_id: str, metric: str | None) -> bool:
 
 
 def _follow(
-    program: Program, execution: Execution, stopping: Callable[[], str], output: _Output
+    program: Program, execution: Execution, stopping: Callable[[], Leave], output: _Output
 ) -> End:
     attempt, resumable = execution.claim.attempt, False
     while True:
@@ -98,8 +98,9 @@ def _follow(
             if rows or not kill:
                 # What it saved while it waited in `log`, or when it was asked to end, is whole.
                 execution.report(rows or {"rows": []}, resumable=resumable)
-            reason = "the agent was stopped" if leave else verdict.reason
-            return End(attempt, "killed", reason, program.exit_code)
+            if leave:
+                return left(attempt, leave, program.exit_code)
+            return End(attempt, "killed", verdict.reason, program.exit_code)
         try:
             result = program.next(_LOOK)
         except queue.Empty:

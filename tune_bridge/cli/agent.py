@@ -10,7 +10,8 @@ import msgspec
 
 from tune_bridge.agents.agent import Done, visible_gpus
 from tune_bridge.agents.programs import program_agent
-from tune_bridge.api import connect, interrupts
+from tune_bridge.agents.leaving import interrupts
+from tune_bridge.api import connect
 from tune_bridge.cli.options import AMOUNT, COUNT, JOBS, TEXT
 from tune_bridge.errors import InputError
 

@@ -78,6 +78,7 @@ class Ended(msgspec.Struct, frozen=True, tag_field="event", tag="end"):
     time: float
     message: str = ""
     exit_code: int | None = None
+    preempted: bool = False
 
 
 class Lost(msgspec.Struct, frozen=True, tag_field="event", tag="lost"):

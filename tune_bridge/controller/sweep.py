@@ -222,8 +222,17 @@ class SweepController:
         *,
         message: str = "",
         exit_code: int | None = None,
+        preempted: bool = False,
     ) -> None:
         """A run's program has ended (also after a verdict). Idempotent.
+
+        Args:
+            run_id: The run.
+            attempt: Of the claim.
+            state: How it ended.
+            message: Why, for people.
+            exit_code: Of the program.
+            preempted: With "crashed": its agent had to go, and the run is given out again.
 
         Raises:
             NotFoundError: This sweep has no such run.
@@ -235,7 +244,7 @@ class SweepController:
             # One that waits to be tried again may have come to its end with its old agent.
             if run.status == "paused" and not (run.judged and state == "finished"):
                 return
-            self._commit(Ended(run_id, attempt, state, self._now(), message, exit_code))
+            self._commit(Ended(run_id, attempt, state, self._now(), message, exit_code, preempted))
             self._seen.pop(run_id, None)
 
     def heartbeat(self, runs: Mapping[str, int]) -> dict[str, Verdict]:

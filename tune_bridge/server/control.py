@@ -213,6 +213,7 @@ class Control:
             end.state,
             message=end.message,
             exit_code=end.exit_code,
+            preempted=end.preempted,
         )
         return answer({})
 
