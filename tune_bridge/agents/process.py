@@ -12,6 +12,7 @@ import msgspec
 
 from tune_bridge.agents.execution import Execution
 from tune_bridge.agents.http import Server
+from tune_bridge.agents.leaving import Leave, left
 from tune_bridge.agents.wandb_env import wandb_env
 from tune_bridge.errors import BackendError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD
@@ -38,7 +39,7 @@ def run_program(
         execution: The attempt.
         settings: How the sweep's programs are run.
         server: For the output.
-        stopping: Says "stop" or "kill" when the agent itself is to end, else "".
+        stopping: Says "preempt", "stop" or "kill" when the agent itself is to end, else "".
         spare: Where its guard comes from; the next one is made while it runs.
 
     Returns:
