@@ -49,6 +49,12 @@ _TEXTS = {
 }
 """Arguments of upsertBucket that are kept as they are -> where."""
 
+_STEPS = {
+    "pending": ("running", "failed", "crashed", "preempted"),
+    "failed": ("pending", "running"),
+}
+"""State that a user may give a run -> those that it may have then, as at W&B."""
+
 USER = {"id": "user", "name": ENTITY, "username": ENTITY, "email": "", "entity": ENTITY}
 
 
@@ -114,7 +120,11 @@ class Runs:
         if driven is not None:
             driven.sweep.seen((run.id,))
             changes["meta"] = {ATTEMPT: driven.state.attempt}
-        elif run.state in ENDED_RUN and not (run.state == "killed" and _given_out(run)):
+        elif (
+            run.state != "running"
+            and call.get("state") != "pending"
+            and not (run.state == "killed" and _given_out(run))
+        ):
             changes.update(state="running", message="", meta={_STOP: False})
         if changes:
             patch = PatchRun(run.id, changes, time.time(), reopen="state" in changes)
@@ -159,6 +169,29 @@ class Runs:
         if meta:
             changes["meta"] = meta
         return changes
+
+    def update_state(self, call: Call) -> dict[str, Any]:
+        """Says that a run waits for a program again, or that it was lost.
+
+        Raises:
+            InputError: It is in a sweep, or in no state from which that is a step.
+        """
+        run, state = self._home.stored(call.get("id")), str(call.get("state", "")).lower()
+        sources = _STEPS.get(state, ())
+        if not is_container(self._home.of_run(run.sweep_id)):
+            raise InputError(
+                "the state of a run of a sweep follows from what its program does",
+                path=run_name(run),
+            )
+        if run.state not in sources:
+            raise InputError(
+                f"invalid state transition of run {run_name(run)}",
+                found=f"{run.state} to {state}"[:100],
+                expected="; ".join(f"{', '.join(old)} to {new}" for new, old in _STEPS.items()),
+            )
+        self._watch.ended(run.id)
+        self._home.backend.update_run(run.id, reopen=True, state=state, message="")
+        return {"success": True}
 
     def stop(self, call: Call) -> dict[str, Any]:
         """Asks a run to stop; it is told at its next report."""
