@@ -420,22 +420,30 @@ def _alone(config: Mapping[str, Any]) -> _Found:
                 )
 
 
-def _program(config: Mapping[str, Any]) -> _Found:
-    """Nothing that an agent could start."""
-    if config.get("program") or any(config.get(key) for key in ("job", "image_uri")):
-        return
+NO_PROGRAM = ("no program: agents have nothing to start", "add program: train.py")
+
+
+def startable(config: Mapping[str, Any]) -> bool:
+    """Whether a sweep names what runs: a program, a command without one, a job, a function.
+
+    Args:
+        config: The sweep.
+    """
+    if any(config.get(key) for key in ("program", "job", "image_uri")):
+        return True
     controller = config.get("controller")
     carry = controller.get("tune") if isinstance(controller, Mapping) else None
     if isinstance(carry, Mapping) and "trainable" in carry:
-        return
+        return True
     command = config.get("command")
-    if _is_list(command) and command and "${program}" not in command:
-        return
-    yield (
-        "program",
-        "no program: agents have nothing to start",
-        "add program: train.py, unless a function is given to wandb.agent",
-    )
+    return isinstance(command, list | tuple) and bool(command) and "${program}" not in command
+
+
+def _program(config: Mapping[str, Any]) -> _Found:
+    """Nothing that an agent could start."""
+    if not startable(config):
+        what, fix = NO_PROGRAM
+        yield "program", what, f"{fix}, unless a function is given to wandb.agent"
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:

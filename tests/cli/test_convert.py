@@ -51,6 +51,27 @@ def written(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def test_what_names_no_program_says_so(tmp_path: Path) -> None:
+    """A note, on its own and in JSON: a function may be given to the agent."""
+    bare = SWEEP.replace("program: train.py\n", "")
+    told = "note: no program: agents have nothing to start - add program: train.py\n"
+    written(tmp_path, "bare.yaml", bare)
+    written(tmp_path, "command.yaml", f"command: [python, -m, mine]\n{bare}")
+    written(tmp_path, "sweep.yaml", SWEEP)
+    expected = {"bare.yaml": told, "command.yaml": "", "sweep.yaml": ""}
+    for name, words in expected.items():
+        done = cli("convert", name, "--to", "sweep", "--strict", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, words)
+        done = cli("explain", name, "--require", "exact", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, words)
+    done = cli("convert", "bare.yaml", "--to", "tune", cwd=tmp_path)
+    assert done.stderr == "note: no program - the function that trains is to be filled in\n"
+    assert "NotImplementedError" in done.stdout
+    assert "program" not in cli("convert", "bare.yaml", "--to", "configspace", cwd=tmp_path).stderr
+    notes = json.loads(cli("convert", "bare.yaml", "--json", cwd=tmp_path).stdout)["notes"]
+    assert [note["path"] for note in notes if note["level"] == "exact"] == ["program"]
+
+
 def test_the_seeds_example(tmp_path: Path) -> None:
     written(tmp_path, "seed.py", SEED)
     done = cli("convert", "seed.py", "-o", "out.yaml", cwd=tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tune_bridge.cli.options import NOTATION, SECONDS, TEXT
+from tune_bridge.cli.programs import PROGRAM, program_note
 from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import FILE, TIMEOUT, Built, load_sources
 from tune_bridge.dialects.base import DIALECTS, get_dialect
@@ -32,6 +33,9 @@ class _Result:
             notes = read
         else:
             notes = [*(note for note in read if note.path == FILE), *written.notes]
+        missing = program_note(built.config, target)
+        if missing is not None and all(note.path != PROGRAM for note in notes):
+            notes.append(missing)
         self.built, self.target, self.output = built, target, dst
         self.notes = Notes(notes).require(Level.EXACT if strict else Level.APPROXIMATED)
         self.text = written.value
@@ -144,7 +148,7 @@ def _show(result: _Result, src: str, quiet: bool) -> None:
     if quiet:
         return
     for note in result.notes:
-        if note.level > Level.EXACT or note.path == FILE:
+        if note.level > Level.EXACT or note.path in (FILE, PROGRAM):
             click.echo(_line(note, src), err=True)
     if result.output:
         click.echo(f"wrote {result.output}", err=True)
@@ -152,6 +156,8 @@ def _show(result: _Result, src: str, quiet: bool) -> None:
 
 def _line(note: Note, src: str) -> str:
     """A note as a line; one about the file names the place."""
+    if note.path == PROGRAM and note.level is Level.EXACT:
+        return f"note: {note.what} - {note.why}"
     if note.path != FILE:
         return str(note)
     place = f"{src}:{note.line}" if note.line else src

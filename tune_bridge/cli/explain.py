@@ -6,6 +6,7 @@ import click
 
 from tune_bridge.behaviour import ENGINES, behaviour, below
 from tune_bridge.cli.options import NOTATION, SECONDS, TEXT
+from tune_bridge.cli.programs import program_note
 from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import TIMEOUT, load_source
 from tune_bridge.explain import Line
@@ -87,6 +88,9 @@ def explain(
     else:
         for kind in ("parameter", "constant", "setting"):
             _show(f"{kind.title()}s", [line for line in lines if line.kind == kind], chosen)
+    missing = program_note(config, "sweep")
+    if missing is not None:
+        click.echo(f"note: {missing.what} - {missing.why}", err=True)
     return 0 if require is None else _judge(src, lines, require)
 
 
