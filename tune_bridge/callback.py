@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 from ray.tune import Callback
 
 from tune_bridge import tune_observer
+from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import (
     ENDED_RUN,
     Backend,
@@ -35,7 +36,10 @@ from tune_bridge.backends.base import (
     Sweep,
     new_id,
 )
+from tune_bridge.backends.places import default_place
+from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.backends.writer import Writer
+from tune_bridge.errors import TuneBridgeError
 from tune_bridge.reports import PAYLOAD
 from tune_bridge.trial import ProgramError, printable, run_id
 from tune_bridge.tune_observer import plain_config, plain_row
@@ -82,6 +86,7 @@ class _Record:
         natural: Why the trial ends at its last result, or None when the scheduler ended it.
         program: It is a program, which reports rows of its own.
         stopped: The last result was marked as the last one.
+        unwanted: Somebody has asked, where the sweep is shown, that it ends.
     """
 
     __slots__ = (
@@ -95,6 +100,7 @@ class _Record:
         "state",
         "stopped",
         "tag",
+        "unwanted",
     )
 
     def __init__(self, run: str) -> None:
@@ -105,7 +111,7 @@ class _Record:
         self.config: dict[str, Any] = {}
         self.state = "pending"
         self.natural: str | None = None
-        self.program = self.stopped = False
+        self.program = self.stopped = self.unwanted = False
 
 
 class SweepCallback(Callback):
@@ -115,7 +121,8 @@ class SweepCallback(Callback):
         project: The sweep's project; by default the sweep config's, else ``WANDB_PROJECT``, else
             "uncategorized".
         name: The sweep's name; by default the sweep config's, else the experiment's.
-        backend: A backend, or its URL; the default one without.
+        backend: A backend, or its URL; the default one without. ``wandb`` (or
+            ``wandb://entity/project``) is W&B itself, where a click on "stop" ends the trial.
         sweep_config: What the sweep says it is. By default that is read off the experiment: its
             space, searcher, scheduler and metric, as far as a sweep can say them.
         sweep_id: An id for a new sweep; a fresh one by default. With an existing one the runs join
@@ -125,7 +132,8 @@ class SweepCallback(Callback):
         close_timeout: Seconds that the end of the experiment may wait for the backend.
 
     Attributes:
-        sweep_id: The sweep's id; known when the experiment has begun.
+        sweep_id: The sweep's id; known when the experiment has begun. At W&B that is the one that
+            W&B gave it, unless W&B did not answer then.
         outcomes: Number of ended runs by state.
         stopped_early: How many of them the scheduler or the metric's target ended.
     """
@@ -155,6 +163,7 @@ class SweepCallback(Callback):
         self._records: dict[str, _Record] = {}
         self._told: set[Any] = set()
         self._writer: Writer | None = None
+        self._opened: Backend | None = None
         self._observer = tune_observer.Observer(None, {})
         self._restored = self._over = False
         self._running: dict[str, Any] = {}
@@ -165,7 +174,7 @@ class SweepCallback(Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Without the writer and the views of Tune's objects: a ``Tuner`` pickles its callbacks."""
         state = dict(self.__dict__)
-        for name in ("_writer", "_observer", "_records", "_told", "_running"):
+        for name in ("_writer", "_opened", "_observer", "_records", "_told", "_running"):
             del state[name]
         if isinstance(self._backend, Backend):
             state["_backend"] = getattr(self._backend, "url", None)
@@ -193,6 +202,7 @@ class SweepCallback(Callback):
             record = self._records[trial] = _Record(slots["run"])
             for slot, value in slots.items():
                 setattr(record, slot, value)
+            record.unwanted = False
             if record.state == "running":
                 record.state = "pending"  # it was cut off, and may have been closed since
         self._restored = self.sweep_id is not None
@@ -206,29 +216,28 @@ class SweepCallback(Callback):
             self._fresh()
             self.sweep_id = self._given_id
         self._observer = tune_observer.find(sys._getframe(1))
-        self._writer = Writer(self._backend)
+        self._writer = Writer(self._open())
         now = time.time()
         config = self._sweep_config
         if config is None:
             config = self._observer.sweep_config()
             self._derived = not config.get("parameters")
-        self.sweep_id = self.sweep_id or new_id()
-        name = self.name or config.get("name") or self._observer.experiment_name or self.sweep_id
         self._config = config
+        project = self.project or config.get("project") or os.environ.get("WANDB_PROJECT")
+        name = self.name or config.get("name") or self._observer.experiment_name
+        about = {"made_by": "SweepCallback", **self._observer.about()}
+        self.sweep_id = self.sweep_id or self._named(project, name, about) or new_id()
         self._put(
             PutSweep(
                 Sweep(
                     id=self.sweep_id,
-                    project=self.project
-                    or config.get("project")
-                    or os.environ.get("WANDB_PROJECT")
-                    or "uncategorized",
+                    project=project or "uncategorized",
                     entity=config.get("entity") or "local",
-                    name=name,
+                    name=name or self.sweep_id,
                     config=config,
                     created_at=now,
                     updated_at=now,
-                    meta={"made_by": "SweepCallback", **self._observer.about()},
+                    meta=about,
                 )
             )
         )
@@ -236,13 +245,39 @@ class SweepCallback(Callback):
             changes = {"state": "running", "message": "restored"}
             self._put(PatchSweep(self.sweep_id, changes, now, reopen=True))
 
+    def _open(self) -> Backend | str | None:
+        """The backend for the writer; a place at W&B is opened here, since stops come from it."""
+        if isinstance(self._backend, Backend):
+            return self._backend
+        if not is_wandb(place := self._backend or default_place()):
+            return self._backend  # opened in the writer's thread
+        self._opened = open_backend(place)
+        return self._opened
+
+    def _named(self, project: str | None, name: str | None, about: dict[str, Any]) -> str | None:
+        """Makes the sweep where a place gives sweeps their ids; None where ids are ours."""
+        backend = self._opened or self._backend
+        if not isinstance(backend, Backend) or not backend.names_sweeps:
+            return None
+        try:
+            made = backend.create_sweep(self._config, project=project, name=name, meta=about)
+        except TuneBridgeError as error:
+            _logger.warning("the sweep could not be made yet: %s", error)
+            return None
+        if (page := getattr(backend, "page", None)) is not None:
+            _logger.info("sweep %s: %s", made.id, page(made.id))
+        return made.id
+
     @_contained
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Creates the trial's run, or notes that it goes on."""
         record, now = self._record(trial), time.time()
         if record.state != "running":
-            again = {"message": "restored" if self._restored else ""}
-            self._patch(record, now, reopen=self._restored, state="running", **again)
+            about: dict[str, Any] = {"message": "restored" if self._restored else ""}
+            if record.state == "pending" and not record.next:
+                # The program's own wandb may have made the run before this was written.
+                about |= {"name": str(trial), "meta": {"trial_id": trial.trial_id}}
+            self._patch(record, now, reopen=self._restored, state="running", **about)
         record.state = "running"
         self._running[trial.trial_id] = trial
         record.offset = record.next
@@ -273,6 +308,9 @@ class SweepCallback(Callback):
         """Ends a run that came to its end, or that the scheduler ended."""
         record = self._record(trial)
         last = trial.last_result or {}
+        if record.unwanted:
+            self._end(record, "killed", message="stopped by a person")
+            return
         if trial.status in ("PAUSED", "PENDING"):
             record.stopped, record.natural = True, self._observer.natural_end(trial, last)
         if record.stopped and record.natural is None:
@@ -289,7 +327,10 @@ class SweepCallback(Callback):
 
     @_contained
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        """Notes which trials have been paused: Tune does not tell."""
+        """Notes which trials have been paused: Tune does not tell. Stops those that have to."""
+        backend = self._opened or self._backend
+        if isinstance(backend, Backend) and (unwanted := backend.stop_requests()):
+            self._stop(unwanted)
         for trial_id, trial in list(self._running.items()):
             record = self._record(trial)
             if record.state == "running" and trial.status != "PAUSED":
@@ -299,6 +340,15 @@ class SweepCallback(Callback):
                 record.state = "pending"
                 message = f"paused by {self._observer.scheduler_name} before step {record.next}"
                 self._patch(record, time.time(), state="pending", message=message)
+
+    def _stop(self, unwanted: frozenset[str]) -> None:
+        """Has Tune end the trials that somebody wants stopped."""
+        controller = self._observer.controller
+        for trial in list(self._running.values()):
+            record = self._record(trial)
+            if record.run in unwanted and not record.unwanted and record.state == "running":
+                record.unwanted = True
+                controller.stop_trial(trial)
 
     @_contained
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -370,6 +420,9 @@ class SweepCallback(Callback):
         if writer is None:
             return
         left = writer.close(self._close_timeout)
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
         if left.count or left.lost or left.refused:
             _logger.warning(
                 "sweep %s: %d changes wait in %s, %d were refused, %d are lost",

@@ -8,6 +8,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tune_bridge.backends.base import Row
@@ -18,53 +19,62 @@ __all__ = ["OpenRun", "Opener"]
 _logger = logging.getLogger(__name__)
 _LONGEST_NOTES = 8000
 
+Errors = Callable[[], AbstractContextManager[None]]
+
 
 class OpenRun:
     """One run that is being written.
 
     Args:
         run: The client's run.
+        errors: Makes what the client raises errors of ours.
         on_left: Called with the folder of what could not be uploaded in time.
     """
 
-    def __init__(self, run: Any, on_left: Callable[[str], None]) -> None:
+    def __init__(self, run: Any, errors: Errors, on_left: Callable[[str], None]) -> None:
         self._run = run
+        self._errors = errors
         self._on_left = on_left
         self.next_step = int(run.starting_step or 0)
         """Steps below are there already, and cannot be replaced."""
 
     def log(self, rows: Sequence[Row]) -> None:
         """Logs rows, by step; those that are there are passed over."""
-        for row in rows:
-            if row.step >= self.next_step:
-                values = dict(row.values)
-                if row.time and math.isfinite(row.time):
-                    values["_timestamp"] = row.time
-                self._run.log(values, step=row.step, commit=True)
-                self.next_step = row.step + 1
+        with self._errors():
+            for row in rows:
+                if row.step >= self.next_step:
+                    values = dict(row.values)
+                    if row.time and math.isfinite(row.time):
+                        values["_timestamp"] = row.time
+                    self._run.log(values, step=row.step, commit=True)
+                    self.next_step = row.step + 1
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Sets parameters."""
-        self._run.config.update(dict(config), allow_val_change=True)
+        with self._errors():
+            self._run.config.update(dict(config), allow_val_change=True)
 
     def summarize(self, values: Mapping[str, Any]) -> None:
         """Sets values of the summary."""
-        self._run.summary.update(dict(values))
+        with self._errors():
+            self._run.summary.update(dict(values))
 
     def describe(self, name: str, message: str) -> None:
         """Sets what people see."""
-        if name and name != self._run.name:
-            self._run.name = name
-        if message:
-            self._run.notes = message[-_LONGEST_NOTES:]
+        with self._errors():
+            if name and name != self._run.name:
+                self._run.name = name
+            if message:
+                self._run.notes = message[-_LONGEST_NOTES:]
 
     def finish(self, exit_code: int) -> None:
         """Ends it, in bounded time."""
         folder = str(self._run.settings.sync_dir)
-        try:
-            self._run.finish(exit_code=exit_code)
-        except TimeoutError:
-            self._on_left(folder)
+        with self._errors():
+            try:
+                self._run.finish(exit_code=exit_code)
+            except TimeoutError:
+                self._on_left(folder)
 
 
 class Opener:
@@ -129,7 +139,7 @@ class Opener:
             os.environ.pop("WANDB_SERVICE", None)
         with self._lock:
             self._stops.discard(run_id)
-        return OpenRun(run, self._note_left)
+        return OpenRun(run, self._door.errors, self._note_left)
 
     def _settings(self, run_id: str, sweep: str) -> Any:
         """Settings of one run: the client changes them, so each has its own."""
