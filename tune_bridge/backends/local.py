@@ -140,7 +140,7 @@ class LocalBackend(SqlBackend):
             # Straight through the driver, which spares a sixth of a small `apply`.
             connection.connection.commit()
 
-    def _lost(self, error: Exception) -> bool:
+    def _lost(self, error: Exception, connection: sa.Connection) -> bool:
         return False
 
     def _refine(self, error: Exception) -> Exception:

@@ -73,7 +73,6 @@ _HOLDER = f"""
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND (classid::bigint << 32) | objid::bigint = hashtextextended(?, {_LOCK})
 """  # noqa: S608
-_CHECKED_EVERY = 1.0
 
 _ESCAPE = "\ufdd0"
 """Begins what stands for NUL, which PostgreSQL's text cannot hold; Unicode has it for such uses."""
@@ -283,18 +282,20 @@ class PostgresBackend(SqlBackend):
             yield connection
             connection.connection.commit()
 
-    def _lost(self, error: Exception) -> bool:
+    def _lost(self, error: Exception, connection: sa.Connection) -> bool:
         cause = error.orig if isinstance(error, exc.DBAPIError) else error
         state = getattr(cause, "sqlstate", None)
         lost = isinstance(cause, psycopg.OperationalError) and (state is None or state[:2] in _GONE)
         if lost:
+            connection.invalidate()
             self._engine.dispose()  # the others of the pool are most likely gone, too
         return lost
 
     def _refine(self, error: Exception) -> Exception:
         cause = error.orig if isinstance(error, exc.DBAPIError) else error
         state = getattr(cause, "sqlstate", None) or ""
-        words = " ".join(hidden(str(cause)).split()) or type(cause).__name__
+        said = getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause)
+        words = " ".join(hidden(said).split()) or type(cause).__name__
         if isinstance(cause, psycopg.DataError) or state[:2] in _REFUSED or state == "42804":
             return InputError("a value that the database cannot hold", source=self.url, found=words)
         if not state and isinstance(cause, psycopg.ProgrammingError):  # a type that it cannot adapt
@@ -308,16 +309,19 @@ class _InVainError(BackendError):
 
 
 class _Steering:
-    """The sweeps that this process steers: advisory locks, all on one connection.
+    """The sweeps that this process steers: advisory locks, all on one connection of their own.
 
     They end with the connection, however the process ends. When the connection breaks, they are
     taken again on the next one, unless another process was quicker.
     """
 
+    checked_every = 1.0
+    """Seconds for which a connection is taken for alive."""
+
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._connection: Any = None
+        self._connection: sa.Connection | None = None
         self._held: set[str] = set()
         self._checked = 0.0
 
@@ -329,7 +333,7 @@ class _Steering:
         """
         with self._lock:
             now = time.monotonic()
-            if name in self._held and now - self._checked < _CHECKED_EVERY:
+            if name in self._held and now - self._checked < self.checked_every:
                 return
             try:
                 self._check()
@@ -357,6 +361,10 @@ class _Steering:
     def close(self) -> None:
         """Gives all back."""
         with self._lock:
+            if self._connection is not None:
+                # The end of a connection takes a moment to arrive.
+                with contextlib.suppress(exc.SQLAlchemyError, psycopg.Error):
+                    self._ask("SELECT pg_advisory_unlock_all()")
             self._held.clear()
             self._drop()
 
@@ -365,14 +373,12 @@ class _Steering:
         if self._connection is not None:
             self._ask("SELECT 1")
             return
-        with self._engine.connect() as pooled:
-            pooled.detach()
-            self._connection = pooled.connection.driver_connection
-            pooled.connection.detach()
+        self._connection = self._engine.connect()
         self._held = {name for name in self._held if self._ask(_TAKE, name)[0]}
 
     def _ask(self, statement: str, *values: Any) -> Any:
-        cursor = _Cursor(self._connection.cursor())
+        assert self._connection is not None
+        cursor = _Cursor(self._connection.connection.cursor())
         cursor.execute(statement, values)
         row = cursor.fetchone()
         cursor.close()
@@ -380,8 +386,8 @@ class _Steering:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            with contextlib.suppress(psycopg.Error):
-                self._connection.close()
+            self._connection.invalidate()  # closed, and never given to anybody with the locks
+            self._connection.close()
             self._connection = None
 
 

@@ -68,8 +68,11 @@ class SqlBackend(Backend):
         """One of `errors` as one of ours."""
 
     @abc.abstractmethod
-    def _lost(self, error: Exception) -> bool:
-        """Whether an error says that a connection is gone, where the next one may not be."""
+    def _lost(self, error: Exception, connection: sa.Connection) -> bool:
+        """Whether an error says that a connection is gone, where the next one may not be.
+
+        It does not come back into the pool then.
+        """
 
     @abc.abstractmethod
     def _reading(self) -> contextlib.AbstractContextManager[sa.Connection]:
@@ -96,25 +99,30 @@ class SqlBackend(Backend):
         try:
             connection.connection.cursor().execute(begin)
         except self.errors as error:
+            gone = self._lost(error, connection)
             connection.close()
-            if not self._lost(error):
+            if not gone:
                 raise
             connection = self._engine.connect()
             connection.connection.cursor().execute(begin)
         with connection:
-            yield connection
+            try:
+                yield connection
+            except self.errors as error:
+                self._lost(error, connection)
+                raise
 
     def _ask(self, statement: str, *values: Any) -> Any:
         """The first row of what a statement finds, None without any; a transaction of its own."""
         with self._guard():
-            try:
+            for last in (False, True):
                 with self._engine.connect() as connection:
-                    return self._first(connection, statement, *values)
-            except self.errors as error:
-                if not self._lost(error):
-                    raise
-            with self._engine.connect() as connection:
-                return self._first(connection, statement, *values)
+                    try:
+                        return self._first(connection, statement, *values)
+                    except self.errors as error:
+                        if not self._lost(error, connection) or last:
+                            raise
+        raise AssertionError("not reached")
 
     def _cursor(self, connection: sa.Connection) -> Any:
         return self._dialect.cursor(connection.connection)

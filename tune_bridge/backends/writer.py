@@ -75,8 +75,9 @@ class Writer:
             place = str(getattr(backend, "url", type(backend).__qualname__))
             self._backend: Backend | None = backend
         else:
-            place = places.canonical(backend)
+            place = places.shown(backend)
             self._backend = None
+        self._url = None if isinstance(backend, Backend) else places.canonical(backend)
         self._place = place
         self._own_backend = not isinstance(backend, Backend)
         self._max_batch = max_batch
@@ -272,7 +273,7 @@ class Writer:
         """Applies operations; returns those that were refused for good, with the reason."""
         if self._backend is None:
             try:
-                self._backend = open_backend(self._place)
+                self._backend = open_backend(self._url)
             except BackendError:
                 raise
             except Exception as error:

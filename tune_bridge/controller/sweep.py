@@ -111,6 +111,7 @@ class SweepController:
         self._work = self._save_takes = 0.0
         self._seen: dict[str, float] = {}
         self._stale = False
+        backend.steer(sweep.id)
         self._open()
 
     # For agents.
@@ -366,8 +367,9 @@ class SweepController:
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[None]:
-        """The lock, with memory that is what the log says."""
+        """The lock, with memory that is what the log says, and nobody else who steers it."""
         with self.lock:
+            self._backend.steer(self.id)
             if self._stale:
                 self._open()
             yield

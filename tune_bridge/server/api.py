@@ -21,6 +21,7 @@ from tune_bridge.errors import (
     InputError,
     MissingExtraError,
     NotFoundError,
+    OccupiedError,
     TooLargeError,
 )
 from tune_bridge.server.lines import best_data, line, sweep_data
@@ -144,6 +145,10 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(MissingExtraError)
     def missing(_: Request, error: MissingExtraError) -> Response:
         return error_response(501, str(error))
+
+    @app.exception_handler(OccupiedError)
+    def occupied(_: Request, error: OccupiedError) -> Response:
+        return error_response(409, str(error))
 
     @app.exception_handler(BackendError)
     def backend_error(_: Request, error: BackendError) -> Response:
