@@ -41,11 +41,21 @@ def client(backend):
 
 
 @pytest.fixture
-def address(backend: LocalBackend) -> Iterator[str]:
+def control(backend: LocalBackend, tmp_path: Path):
+    """What steers the sweeps of `backend`, for the pages."""
+    from tune_bridge.controller import Controller
+    from tune_bridge.server.control import Control
+    from tune_bridge.server.store import Store
+
+    return Control(Controller(backend), Store(tmp_path / "files"))
+
+
+@pytest.fixture
+def address(backend: LocalBackend, control) -> Iterator[str]:
     """The address of a real server over `backend`, polling four times a second."""
     import uvicorn
 
-    app = create_app(backend, poll=0.25)
+    app = create_app(backend, poll=0.25, control=control)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(
             uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", access_log=False)

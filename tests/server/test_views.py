@@ -238,5 +238,5 @@ def test_a_thousand_runs_are_quick(backend):
 
     make_sweep(backend, 1000)
     started = time.perf_counter()
-    make_page(Reader(backend), "/sweeps/abcd1234", "", "light")
+    make_page(Reader(backend), None, "/sweeps/abcd1234", "", "light")
     assert time.perf_counter() - started < 5  # about 0.4 s on a quiet machine

@@ -19,11 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tune_bridge import __version__
 from tune_bridge.backends.base import Backend
 from tune_bridge.errors import NotFoundError, TuneBridgeError
+from tune_bridge.server.addresses import Address
 from tune_bridge.server.api import add_api, add_missing
-from tune_bridge.server.callbacks import add_callbacks, sweep_id_of
+from tune_bridge.server.callbacks import add_callbacks
 from tune_bridge.server.control import Control
 from tune_bridge.server.pages import shell
 from tune_bridge.server.security import Guard, check_bind
+from tune_bridge.server.verbs import add_verbs
 from tune_bridge.server.views import Reader
 
 __all__ = ["build", "content_policy"]
@@ -93,7 +95,7 @@ class Documents:
             or scope["method"] not in ("GET", "HEAD")
             or path in ("/", "/api")
             or path.startswith(_SERVED)
-            or _WANDB.fullmatch(path)
+            or (_WANDB.fullmatch(path) and Address.of(path).page == "missing")
         ):
             await self._app(scope, receive, send)
             return
@@ -107,11 +109,13 @@ class Documents:
         await self._app({**scope, "path": "/", "raw_path": b"/"}, receive, send_status)
 
     def _status(self, path: str) -> int:
-        sweep_id = sweep_id_of(path)
-        if sweep_id is None:
+        address = Address.of(path)
+        if address.sweep is None:
             return 404
         try:
-            self._backend.sweep(sweep_id)
+            self._backend.sweep(address.sweep)
+            if address.run is not None and self._backend.run(address.run).sweep_id != address.sweep:
+                return 404
         except NotFoundError:
             return 404
         except TuneBridgeError:
@@ -151,7 +155,8 @@ def build(
     # Without this, every page would open a web socket that nothing here uses.
     dash.backend.websocket_capability = False
     dash.layout = shell(poll)
-    add_callbacks(dash, reader)
+    add_callbacks(dash, reader, control)
+    add_verbs(dash, control)
     hashes: Any = dash.csp_hashes()
     app.add_middleware(Documents, backend=backend)
     app.add_middleware(Guard, host=host, key=key, policy=content_policy(list(hashes)))

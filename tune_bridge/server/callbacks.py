@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 from dash import ClientsideFunction, Dash, Input, Output, State, no_update
 from dash.exceptions import PreventUpdate
 
 from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.server import pages
+from tune_bridge.server.addresses import Address
+from tune_bridge.server.control import Control
+from tune_bridge.server.run_page import Look, fresh, run_figure, run_page
 from tune_bridge.server.state import Choices, top_of
+from tune_bridge.server.store import Store
 from tune_bridge.server.sweep_page import (
     curve_figure,
     metric_options,
@@ -25,15 +28,7 @@ from tune_bridge.server.sweep_page import (
 from tune_bridge.server.table import rows
 from tune_bridge.server.views import KINDS, Reader, select
 
-__all__ = ["SWEEP_PATH", "add_callbacks"]
-
-SWEEP_PATH = re.compile(r"/sweeps/([^/]+)/?")
-
-
-def sweep_id_of(path: str) -> str | None:
-    """The sweep whose page stands at a path, or None."""
-    found = SWEEP_PATH.fullmatch(path)
-    return unquote(found[1]) if found else None
+__all__ = ["add_callbacks"]
 
 
 def _threaded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,35 +51,42 @@ def _choices(metric: Any, log: Any, show: Any, top: Any, scheme: Any = None) -> 
     )
 
 
-def make_page(reader: Reader, path: str, search: str, scheme: str | None) -> tuple[Any, str, str]:
+def make_page(
+    reader: Reader, store: Store | None, path: str, search: str, scheme: str | None
+) -> tuple[Any, str, str]:
     """The content, the version and the title of the page at an address."""
-    sweep_id = sweep_id_of(path)
-    if path == "/":
+    address = Address.of(path)
+    if address.page == "sweeps":
         version = reader.backend.version()
         given = parse_qs(search.lstrip("?")).get("offset", ["0"])[-1]
         offset = int(given) if given.isascii() and given.isdigit() and len(given) < 9 else 0
         content = pages.sweeps_page(reader.overviews(pages.PAGE_SIZE, offset), offset)
         return content, version, "Sweeps · tune-bridge"
-    if sweep_id is None:
+    if address.sweep is None:
         return pages.missing_page("There is no page at this address."), "", "Nothing here"
     try:
-        snapshot = reader.snapshot(sweep_id)
+        if address.run is not None:
+            look = Look.of(search, scheme)
+            return run_page(reader, store, address.sweep, address.run, look)
+        snapshot = reader.snapshot(address.sweep)
     except NotFoundError:
-        message = f"There is no sweep {sweep_id!r}. It may have been deleted."
+        message = f"There is no sweep {address.sweep!r}. It may have been deleted."
         return pages.missing_page(message), "", "No such sweep"
     content = sweep_page(reader, snapshot, Choices.of(search, scheme))
     title = f"{snapshot.sweep.name or snapshot.sweep.id} · tune-bridge"
     return content, snapshot.version, title
 
 
-def add_callbacks(app: Dash, reader: Reader) -> None:
+def add_callbacks(app: Dash, reader: Reader, control: Control | None) -> None:
     """Wires the pages up."""
-    _add_page(app, reader)
+    store = None if control is None else control.store
+    _add_page(app, reader, store)
     _add_panels(app, reader)
+    _add_run(app, reader, store)
     _add_clientside(app)
 
 
-def _add_page(app: Dash, reader: Reader) -> None:
+def _add_page(app: Dash, reader: Reader, store: Store | None) -> None:
     @app.callback(
         Output("page", "children"),
         Output("tick", "data"),
@@ -95,7 +97,7 @@ def _add_page(app: Dash, reader: Reader) -> None:
     @_threaded
     def render(where: dict[str, Any]) -> Any:
         path, search = str(where["path"]), str(where.get("search") or "")
-        content, version, title = make_page(reader, path, search, where.get("scheme"))
+        content, version, title = make_page(reader, store, path, search, where.get("scheme"))
         return content, {"path": path, "version": version, "runs": _has_runs(reader, path)}, title
 
     @app.callback(
@@ -111,7 +113,7 @@ def _add_page(app: Dash, reader: Reader) -> None:
         if tick is None or tick["path"] != where["path"] or not tick["version"]:
             raise PreventUpdate
         path = tick["path"]
-        sweep_id = sweep_id_of(path)
+        sweep_id = Address.of(path).sweep
         try:
             version = reader.backend.version(sweep_id)
         except NotFoundError:  # deleted: the page says so
@@ -127,7 +129,7 @@ def _add_page(app: Dash, reader: Reader) -> None:
 
 
 def _has_runs(reader: Reader, path: str) -> bool:
-    sweep_id = sweep_id_of(path)
+    sweep_id = Address.of(path).sweep
     return sweep_id is not None and bool(reader.backend.counts([sweep_id]).get(sweep_id))
 
 
@@ -226,6 +228,38 @@ def _add_panels(app: Dash, reader: Reader) -> None:
         return True, run.name or run.id, pages.run_details(run)
 
 
+def _add_run(app: Dash, reader: Reader, store: Store | None) -> None:
+    @app.callback(
+        Output("run-head", "children"),
+        Output("run-parameters", "children"),
+        Output("run-results", "children"),
+        Output("run-output", "children"),
+        Input("version", "data"),
+        State("run", "data"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def again(_: Any, where: dict[str, str]) -> Any:
+        return fresh(reader, store, where)
+
+    @app.callback(
+        Output("run-curves", "figure"),
+        Input("version", "data"),
+        Input("y", "value"),
+        Input("x", "value"),
+        Input("smooth", "value"),
+        Input("run-log", "checked"),
+        Input("scheme", "data"),
+        State("run", "data"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def drawn(_: Any, y: Any, x: Any, smooth: Any, log: Any, scheme: Any, where: Any) -> Any:
+        snapshot = reader.snapshot(where["sweep"])
+        look = Look.made(y, x, smooth, log, scheme)
+        return run_figure(reader, snapshot, reader.backend.run(where["run"]), look)
+
+
 def _add_clientside(app: Any) -> None:
     def client(name: str, *parts: Any, **more: Any) -> None:
         app.clientside_callback(ClientsideFunction("tune_bridge", name), *parts, **more)
@@ -256,5 +290,14 @@ def _add_clientside(app: Any) -> None:
         Input("runs", "filterModel"),
         Input("runs", "selectedRows"),
         State("metric", "data"),
+    )
+    client(
+        "rememberRun",
+        Output("run-remembered", "data"),
+        Input("y", "value"),
+        Input("x", "value"),
+        Input("smooth", "value"),
+        Input("run-log", "checked"),
+        State("y", "data"),
     )
     client("closed", Input("details", "opened"), prevent_initial_call=True)

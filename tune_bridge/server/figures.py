@@ -11,7 +11,7 @@ from tune_bridge.server.axes import make_axis
 from tune_bridge.server.values import is_number, text
 from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of, metric_value
 
-__all__ = ["curves", "parallel_coordinates"]
+__all__ = ["curves", "parallel_coordinates", "run_curves"]
 
 _POINTS = 30_000
 _AXES = 24
@@ -238,6 +238,82 @@ def curves(
         "data": [part for trace in traces for part in _with_legend(trace)],
         "layout": _curve_layout(metric, last_step, log=log, scheme=scheme),
     }
+
+
+def run_curves(
+    names: Sequence[str],
+    points: Sequence[Sequence[tuple[float, float]]],
+    *,
+    over: str,
+    times: bool,
+    smooth: float,
+    log: bool,
+    scheme: str,
+) -> dict[str, Any]:
+    """The curves of one run, a colour for each metric.
+
+    Args:
+        names: The metrics.
+        points: Place and value for each metric, by step.
+        over: What the places are, as the axis says.
+        times: The places are seconds since the epoch; they are drawn from the first one on.
+        smooth: Weight of what came before in the exponential moving average (debiased, as W&B and
+            TensorBoard draw it); 0 for none. The values themselves stay, faintly.
+        log: Log scale.
+        scheme: "light" or "dark".
+    """
+    if not any(points):
+        return _message(scheme, "Nothing logged yet")
+    start = min(line[0][0] for line in points if line) if times else 0.0
+    traces = []
+    for place, (name, line) in enumerate(zip(names, points, strict=True)):
+        shown = thinned(line)
+        base = {
+            "type": "scatter",
+            "x": [at - start for at, _ in shown],
+            "name": html.escape(text(name, 40), quote=False),
+            "legendgroup": f"y{place}",
+            "connectgaps": False,
+            "hovertemplate": f"{over} %{{x}}<br>%{{y:.6g}}<extra>%{{fullData.name}}</extra>",
+            "marker": {"color": _COLOURS[place % len(_COLOURS)], "size": 6},
+            "line": {"color": _COLOURS[place % len(_COLOURS)], "width": 1.8},
+            "mode": "lines+markers" if len(shown) <= 30 else "lines",
+        }
+        values = [_rounded(value) for _, value in shown]
+        if smooth:
+            faint = {
+                "opacity": 0.25,
+                "showlegend": False,
+                "hoverinfo": "skip",
+                "uid": f"raw{place}",
+            }
+            traces.append({**base, **faint, "y": values, "mode": "lines"})
+            values = smoothed(values, smooth)
+        traces.append({**base, "y": values, "uid": f"y{place}"})
+    layout = _curve_layout(", ".join(names), 11, log=log, scheme=scheme)
+    layout["xaxis"]["title"] = {"text": f"{over} (s)" if times else over, "standoff": 8}
+    layout["uirevision"] = f"{over}|{log}|{names}"
+    return {"data": traces, "layout": layout}
+
+
+def smoothed(values: Sequence[float | None], weight: float) -> list[float | None]:
+    """The debiased exponential moving average; gaps stay gaps."""
+    mean, norm, found = 0.0, 0.0, list[float | None]()
+    for value in values:
+        if value is None:
+            found.append(None)
+            continue
+        mean, norm = weight * mean + (1 - weight) * value, weight * norm + (1 - weight)
+        found.append(_rounded(mean / norm))
+    return found
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = 3000) -> list[tuple[float, float]]:
+    """At most about that many points, evenly; the last one is kept."""
+    every = -(-len(points) // most)
+    if every <= 1:
+        return list(points)
+    return [*points[:-1:every], points[-1]]
 
 
 def _with_legend(trace: dict[str, Any]) -> list[dict[str, Any]]:

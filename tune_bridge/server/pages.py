@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import dash_mantine_components as dmc
 from dash import dcc, html
@@ -12,19 +13,30 @@ from dash import dcc, html
 from tune_bridge.backends.base import Run
 from tune_bridge.server.state import Choices
 from tune_bridge.server.values import absolute_time, duration, number, text, to_yaml
+from tune_bridge.server.verbs import answers, sweep_verbs
 from tune_bridge.server.views import KINDS, Overview, Plan, Snapshot, kind_of
 from tune_bridge.server.widgets import (
     card,
+    code,
     counts_bar,
     counts_legend,
     dashed,
     empty,
     moment,
+    run_link,
     state_badge,
     sweep_link,
 )
 
-__all__ = ["PAGE_SIZE", "missing_page", "run_details", "shell", "sweep_head", "sweeps_page"]
+__all__ = [
+    "PAGE_SIZE",
+    "missing_page",
+    "run_details",
+    "run_facts",
+    "shell",
+    "sweep_head",
+    "sweeps_page",
+]
 
 PAGE_SIZE = 100
 _CHIPS = 12
@@ -50,6 +62,7 @@ def shell(poll: float) -> Any:
                 ],
                 className="tb-top",
             ),
+            *answers(),
             html.Main(id="page", className="tb-page", tabIndex=-1),
         ],
         defaultColorScheme="auto",
@@ -135,7 +148,7 @@ def _sweep_cells(line: Overview) -> list[Any]:
         html.Td(
             [
                 sweep_link(sweep.id, text(sweep.name or sweep.id, 60)),
-                html.Div(sweep.id, className="tb-id"),
+                *([html.Div(sweep.id, className="tb-id")] if sweep.name else []),
             ]
         ),
         html.Td(state_badge(sweep.state)),
@@ -169,11 +182,15 @@ def sweep_head(snapshot: Snapshot) -> list[Any]:
         text(sweep.project, 40),
         _search(plan),
         moment(sweep.created_at, "created "),
-        html.Span(sweep.id, className="tb-id"),
+        *([html.Span(sweep.id, className="tb-id")] if sweep.name else []),
     ]
     head: list[Any] = [
         html.Div(
-            [html.H1(text(sweep.name or sweep.id, 80)), state_badge(sweep.state)],
+            [
+                html.H1(text(sweep.name or sweep.id, 80)),
+                state_badge(sweep.state),
+                sweep_verbs(snapshot),
+            ],
             className="tb-title",
         ),
         html.Div([html.Span(fact) for fact in facts], className="tb-facts"),
@@ -255,7 +272,7 @@ def _best_tile(snapshot: Snapshot) -> Any:
             html.Div(
                 [
                     html.Span(number(best.value), className="tb-big"),
-                    html.Span(text(best.name, 50), className="tb-dim"),
+                    run_link(snapshot.sweep.id, best.run_id, text(best.name, 50)),
                 ],
                 className="tb-big-line",
             ),
@@ -273,16 +290,7 @@ def _best_tile(snapshot: Snapshot) -> Any:
 def config_panel(snapshot: Snapshot) -> Any:
     """The sweep's config as YAML, with a button to copy it."""
     shown = to_yaml(snapshot.sweep.config)
-    return card(
-        "Config",
-        html.Div(
-            [
-                dcc.Clipboard(content=shown, className="tb-copy", title="Copy the config"),
-                html.Pre(html.Code(shown), className="tb-code", id="config", tabIndex=0),
-            ],
-            className="tb-code-box",
-        ),
-    )
+    return card("Config", code(shown, "config"))
 
 
 def chips(snapshot: Snapshot, choices: Choices) -> list[Any]:
@@ -297,9 +305,8 @@ def chips(snapshot: Snapshot, choices: Choices) -> list[Any]:
     ]
 
 
-def run_details(run: Run) -> list[Any]:
-    """Everything about one run."""
-    kind = kind_of(run)
+def run_facts(run: Run) -> list[tuple[str, Any]]:
+    """What is known of a run in a word each: name and value."""
     facts: list[tuple[str, Any]] = [
         ("Id", html.Span(run.id, className="tb-id")),
         ("Created", absolute_time(run.created_at)),
@@ -310,6 +317,15 @@ def run_details(run: Run) -> list[Any]:
     facts.append(("Rows", str(run.rows)))
     if run.exit_code is not None:
         facts.append(("Exit code", str(run.exit_code)))
+    for name, key in (("Host", "host"), ("Agent", "agent"), ("Attempt", "attempt")):
+        if run.meta.get(key):
+            facts.append((name, text(run.meta[key], 80)))
+    return facts
+
+
+def run_details(run: Run) -> list[Any]:
+    """Everything about one run."""
+    kind, facts = kind_of(run), run_facts(run)
     parts: list[Any] = [
         html.Span(KINDS[kind][0], className=f"tb-pill tb-{kind}"),
         html.Dl([part for name, value in facts for part in (html.Dt(name), html.Dd(value))]),
@@ -319,6 +335,14 @@ def run_details(run: Run) -> list[Any]:
     for title, data in (("Config", run.config), ("Summary", run.summary), ("Meta", run.meta)):
         if data:
             parts += [html.H3(title), html.Pre(to_yaml(data), className="tb-code")]
-    url = f"/api/runs/{run.id}"
-    parts.append(html.A("JSON", href=url, className="tb-link", target="_blank", rel="noopener"))
-    return parts
+    links = [
+        run_link(run.sweep_id, run.id, "Open its page"),
+        html.A(
+            "JSON",
+            href=f"/api/runs/{quote(run.id, safe='')}",
+            className="tb-link",
+            target="_blank",
+            rel="noopener",
+        ),
+    ]
+    return [html.Div(links, className="tb-links"), *parts]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import dash_mantine_components as dmc
 from dash import dcc, html
 
+from tune_bridge.server.addresses import Address
 from tune_bridge.server.values import absolute_time, relative_time
 from tune_bridge.server.views import KINDS
 
 __all__ = [
     "card",
+    "code",
     "counts_bar",
     "counts_legend",
     "dashed",
     "empty",
     "moment",
+    "run_link",
     "state_badge",
     "sweep_link",
 ]
@@ -88,7 +90,13 @@ def counts_legend(counts: Mapping[str, int]) -> Any:
 
 def sweep_link(sweep_id: str, text: str, **more: Any) -> Any:
     """A link to a sweep's page."""
-    return dcc.Link(text, href=f"/sweeps/{quote(sweep_id, safe='')}", className="tb-link", **more)
+    return dcc.Link(text, href=Address("sweep", sweep_id).path, className="tb-link", **more)
+
+
+def run_link(sweep_id: str, run_id: str, text: str, **more: Any) -> Any:
+    """A link to a run's page."""
+    href = Address("run", sweep_id, run_id).path
+    return dcc.Link(text, href=href, className="tb-link", **more)
 
 
 def card(title: str, children: Any, *, note: Any = None, **more: Any) -> Any:
@@ -97,11 +105,25 @@ def card(title: str, children: Any, *, note: Any = None, **more: Any) -> Any:
     if note is not None:
         head.append(html.Div(note, className="tb-card-note"))
     return dmc.Paper(
-        [html.Div(head, className="tb-card-head"), children],
+        [
+            html.Div(head, className="tb-card-head"),
+            *(children if isinstance(children, list) else [children]),
+        ],
         withBorder=True,
         radius="md",
         className="tb-card",
         **more,
+    )
+
+
+def code(shown: str, name: str) -> Any:
+    """A text to read and to copy; `name` is its id."""
+    return html.Div(
+        [
+            dcc.Clipboard(content=shown, className="tb-copy", title="Copy"),
+            html.Pre(html.Code(shown), className="tb-code", id=name, tabIndex=0),
+        ],
+        className="tb-code-box",
     )
 
 

@@ -91,7 +91,7 @@
     let choices = {};
 
     function writeAddress() {
-        if (!/^\/sweeps\//.test(window.location.pathname)) {
+        if (!/^\/sweeps\/[^/]+\/?$/.test(window.location.pathname)) {
             return;
         }
         const query = new URLSearchParams();
@@ -125,6 +125,10 @@
                 query.set("run", selected[0].id);
             }
         }
+        replaceQuery(query);
+    }
+
+    function replaceQuery(query) {
         const text = query.toString();
         const wanted = window.location.pathname + (text ? "?" + text : "") + window.location.hash;
         if (wanted !== window.location.pathname + window.location.search + window.location.hash) {
@@ -174,6 +178,27 @@
             }
             return none();
         },
+        rememberRun: (names, over, smooth, log, known) => {
+            if (!/\/runs\//.test(window.location.pathname)) {
+                return none();
+            }
+            const query = new URLSearchParams();
+            const first = (known || [])[0];
+            if (names && names.length && !(names.length === 1 && names[0] === first)) {
+                names.forEach((name) => query.append("y", name));
+            }
+            if (over && over !== "_step") {
+                query.set("x", over);
+            }
+            if (Number(smooth)) {
+                query.set("smooth", smooth);
+            }
+            if (log) {
+                query.set("log", "1");
+            }
+            replaceQuery(query);
+            return none();
+        },
         closed: (opened) => {
             const table = api();
             if (opened === false && table && table.getSelectedRows().length) {
@@ -181,6 +206,18 @@
             }
         },
     };
+
+    // The buttons of verbs, whenever they were drawn.
+    document.addEventListener("click", (event) => {
+        const button = event.target.closest && event.target.closest("[data-verb]");
+        if (button) {
+            window.dash_clientside.set_props("pressed", {data: {
+                verb: button.getAttribute("data-verb"),
+                of: button.getAttribute("data-of"),
+                at: Date.now(),
+            }});
+        }
+    });
 
     // Relative times grow old while a page stays open.
     function relative(past) {

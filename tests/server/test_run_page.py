@@ -1,0 +1,210 @@
+"""The page of a run, and what can be done from the pages."""
+
+from __future__ import annotations
+
+import math
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from tune_bridge.backends.base import Row
+
+pytest.importorskip("dash")
+
+from tests.server.seed import make_sweep
+from tune_bridge.server.addresses import Address
+from tune_bridge.server.figures import run_curves, smoothed, thinned
+from tune_bridge.server.run_page import Look, command_of, run_figure, tail
+from tune_bridge.server.views import Reader
+
+SWEEP = {
+    "program": "train.py",
+    "method": "random",
+    "metric": {"name": "loss", "goal": "minimize"},
+    "parameters": {"x": {"min": 0.0, "max": 1.0}, "kind": {"values": ["a b", "c"]}},
+    "run_cap": 20,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        ("/", Address("sweeps")),
+        ("/sweeps/ab", Address("sweep", "ab")),
+        ("/sweeps/ab/", Address("sweep", "ab")),
+        ("/sweeps/a%2Fb", Address("sweep", "a/b")),
+        ("/sweeps/ab/analysis", Address("analysis", "ab")),
+        ("/sweeps/ab/runs/r%20%2F1", Address("run", "ab", "r /1")),
+        ("/sweeps/ab/runs", Address("missing")),
+        ("/sweeps", Address("missing")),
+        ("/elsewhere", Address("missing")),
+    ],
+)
+def test_addresses(path: str, address: Address) -> None:
+    assert Address.of(path) == address
+    if address.page != "missing":
+        assert Address.of(address.path) == address
+
+
+def test_the_end_of_an_output() -> None:
+    assert tail([b"one\n", b"two\n"]) == ("one\ntwo\n", False)
+    shown, cut = tail([b"first line\n"] * 100, 25)
+    assert (shown, cut) == ("first line\nfirst line\n", True)
+    assert tail([b"\xff\xfe x"]) == ("�� x", False)
+
+
+def test_smoothing_is_debiased_and_keeps_gaps() -> None:
+    assert smoothed([2.0, 2.0, None, 2.0], 0.9) == pytest.approx([2.0, 2.0, None, 2.0])
+    one, two = smoothed([0.0, 1.0], 0.5)
+    assert (one, two) == (0.0, pytest.approx(0.5 / 0.75))
+
+
+def test_long_curves_are_thinned_and_end_where_they_end() -> None:
+    points = [(float(step), float(step)) for step in range(100_000)]
+    shown = thinned(points)
+    assert len(shown) <= 3001
+    assert (shown[0], shown[-1]) == (points[0], points[-1])
+    assert thinned(points[:10]) == points[:10]
+
+
+def test_curves_of_a_run(backend) -> None:
+    make_sweep(backend, 3)
+    reader = Reader(backend)
+    snapshot = reader.snapshot("abcd1234")
+    run = snapshot.runs[0]
+    look = Look.of("?y=accuracy&y=val_loss&y=nothing&smooth=0.8&x=_timestamp", "dark")
+    assert look.drawn(snapshot, run) == ["accuracy", "val_loss"]
+    figure = run_figure(reader, snapshot, run, look)
+    assert [trace["name"] for trace in figure["data"]] == ["accuracy"] * 2 + ["val_loss"] * 2
+    assert figure["data"][0]["x"][:2] == pytest.approx([0.0, 20.0])
+    assert figure["layout"]["xaxis"]["title"]["text"] == "time (s)"
+    assert Look.of("?y=nothing", None).drawn(snapshot, run) == ["val_loss"]
+    assert Look.of("?smooth=7&x=elsewhere", None) == Look()
+    empty = run_curves([], [], over="step", times=False, smooth=0, log=False, scheme="light")
+    assert empty["layout"]["annotations"][0]["text"] == "Nothing logged yet"
+
+
+def test_values_that_are_no_numbers_are_gaps() -> None:
+    points = [(0.0, 1.0), (1.0, math.nan), (2.0, 3.0)]
+    figure = run_curves(
+        ["y"], [points], over="step", times=False, smooth=0, log=False, scheme="light"
+    )
+    assert figure["data"][0]["y"] == [1.0, None, 3.0]
+
+
+def test_the_command_of_a_run() -> None:
+    def command(config: dict, **sweep: object) -> str | None:
+        snapshot = SimpleNamespace(sweep=SimpleNamespace(config={"program": "train.py", **sweep}))
+        return command_of(snapshot, SimpleNamespace(config=config))  # type: ignore[arg-type]
+
+    assert command({"x": 0.5, "kind": "a b"}) == "/usr/bin/env python train.py --x=0.5 '--kind=a b'"
+    assert command({"x": 1}, command=["bash", "${program}", "${args_no_hyphens}"]) == (
+        "bash train.py x=1"
+    )
+    assert command({"x": 1}, program=None) is None
+
+
+@pytest.fixture
+def steered(control):
+    """A sweep that agents run: one run has failed, one is finished, one is running."""
+    sweep = control.controller.create(SWEEP, name="steered", seed=1)
+    steering = control.controller.sweep(sweep.id)
+    runs = []
+    for number, state in enumerate(("failed", "finished", "")):
+        claim = steering.claim(f"agent-{number}", "gpu-1", f"request-{number}")
+        for step in range(5):
+            row = Row(step, 1.76e9 + step, {"loss": claim.config["x"] + 1 / (step + 1)})
+            steering.report(claim.run, 1, step, [row])
+        if state:
+            message = "exit code 1\n<b>ValueError</b>" if state == "failed" else ""
+            steering.end(claim.run, 1, state, message=message)
+        control.store.add_output(sweep.id, claim.run, 1, 0, b"epoch <1>\nepoch 2\n")
+        runs.append(claim.run)
+    return SimpleNamespace(id=sweep.id, runs=runs, sweep=steering)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_run_and_its_verbs(page, steered, backend) -> None:
+    from playwright.sync_api import expect
+
+    failed, _, running = steered.runs
+    page.goto(f"/sweeps/{steered.id}/runs/{failed}")
+    expect(page.locator("#run-head")).to_contain_text("<b>ValueError</b>")
+    expect(page.locator("#run-output")).to_contain_text("epoch <1>")
+    expect(page.locator("#command")).to_contain_text("python train.py --x=")
+    page.wait_for_selector("#run-curves .js-plotly-plot .scatterlayer .trace")
+
+    # What a reader chooses is in the address, and the address brings it back.
+    page.locator("#smooth").click()
+    page.get_by_role("option", name="0.9", exact=True).click()
+    page.wait_for_function("location.search === '?smooth=0.9'")
+    page.reload()
+    expect(page.locator("#smooth")).to_have_value("0.9")
+
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator("#said")).to_contain_text(f"to be run once more: {failed}")
+
+    # A configuration is edited and enqueued; what is none is refused where it stands.
+    page.get_by_role("button", name="Run with changes").click()
+    page.locator("#edited").fill("[1, 2]")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Run with changes").click()
+    expect(dialog).to_contain_text("not a configuration")
+    page.locator("#edited").fill("x: 0.25\nkind: c")
+    dialog.get_by_role("button", name="Run with changes").click()
+    expect(page.locator("#said")).to_contain_text("to be run next: ")
+    assert {"x": 0.25, "kind": "c"} in [run.config for run in steered.sweep.state.runs.values()]
+
+    # It goes on by itself when the run does.
+    page.goto(f"/sweeps/{steered.id}/runs/{running}")
+    page.get_by_role("button", name="Stop run").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop run").click()
+    expect(page.locator("#said")).to_contain_text("is stopped")
+    assert steered.sweep.heartbeat({running: 1})[running].kind in ("stop", "kill")
+    steered.sweep.end(running, 1, "killed")
+    expect(page.locator("#run-head")).to_contain_text(re.compile("stopped early|killed|finished"))
+    assert backend.run(running).ended_at is not None
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_verbs_of_a_sweep(page, steered) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(f"/sweeps/{steered.id}")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#said")).to_contain_text("is paused; its running runs go on")
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    assert steered.sweep.state.gate == "paused"
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="No").click()
+    expect(page.get_by_role("dialog")).not_to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(page.locator("#said")).to_contain_text("is canceled")
+    expect(page.locator("#head")).to_contain_text("canceled")
+    expect(page.get_by_role("button", name="Pause")).not_to_be_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_sweep_that_others_run_has_no_verbs(page, backend) -> None:
+    from playwright.sync_api import expect
+
+    make_sweep(backend, 2)
+    page.goto("/sweeps/abcd1234")
+    expect(page.get_by_text("Parallel coordinates")).to_be_visible()
+    assert page.locator(".tb-verbs").count() == 0
+
+
+def test_addresses_of_nothing_are_404(client, backend) -> None:
+    make_sweep(backend, 1)
+    make_sweep(backend, 1, sweep_id="other000")
+    run, other = backend.runs("abcd1234")[0].id, backend.runs("other000")[0].id
+    assert client.get(f"/sweeps/abcd1234/runs/{run}").status_code == 200
+    for path in (f"/sweeps/abcd1234/runs/{other}", "/sweeps/abcd1234/runs/none", "/sweeps/x/y/z"):
+        assert client.get(path).status_code == 404
