@@ -10,7 +10,8 @@ that to end the program with grace. It talks over one inherited socket:
   last ``{"exit": code, "tail": [...], "stopped": ..., "killed": ...}``; a negative code is a
   signal's number.
 
-To stop is SIGTERM to everything that the program started, and SIGKILL after the grace period. On
+To stop is SIGTERM to everything that the program started, and SIGKILL after the grace period. The
+process by which wandb sends what it was told goes last, so that a program can still finish. On
 Linux the guard is the reaper of its descendants, so that also those which left the process group
 are found, and the program dies with the guard should that be killed itself. Elsewhere the process
 group has to do.
@@ -34,6 +35,7 @@ from typing import Any
 _SUBREAPER, _DEATH_SIGNAL = 36, 1  # PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG of linux/prctl.h
 _CHUNK = 65536
 _AFTER = 5.0  # seconds that what a program left behind gets, when the program itself has ended well
+_MESSENGERS = frozenset({"wandb-core"})
 _ATTEMPTS = 100  # of SIGKILL, five a second: a process stuck in the kernel cannot be waited for
 
 
@@ -69,6 +71,13 @@ def descendants(root: int) -> list[int]:
         found += below
         frontier += below
     return found
+
+
+def _name(pid: int) -> str:
+    """What a process is called; empty when it is gone, and without /proc."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text("latin-1").strip()
+    return ""
 
 
 class Tail:
@@ -133,7 +142,7 @@ class Guard:
         self._start = start
         self._code: int | None = None
         self._deadline: float | None = None
-        self._stopped = self._killed = False
+        self._stopped = self._killed = self._spared = False
         self._attempts = 0
 
     def run(self) -> None:
@@ -190,6 +199,9 @@ class Guard:
             left = self._left()
             if not left:
                 return False
+            if self._spared:
+                self._spared = False
+                self._signal(signal.SIGTERM)
             if self._deadline is None:
                 # The program ended by itself and left processes behind: the trial's processors
                 # are given to the next trial, so they have to go too.
@@ -269,11 +281,17 @@ class Guard:
         return bool(descendants(os.getpid()))
 
     def _signal(self, number: int) -> None:
-        with contextlib.suppress(OSError):
-            os.killpg(self._pid, number)
-        for pid in descendants(os.getpid()):
+        below = descendants(os.getpid())
+        last = set()
+        if number != signal.SIGKILL and self._code is None:
+            last = {pid for pid in below if _name(pid) in _MESSENGERS}
+        self._spared = bool(last)
+        if not last:
             with contextlib.suppress(OSError):
-                if os.getpgid(pid) != self._pid:
+                os.killpg(self._pid, number)
+        for pid in below:
+            with contextlib.suppress(OSError):
+                if pid not in last and (last or os.getpgid(pid) != self._pid):
                     os.kill(pid, number)
 
     def _reap(self) -> None:

@@ -84,12 +84,14 @@ class Reports:
         self._summary: dict[str, Any] = {}
 
     def log(self, values: Mapping[str, Any], step: int, when: float) -> dict[str, Any] | None:
-        """Takes a row.
+        """Takes a row. Steps do not go back: two clients of one program count for themselves.
 
         Returns:
             A result for Tune, or None when the row has to wait for one.
         """
         flat = flatten(values)
+        if self._row is not None:
+            step = max(step, self._row[0])
         if self._row is not None and self._row[0] == step:
             row = [step, when, {**self._row[2], **flat}]
             if self._rows and self._rows[-1] is self._row:
@@ -213,6 +215,32 @@ class Listener:
         with self._state:
             return self._reports.take() if self._reports.waiting else None
 
+    def hear(self, rows: list[tuple[int, float, dict[str, Any]]]) -> bool:
+        """Takes rows (step, time, values) of a client that does not wait for its scheduler.
+
+        Returns:
+            Whether the program is to end.
+        """
+        with self._state:
+            for step, when, values in rows:
+                self._put(self._reports.log(values, step, when))
+            return self._stopping
+
+    def conclude(self, summary: Mapping[str, Any]) -> None:
+        """Takes the metric from a last summary when no row has had it."""
+        metric = self._reports.metric
+        with self._state:
+            if metric is not None and metric not in self._reports.values and metric in summary:
+                self._put(self._reports.summarise({metric: summary[metric]}))
+
+    def _put(self, result: dict[str, Any] | None) -> int:
+        """Queues a result; its turn, 0 without one."""
+        if result is None or self._stopping:
+            return 0
+        self._given += 1
+        self._results.put(result)
+        return self._given
+
     def end(self) -> None:
         """Puts an end behind all results."""
         self._results.put(None)
@@ -297,10 +325,7 @@ class Listener:
                 result = handler(self._reports, message)
             except (TypeError, KeyError, AttributeError, ValueError) as error:
                 return {"error": f"a malformed message: {type(error).__name__}: {error}"}
-            if result is not None and not self._stopping:
-                self._given += 1
-                turn = self._given
-                self._results.put(result)
+            if turn := self._put(result):
                 self._state.wait_for(lambda: self._allowed >= turn or self._stopping)
             return {"stop": True} if self._stopping else {"ok": True}
 

@@ -147,6 +147,7 @@ def run_sweep(
             grace=grace,
             stop_key=f"tune_bridge:{sweep_id}",
             results_dir=None if ship else str(results),
+            wandb_place=None if ship else _place(backend),
         )
         folder = cwd
     shipped = str(folder) if ship and folder else None
@@ -180,6 +181,15 @@ def run_sweep(
         interrupted=ended.interrupted,
         results_dir=None if settings is None or ship else str(results),
     )
+
+
+def _place(backend: Backend | str | None) -> str | None:
+    """Where a server finds the sweeps of a backend; None when it cannot."""
+    if isinstance(backend, Backend):
+        url = getattr(backend, "url", None)
+        return None if url is None else places.canonical(str(url))
+    place = places.canonical(backend)
+    return place if place.startswith(("sqlite:", "postgresql:")) else None
 
 
 def _settle(

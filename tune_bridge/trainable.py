@@ -8,16 +8,22 @@ until its next report, while a class is told of its end (`cleanup`) and of its n
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune import Callback
 
+from tune_bridge.errors import BackendError
 from tune_bridge.reports import PAYLOAD
+from tune_bridge.server_process import find_server
 from tune_bridge.trial import Program, ProgramError, ProgramSettings, RefusedError, run_id
+from tune_bridge.wandb_relay import Upstream
 
 __all__ = ["Halt", "ProgramTrainable", "program_trainable", "request_stop"]
 
@@ -88,14 +94,23 @@ class ProgramTrainable(tune.Trainable):
     def _check(self, program: Program) -> None:
         """Refuses a program that reports before it has asked for a checkpoint, as agents do."""
         needs = self.settings.needs_checkpoints
-        if not needs or program.reports.resumable or any(program.checkpoint_dir.iterdir()):
+        if not needs:
             return
+        if program.by_wandb:
+            words = (
+                "the program has reported by wandb, which does not wait for the decision: call "
+                "tune_bridge.init(), run.checkpoint(), run.save_checkpoint(folder) and run.log "
+                "in its place"
+            )
+        elif program.reports.resumable or any(program.checkpoint_dir.iterdir()):
+            return
+        else:
+            words = (
+                "the program has reported without having asked for a checkpoint: call "
+                "run.checkpoint() before training and run.save_checkpoint(folder) while it goes on"
+            )
         program.stop(hurry=self._killing)
-        raise RefusedError(
-            f"{needs}; the program has reported without having asked for a checkpoint: call "
-            "run.checkpoint() before training and run.save_checkpoint(folder) while it goes on",
-            payload=program.reports.take(),
-        )
+        raise RefusedError(f"{needs}; {words}", payload=program.reports.take())
 
     def halt(self, trial_id: str | None = None) -> None:
         """Ends the program of a trial that does not run, while its worker waits for another one.
@@ -145,7 +160,31 @@ class ProgramTrainable(tune.Trainable):
         }
         results = self.settings.results_dir
         folder = Path(results, self.trial_id) if results else Path(self.logdir)
-        return Program(self.settings, self._values, folder, about)
+        place = self.settings.wandb_place
+        upstream = None if place is None else functools.partial(_upstream, place)
+        return Program(self.settings, self._values, folder, about, upstream=upstream)
+
+
+_STARTS = "import sys; from tune_bridge.server_process import ensure_server as s; s(sys.argv[1])"
+
+
+def _upstream(place: str) -> Upstream:
+    """The server of a place on this machine; it is started when none runs.
+
+    Raises:
+        BackendError: It does not start.
+    """
+    found = find_server(place)
+    if found is None:
+        # By a process that ends then: Ray ends the children of a worker together with it.
+        started = subprocess.run(
+            [sys.executable, "-c", _STARTS, place], capture_output=True, text=True, check=False
+        )
+        found = find_server(place)
+        if found is None:
+            lines = started.stderr.strip().splitlines()
+            raise BackendError(lines[-1] if lines else f"{place}: no server could be started")
+    return Upstream(found.url, found.key)
 
 
 class Halt(Callback):

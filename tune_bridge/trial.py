@@ -36,6 +36,8 @@ from tune_bridge.command import (
 from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD, Listener, Reports
 from tune_bridge.values import decode, encode, plain_json
+from tune_bridge.wandb_env import wandb_env
+from tune_bridge.wandb_relay import Relay, Upstream
 
 __all__ = [
     "CONFIG_ENV",
@@ -82,6 +84,8 @@ class ProgramSettings(msgspec.Struct, frozen=True, kw_only=True):
         results_dir: Folder on this machine for the output and checkpoints of programs, one folder
             per trial; None for the trial's own, on whatever machine it runs.
         needs_checkpoints: Why a program that saves no checkpoints is refused; empty when it is not.
+        wandb_place: Where the sweep is kept, when a program's own calls of wandb are to report to
+            its trial; None when they go wherever they went.
     """
 
     program: str | None = None
@@ -97,6 +101,7 @@ class ProgramSettings(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     results_dir: str | None = None
     needs_checkpoints: str = ""
+    wandb_place: str | None = None
 
 
 def run_id(sweep_id: str, trial_id: str) -> str:
@@ -250,6 +255,8 @@ class Program:
         folder: Where output and the program's checkpoints go.
         about: Ids and names that the program is told.
         spare: Guards that run already; None to start one.
+        upstream: Finds the server that gets what wandb says beside its rows; None when wandb is
+            none of ours.
 
     Attributes:
         reports: What it has reported.
@@ -266,8 +273,11 @@ class Program:
         folder: Path,
         about: Mapping[str, Any] | None = None,
         spare: Spare | None = None,
+        upstream: Callable[[], Upstream] | None = None,
     ) -> None:
         self.settings = settings
+        self._upstream = upstream
+        self._relay: Relay | None = None
         self._spare = spare
         self.config: dict[str, Any] = decode(encode(dict(config)))  # numpy scalars become Python's
         self.reports = Reports(settings.metric)
@@ -299,11 +309,23 @@ class Program:
         }
         self._listener = Listener(about, self.reports)
         argv = self._argv()
+        wandb: dict[str, str] = {}
+        if self._upstream is not None:
+            self._relay = Relay(self._upstream, self._listener.hear, self._listener.conclude)
+            wandb = wandb_env(
+                self._relay.url,
+                self._relay.key,
+                run=str(about.get("id", "")),
+                config=self.config,
+                sweep=settings.sweep_id,
+                folder=self._folder,
+            )
         config = json.dumps(plain_json(self.config)[0])
         start = {
             "argv": argv,
             "env": {
                 **os.environ,
+                **wandb,
                 **settings.env,
                 **({CONFIG_ENV: config} if len(config) <= _CONFIG_LIMIT else {}),
                 ADDRESS_ENV: self._listener.address,
@@ -359,6 +381,8 @@ class Program:
         self.exit_code = last.get("exit")
         self._ended.set()
         self._listener.drain(_CUT_AFTER)
+        if self._relay is not None:
+            self._relay.drain(_CUT_AFTER)
         self._listener.end()
 
     def next(self, timeout: float) -> dict[str, Any]:
@@ -380,7 +404,7 @@ class Program:
             raise ProgramError(self._why(), exit_code=self.exit_code, payload=self.reports.take())
         complaint = self.reports.complaint()
         if complaint:
-            if not self._listener.connected:
+            if not self._listener.connected and not self.by_wandb:
                 complaint += (
                     " (it never called tune_bridge.init(); a program reports with "
                     "run = tune_bridge.init(); run.log({...}))"
@@ -425,6 +449,11 @@ class Program:
                 self._guard.sendall(b"k" if kill else b"s")
 
     @property
+    def by_wandb(self) -> bool:
+        """Whether it has reported by wandb."""
+        return self._relay is not None and self._relay.heard
+
+    @property
     def ended(self) -> bool:
         """Whether the program and everything that it started has ended."""
         return self._ended.is_set()
@@ -432,6 +461,8 @@ class Program:
     def _close(self) -> None:
         if hasattr(self, "_listener"):
             self._listener.close()
+        if self._relay is not None:
+            self._relay.close()
         if self._guard is not None:
             self._guard.close()
             self._guard = None

@@ -13,15 +13,16 @@ import msgspec
 from tune_bridge.agents.execution import Execution
 from tune_bridge.agents.http import Server
 from tune_bridge.agents.leaving import Leave, left
-from tune_bridge.agents.wandb_env import wandb_env
 from tune_bridge.errors import BackendError, TuneBridgeError
 from tune_bridge.reports import PAYLOAD
 from tune_bridge.trial import Program, ProgramError, ProgramSettings, Spare
-from tune_bridge.wire import Claim, End, EndState
+from tune_bridge.wandb_env import wandb_env
+from tune_bridge.wire import Claim, End, EndState, Heartbeat
 
 __all__ = ["run_program"]
 
 _LOOK = 0.2  # seconds between two looks for a verdict, and for rows that wait for the metric
+_ASK = 0.5  # seconds between two questions for the verdict of a run that reports by wandb
 _CHUNK = 256 * 1024
 _OFTEN, _AGAIN = 0.5, 5.0  # seconds between two pieces of output; after one that could not be sent
 
@@ -46,14 +47,21 @@ def run_program(
         How it ended.
     """
     claim = execution.claim
-    env = wandb_env(server.url, server.key, claim, settings.sweep_id, execution.folder)
+    env = wandb_env(
+        server.url,
+        server.key,
+        run=claim.run,
+        config=claim.config,
+        sweep=settings.sweep_id,
+        folder=execution.folder,
+    )
     settings = msgspec.structs.replace(settings, env={**env, **settings.env})
     program = Program(settings, claim.config, execution.folder, execution.about, spare)
     output = _Output(program, server, claim)
     try:
         program.start()
         spare.make()
-        end = _follow(program, execution, stopping, output)
+        end = _follow(program, execution, stopping, output, _Verdicts(execution, server))
     except ProgramError as error:
         if error.payload.get("rows") or error.payload.get("summary"):
             with contextlib.suppress(TuneBridgeError):
@@ -86,10 +94,15 @@ def _by_wandb(server: Server, run_id: str, metric: str | None) -> bool:
 
 
 def _follow(
-    program: Program, execution: Execution, stopping: Callable[[], Leave], output: _Output
+    program: Program,
+    execution: Execution,
+    stopping: Callable[[], Leave],
+    output: _Output,
+    verdicts: _Verdicts,
 ) -> End:
     attempt, resumable = execution.claim.attempt, False
     while True:
+        verdicts.look()
         leave = stopping()
         verdict = execution.verdict
         if leave or verdict.kind != "continue":
@@ -117,6 +130,25 @@ def _follow(
         output.send()
         if result.get("done") or "__duplicate__" in result:
             return End(attempt, "finished", "", program.exit_code)
+
+
+class _Verdicts:
+    """Asks what becomes of a run that reports by wandb: no answer to a report says it."""
+
+    def __init__(self, execution: Execution, server: Server) -> None:
+        self._execution, self._server = execution, server
+        self._not_before = 0.0
+
+    def look(self) -> None:
+        execution, now = self._execution, time.monotonic()
+        if now < self._not_before or not (execution.folder / "wandb").is_dir():
+            return
+        self._not_before = now + _ASK
+        about, claim = execution.about, execution.claim
+        beat = Heartbeat(str(about["agent"]), {claim.run: claim.attempt})
+        with contextlib.suppress(TuneBridgeError):
+            found = self._server.heartbeat(str(about["sweep_id"]), beat)
+            execution.outbox.judge(found[claim.run])
 
 
 class _Output:

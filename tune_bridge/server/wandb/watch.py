@@ -15,6 +15,8 @@ SILENCE = 300.0
 """Seconds; the client says something at least every thirty."""
 
 _PAGE = 500
+_OTHERS = frozenset({"attempt", "trial_id"})
+"""Marks of runs that somebody else watches: a controller, or Ray Tune."""
 
 
 class Watch:
@@ -57,7 +59,7 @@ class Watch:
                 run = self._backend.run(run_id)
             except NotFoundError:
                 continue
-            if run.state == "running" and "attempt" not in run.meta:
+            if run.state == "running" and not _OTHERS & run.meta.keys():
                 words = f"nothing was heard of it for {SILENCE:.0f} seconds"
                 changes = {"state": "crashed", "message": words}
                 self._backend.apply([PatchRun(run_id, changes, now)])
@@ -74,5 +76,5 @@ class Watch:
                     continue
                 with self._lock:
                     for run in running:
-                        if "wandb.internal" in run.meta and "attempt" not in run.meta:
+                        if "wandb.internal" in run.meta and not _OTHERS & run.meta.keys():
                             self._heard.setdefault(run.id, now)

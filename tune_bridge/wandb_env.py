@@ -1,13 +1,14 @@
-"""The environment in which a program's own calls of wandb report to the sweep's server."""
+"""The environment in which a program's own calls of wandb report to a server of ours."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tune_bridge.values import plain_json
-from tune_bridge.wire import Claim
 
 __all__ = ["wandb_env"]
 
@@ -16,13 +17,16 @@ _USABLE = re.compile(r"(?:[^-]*-)?[\w-]{40,}")
 """What the client takes for a key, before it asks anybody."""
 
 
-def wandb_env(url: str, key: str | None, claim: Claim, sweep: str, folder: Path) -> dict[str, str]:
+def wandb_env(
+    url: str, key: str | None, *, run: str, config: Mapping[str, Any], sweep: str, folder: Path
+) -> dict[str, str]:
     """Variables for one run of a program.
 
     Args:
         url: Of the server.
         key: Of the server, or None.
-        claim: The run.
+        run: The run's id.
+        config: Its parameters.
         sweep: Its sweep.
         folder: Gets the file with the parameters, as W&B's agent writes it, and what the client
             keeps.
@@ -33,17 +37,17 @@ def wandb_env(url: str, key: str | None, claim: Claim, sweep: str, folder: Path)
     """
     if key is not None and not _USABLE.fullmatch(key):
         return {}
-    config = plain_json(claim.config)[0]
-    parameters = {name: {"value": value} for name, value in config.items()}
+    plain = plain_json(dict(config))[0]
+    parameters = {name: {"value": value} for name, value in plain.items()}
     path = folder / "wandb-parameters.yaml"
     path.write_text(json.dumps({"wandb_version": 1, **parameters}), encoding="utf-8")
     return {
         "WANDB_BASE_URL": url,
         "WANDB_API_KEY": key or _ANY_KEY,
         "WANDB_SWEEP_ID": sweep,
-        "WANDB_RUN_ID": claim.run,
+        "WANDB_RUN_ID": run,
         "WANDB_SWEEP_PARAM_PATH": str(path),
         "WANDB_DIR": str(folder),
-        # Its own fifteen seconds are too long for a scheduler.
+        # Its own fifteen seconds are too long for a scheduler; below one it takes them again.
         "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "1",
     }
