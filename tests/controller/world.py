@@ -85,6 +85,8 @@ class World:
         self.most = int(config.get("run_cap", 0))
         self.checkpoints = 0
         self.saved: dict[str, str] = {}
+        self.told: set[str] = set()  # checkpoints that the controller knows of
+        self.pruned: set[str] = set()  # those that it did not need at some time
 
     def _controller(self) -> Controller:
         return Controller(self.backend, self.folder / "snapshots", clock=lambda: self.now)
@@ -141,6 +143,8 @@ class World:
         )
         if verdict is not None:
             self._hear(run, attempt, verdict)
+            if saved is not None:
+                self.told.add(saved)
             if verdict.kind != "kill":
                 self.rows.setdefault(run, set()).update(row.step for row in rows)
             if arrives:
@@ -210,6 +214,7 @@ class World:
     # What has to be true.
 
     def _check_given(self, agent: Agent, claim: Claim) -> None:
+        assert claim.checkpoint is None or claim.checkpoint.id not in self.pruned
         mine = (claim.attempt, agent.name, agent.requests)
         before = self.given.get(claim.run)
         if before is not None and before != mine:
@@ -226,12 +231,13 @@ class World:
     def check_always(self) -> None:
         """True after each step."""
         self._refresh()
+        self.pruned |= self.told - self.sweep.checkpoints()
         state = self.sweep.state
         assert len(state.runs) <= self.most
         for run in state.runs.values():
             assert (run.id in state.live) == (run.status in ("running", "leaving"))
             assert not (run.id in state.ready and run.status != "paused")
-        assert len(set(state.ready)) == len(state.ready)
+        assert all(state.runs[run_id].status == "paused" for run_id in state.ready)
         shown = {run.id: run for run in self.backend.runs(self.id)}
         assert shown.keys() == state.runs.keys()
         for run in state.runs.values():

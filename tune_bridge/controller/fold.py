@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tune_bridge.backends.base import Operation, PatchRun, PatchSweep, PutRun, Run
+from tune_bridge.controller.index import Index
 from tune_bridge.controller.state import (
     Claimed,
     Commanded,
@@ -84,6 +85,7 @@ class Fold:
         self.engine = engine
         self.settings = settings
         self.state = state or SweepState(concurrency=settings.concurrency)
+        self._index = Index(self.state)
         self._outcome = Outcome()
 
     def apply(self, event: Event) -> Outcome:
@@ -120,7 +122,7 @@ class Fold:
             return Over(quarantine)
         if state.gate == "paused":
             return Idle("the sweep is paused")
-        missing = sum(state.runs[run_id].missing for run_id in state.live)
+        missing = self._index.missing
         if state.concurrency is not None and len(state.live) - missing >= state.concurrency:
             return Idle(f"{state.concurrency} runs at once are allowed")
         if state.ready or missing:
@@ -141,6 +143,24 @@ class Fold:
         except KeyError:
             raise NotFoundError("no such run in this sweep", found=repr(run_id)) from None
 
+    def given(self, agent: str, request: str) -> RunState | None:
+        """The run that an agent has for a request, and works on."""
+        run_id = self._index.given(agent, request)
+        run = None if run_id is None else self.state.runs[run_id]
+        return run if run is not None and run.status == "running" else None
+
+    def checkpoints(self) -> set[str]:
+        """Ids of all checkpoints that somebody may still start from."""
+        if not self._asks:
+            return set()
+        kept = set(self.engine.checkpoints())
+        for run in map(self.state.runs.__getitem__, self._index.open):
+            if run.checkpoint is not None:
+                kept.add(run.checkpoint.id)
+            if run.saved is not None:
+                kept.add(run.saved)
+        return kept
+
     # Events.
 
     def _claimed(self, event: Claimed) -> Claim | Idle | Over:
@@ -148,7 +168,9 @@ class Fold:
         self._take_back(event)
         while True:
             if state.ready:
-                return self._give(state.runs[state.ready.pop(0)], event)
+                run_id = next(iter(state.ready))
+                del state.ready[run_id]
+                return self._give(state.runs[run_id], event)
             answer = self.engine.ask(time=event.time)
             self._note(answer)
             self._act(answer.actions)
@@ -170,12 +192,12 @@ class Fold:
 
         One for each free agent: the others may still be found by their own.
         """
-        for run_id in sorted(self.state.live):
-            run = self.state.runs[run_id]
-            if run.missing:
-                self._retry(run, "crashed", f"agent {run.agent} was lost", event.time)
-                return True
-        return False
+        run_id = self._index.first_missing
+        if run_id is None:
+            return False
+        run = self.state.runs[run_id]
+        self._retry(run, "crashed", f"agent {run.agent} was lost", event.time)
+        return True
 
     def _starts(self, answer: Start, event: Claimed) -> None:
         run = self.state.runs.get(answer.run)
@@ -184,7 +206,7 @@ class Fold:
             self._put(run, answer.info, event.time)
         else:  # it was enqueued
             run.config = answer.config
-        self.state.ready.append(run.id)
+        self.state.ready[run.id] = None
 
     def _goes_on(self, answer: Resume, event: Claimed) -> None:
         run = self.state.runs.get(answer.run)
@@ -192,15 +214,16 @@ class Fold:
             run = self.state.runs[answer.run] = RunState(id=answer.run, config=answer.config)
             run.checkpoint = answer.checkpoint
             self._put(run, {}, event.time)
-            self.state.ready.append(run.id)
+            self.state.ready[run.id] = None
             return
         run.config, run.checkpoint = answer.config, answer.checkpoint
         if run.status == "leaving":
             run.again = True
         else:
-            self.state.ready.append(run.id)
+            self.state.ready[run.id] = None
 
     def _put(self, run: RunState, info: Mapping[str, Any], time: float) -> None:
+        self._index.open[run.id] = None
         number = len(self.state.runs)
         new = Run(
             id=run.id,
@@ -215,11 +238,13 @@ class Fold:
         self._outcome.operations.append(PutRun(new))
 
     def _give(self, run: RunState, event: Claimed) -> Claim:
-        run.status, run.missing, run.again = "running", False, False
+        run.status, run.again = "running", False
+        self._index.find(run)
         run.attempt += 1
         run.agent, run.host, run.request = event.agent, event.host, event.request
         run.seq, run.held, run.saved, run.verdict = -1, {}, None, Verdict()
         self.state.live.add(run.id)
+        self._index.give(run)
         about = {"agent": run.agent, "host": run.host, "attempt": run.attempt}
         self._patch(run, state="running", message="", config=run.config, meta=about)
         return Claim(
@@ -281,7 +306,7 @@ class Fold:
             self._patch(run, state="pending", message=verdict.reason)
             if run.again:
                 run.again = False
-                self.state.ready.append(run.id)
+                self.state.ready[run.id] = None
             return
         if was == "leaving" and verdict.kind in ("stop", "kill"):
             self._over(run, "finished" if verdict.kind == "stop" else "killed", verdict.reason)
@@ -313,7 +338,7 @@ class Fold:
             return
         run.lost += 1
         if run.lost <= self.settings.max_lost and self.state.gate in ("open", "paused"):
-            run.missing = True
+            self._index.miss(run)
             self._patch(run, state="pending", message=f"{words}; it waits for another agent")
             return
         self._free(run)
@@ -323,7 +348,7 @@ class Fold:
     def _found(self, event: Found) -> None:
         run = self.run(event.run)
         if run.missing:
-            run.missing = False
+            self._index.find(run)
             self._patch(run, state="running", message="")
 
     # Commands.
@@ -384,6 +409,7 @@ class Fold:
             state, run.state, run.failures, run.lost = run.state, None, 0, 0
             self._patch(run, reopen=True, state="pending", message="it will be tried again")
             run.status = "paused"
+            self._index.open[run.id] = None
             self._act(self.engine.end(run.id, state or "failed", time=event.time, retry=True))
         if chosen:
             self._reopen()
@@ -497,9 +523,9 @@ class Fold:
     def _free(self, run: RunState) -> None:
         """No agent has it, and none will get it before the engine says so."""
         self.state.live.discard(run.id)
-        if run.id in self.state.ready:
-            self.state.ready.remove(run.id)
-        run.missing = False
+        self.state.ready.pop(run.id, None)
+        self._index.find(run)
+        self._index.take(run)
 
     def _retry(self, run: RunState, state: Any, message: str, time: float) -> None:
         self._free(run)
@@ -512,6 +538,7 @@ class Fold:
         self, run: RunState, state: Any, message: str = "", exit_code: int | None = None
     ) -> None:
         run.status, run.state, run.again = "over", state, False
+        self._index.open.pop(run.id, None)
         run.held, run.saved = {}, None
         self._patch(run, state=state, message=message, exit_code=exit_code)
 

@@ -247,7 +247,7 @@ class SweepState(msgspec.Struct):
         runs: By id.
         live: Ids of the runs that agents have.
         hosts: By name.
-        ready: Runs that are to go on, with nobody to do it yet.
+        ready: Runs that are to go on, with nobody to do it yet, in order.
         waiting: The engine said "wait", and nothing has happened since.
         done: Why the engine has nothing more; empty while it may have.
         time: Of the last event.
@@ -259,7 +259,7 @@ class SweepState(msgspec.Struct):
     runs: dict[str, RunState] = {}
     live: set[str] = set()
     hosts: dict[str, Host] = {}
-    ready: list[str] = []
+    ready: dict[str, None] = {}
     waiting: str = ""
     done: str = ""
     time: float = 0.0

@@ -125,11 +125,10 @@ class SweepController:
             request: Anything that is new for each claim, and the same when it is repeated.
         """
         with self._use():
-            for run_id in self.state.live:
-                run = self.state.runs[run_id]
-                if (run.agent, run.request) == (agent, request) and run.status == "running":
-                    self._heard(run)
-                    return self._completed(self._again(run))
+            run = self._fold.given(agent, request)
+            if run is not None:
+                self._heard(run)
+                return self._completed(self._again(run))
             closed = self._fold.closed(host)
             if closed is not None:
                 return closed
@@ -332,6 +331,11 @@ class SweepController:
     def needs_checkpoints(self) -> str:
         """Why programs must be able to save and load checkpoints; empty when they need not."""
         return self._fold.engine.needs_checkpoints
+
+    def checkpoints(self) -> set[str]:
+        """Ids of all checkpoints that somebody may still start from."""
+        with self._use():
+            return self._fold.checkpoints()
 
     def seen(self, runs: Iterable[str]) -> None:
         """Something of these runs has arrived, and will be looked at when it is its turn.

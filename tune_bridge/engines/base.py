@@ -12,6 +12,7 @@ answers say:
 * `Engine.end`: a run is over (or will be tried again).
 * `Engine.enqueue`: somebody asks for a configuration of their own.
 * `Engine.limit`: the run cap has changed.
+* `Engine.checkpoints`: what is still needed of all that was saved; changes nothing.
 
 Promises, tested by `tune_bridge.testing.engines`:
 
@@ -350,6 +351,14 @@ class Engine(abc.ABC):
 
         Returns:
             What is to be done with others.
+        """
+
+    @abc.abstractmethod
+    def checkpoints(self) -> set[str]:
+        """Ids of all checkpoints that a `Resume` may still name.
+
+        Whatever is not among them now, will never be asked for: whoever keeps checkpoints may
+        delete it. It may hold more than that.
         """
 
     @abc.abstractmethod

@@ -130,6 +130,7 @@ class HostedEngine(Engine):
         self._waiting: dict[str, None] = {}
         self._running: dict[str, None] = {}
         self._paused: dict[str, None] = {}
+        self._failed: dict[str, None] = {}  # over, and a person may want them tried again
         self._over = ""  # why everything has ended
         self._refusal: Refused | None = None  # what the proposer said for good
         self._stuck: Refused | None = None  # the same, until something is enqueued or tried again
@@ -188,6 +189,18 @@ class HostedEngine(Engine):
     def limit(self, run_cap: int | None, *, time: float) -> tuple[Action, ...]:
         """See `Engine.limit`."""
         return self._call(self._limit, run_cap, time)
+
+    def checkpoints(self) -> set[str]:
+        """See `Engine.checkpoints`."""
+        if self._over:
+            return set()
+        kept = set(self.judge.checkpoints())
+        for table in (self._running, self._paused, self._wanted, self._waiting, self._failed):
+            for name in table:
+                checkpoint = self._runs[name].checkpoint
+                if checkpoint is not None:
+                    kept.add(checkpoint.id)
+        return kept
 
     def snapshot(self) -> bytes:
         """See `Engine.snapshot`; `tune_bridge.engines.restore_engine` reads it."""
@@ -433,6 +446,8 @@ class HostedEngine(Engine):
         """Tells the proposer of a run's end, and forgets its results."""
         self._move(run, "over")
         run.final = state
+        if state in _FAILURES:
+            self._failed[run.id] = None
         result = run.valued or run.result
         bad = failed
         if self._metric is not None:
@@ -476,7 +491,7 @@ class HostedEngine(Engine):
 
     def _move(self, run: _Run, state: str) -> None:
         tables = {"running": self._running, "paused": self._paused}
-        for table in (tables.get(run.state), self._wanted, self._waiting):
+        for table in (tables.get(run.state), self._wanted, self._waiting, self._failed):
             if table is not None:
                 table.pop(run.id, None)
         run.state = state

@@ -166,6 +166,10 @@ class Judge(abc.ABC):
         """Actions that arose in `add`, `choose` or `start`; each is told once."""
         return ()
 
+    def checkpoints(self) -> set[str]:
+        """Ids of all checkpoints that an `Exploit` may still name; see `Engine.checkpoints`."""
+        return set()
+
     @abc.abstractmethod
     def judge(
         self, run: str, result: dict[str, Any], checkpoint: Checkpoint | None

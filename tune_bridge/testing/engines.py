@@ -215,6 +215,11 @@ class EngineTestCase:
     def test_the_budget_is_kept(self, make: Make) -> None:
         self._check_budget(self.driver(make).drain(), everything=self.uses_all)
 
+    def test_what_is_over_needs_no_checkpoints(self, make: Make) -> None:
+        """The agents of all these tests delete what is not needed, at once."""
+        driver = self.driver(make).drain()
+        assert driver.engine.checkpoints() == set()
+
     def test_done_is_stable(self, make: Make) -> None:
         driver = self.driver(make).drain()
         for _ in range(3):

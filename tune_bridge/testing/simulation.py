@@ -66,6 +66,7 @@ class Driver:
         configs: The configuration of each run that was started.
         infos: What came with it.
         done: The last answer was `Done`.
+        pruned: Checkpoints that the engine did not need at some time.
     """
 
     def __init__(
@@ -93,6 +94,8 @@ class Driver:
         self.time = 1000.0
         self._random = random.Random(seed)
         self._saved: dict[str, tuple[str, int]] = {}
+        self.pruned: set[str] = set()
+        self._kept: dict[str, None] = {}
 
     # What agents and people do.
 
@@ -112,6 +115,7 @@ class Driver:
             assert answer.run in self.paused or answer.run in self.waiting, "it had left"
             saved = answer.checkpoint
             if saved is not None:
+                assert saved.id not in self.pruned, f"{saved.id} was not needed any more"
                 assert (saved.run, saved.iteration) == self._saved[saved.id], "as it was reported"
             self._check_config(answer.config, exploited=True)
             self.configs[answer.run] = answer.config
@@ -134,6 +138,7 @@ class Driver:
         result = self.loss(self.configs[run], iteration) if result is None else result
         name = f"{run}-{len(self._saved)}"
         time = self._tick()
+        self._kept[name] = None
         self._saved[name] = run, iteration  # a checkpoint counts as the report that it comes with
         actions = self._say(Told(run, result, time, name))
         for action in actions:
@@ -213,7 +218,17 @@ class Driver:
         answer = self.engine.handle(event)
         self.events.append(event)
         self.answers.append(answer)
+        if isinstance(event, Told | Ended):
+            self._prune()
         return answer
+
+    def _prune(self) -> None:
+        """Deletes what the engine does not need; it is never asked for again (see `ask`)."""
+        needed = self.engine.checkpoints()
+        assert not needed & self.pruned, "what was not needed is needed again"
+        for name in [name for name in self._kept if name not in needed]:
+            del self._kept[name]
+            self.pruned.add(name)
 
     def _run(self, run: str, iteration: int) -> None:
         most = self.engine.experiment.max_concurrent
@@ -242,6 +257,7 @@ class Driver:
         else:
             assert action.donor in self.configs
             assert action.checkpoint.id in self._saved
+            assert action.checkpoint.id not in self.pruned
             self.paused[run] = self.running.pop(run, self.paused.get(run, 0))
 
     def _check_config(self, config: dict[str, Any], exploited: bool = False) -> None:

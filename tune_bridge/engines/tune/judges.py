@@ -17,7 +17,7 @@ from ray.tune.schedulers import (
 from tune_bridge.engines.base import Action, Checkpoint, Exploit, Pause, Stop
 from tune_bridge.engines.parts import Judge
 from tune_bridge.engines.results import plain
-from tune_bridge.engines.tune.driver import HostedTrial, Stage
+from tune_bridge.engines.tune.driver import Ask, HostedTrial, Stage
 from tune_bridge.engines.tune.reasons import Reasons, reasons_for
 from tune_bridge.errors import InputError
 
@@ -96,6 +96,15 @@ class TuneJudge(Judge):
         trial = self.stage.by_run[run]
         if trial.saved is None or trial.saved.run == run:  # else it goes on from another's
             trial.save(checkpoint, asked=True)
+
+    def checkpoints(self) -> set[str]:
+        """Those of runs that are not over: populations copy no others."""
+        found: list[Any] = []
+        states = getattr(self.base, "_trial_state", {})
+        for trial in self.stage.live:
+            found += [trial.saved, trial.ask, getattr(states.get(trial), "last_checkpoint", None)]
+        saved = [each.saved if isinstance(each, Ask) else each for each in found]
+        return {each.checkpoint.id for each in saved if each is not None}
 
     def pending(self) -> tuple[Action, ...]:
         """What `choose` did."""
