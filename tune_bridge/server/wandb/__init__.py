@@ -10,7 +10,9 @@
 | `steering` | sweeps that the client's own controllers steer |
 | `stream` | rows, summaries, console lines and ends of runs |
 | `filters` | filters, orders and pages of runs |
-| `artifacts` | versions of named sets of files |
+| `artifacts` | versions of named sets of files, made and changed |
+| `catalog` | what is shown of them, and their collections |
+| `shelf` | what is kept of them |
 | `files` | files of runs, by signed addresses |
 | `jsontext` | how values are written for this client |
 """

@@ -1,42 +1,44 @@
-"""Artifacts: versions of named sets of files.
+"""Artifacts: versions of named sets of files, made and changed.
 
-One JSON file per project says what there is; files lie beside it, named by their MD5, so that a
-file of many versions is kept once. What a client uploads counts when it commits, and only when it
-is what it said.
+`tune_bridge.server.wandb.shelf` says what there is; files lie beside it, named by their MD5, so
+that a file of many versions is kept once. What a client uploads counts when it commits, and only
+when it is what it said. A version that is told as a difference to another one (``incremental``), or
+in pieces by several programs (``upsert_artifact``), is put together then.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
-import os
+import contextlib
 import secrets
-import tempfile
-import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from tune_bridge.backends.base import Run
-from tune_bridge.errors import BackendError, InputError, NotFoundError
+from tune_bridge.errors import InputError, NotFoundError
+from tune_bridge.server.wandb.catalog import Catalog
 from tune_bridge.server.wandb.execute import Call
 from tune_bridge.server.wandb.files import Files
-from tune_bridge.server.wandb.filters import page
 from tune_bridge.server.wandb.home import Home
-from tune_bridge.server.wandb.ids import Signer, derived, global_id, number, parts
-from tune_bridge.server.wandb.jsontext import dump, iso, mapping
+from tune_bridge.server.wandb.ids import global_id, parts
+from tune_bridge.server.wandb.jsontext import dump, mapping
+from tune_bridge.server.wandb.shelf import (
+    COMMITTED,
+    PENDING,
+    Item,
+    Place,
+    Shelf,
+    Shelves,
+    artifact_id,
+    set_aliases,
+)
 
 __all__ = ["Artifacts"]
 
-UPLOAD, DOWNLOAD = "upload", "download"
-_SECONDS = 3600.0
 _MOST = 10_000
-_OWNER = "artifacts"
-_COMMITTED, _PENDING = "COMMITTED", "PENDING"
-
-Item = dict[str, Any]
+_LONGEST = 128
+_PARTIAL = ("INCREMENTAL", "PATCH")
+"""Kinds of manifests that say a part of a version's files."""
 
 
 class Artifacts:
@@ -44,88 +46,134 @@ class Artifacts:
 
     Args:
         home: Finds projects and runs.
-        folder: For what is said of them.
-        files: For the files themselves.
-        signer: Signs the addresses of files.
+        shelves: What there is.
+        files: The files themselves.
+        catalog: Shows them.
     """
 
-    def __init__(self, home: Home, folder: Path, files: Files, signer: Signer) -> None:
+    def __init__(self, home: Home, shelves: Shelves, files: Files, catalog: Catalog) -> None:
         self._home = home
-        self._folder = folder
+        self._shelves = shelves
         self._files = files
-        self._signer = signer
-        self._lock = threading.Lock()
+        self._catalog = catalog
+        self.operations = {
+            "artifact": self.one,
+            "clientIDMapping": self.client,
+            "createArtifact": self.create,
+            "createArtifactManifest": self.create_manifest,
+            "updateArtifactManifest": self.update_manifest,
+            "createArtifactFiles": self.create_files,
+            "commitArtifact": self.commit,
+            "useArtifact": self.use,
+            "updateArtifact": self.update,
+            "deleteArtifact": self.delete,
+            "addAliases": self.add_aliases,
+            "deleteAliases": self.delete_aliases,
+            "linkArtifact": self.link,
+            "unlinkArtifact": self.unlink,
+            **catalog.operations,
+        }
 
-    # Changes.
+    # From a run.
 
     def create(self, call: Call) -> dict[str, Any]:
         """A version that is about to come; one that is there already when it is the same."""
-        entity, project = self._home.place(call)
+        place = Place(*self._home.place(call))
         names = call.get("artifactCollectionNames") or [call.get("artifactCollectionName")]
-        collection, kind = str(names[0] or ""), str(call.get("artifactTypeName") or "")
-        if not collection or not kind or set(collection) & set("/:"):
-            raise InputError("an artifact needs a name and a type", found=repr(collection)[:100])
-        with self._lock:
-            shelf = self._read(entity, project)
-            mine = [item for item in shelf.values() if item["collection"] == collection]
-            other = next((item["type"] for item in mine if item["type"] != kind), None)
-            if other is not None:
-                raise InputError(
-                    f"artifact {collection} has another type", found=kind, expected=str(other)
-                )
-            latest = next((item for item in mine if "latest" in item["aliases"]), None)
-            same = [item for item in mine if item["digest"] == call.get("digest")]
-            item = next(iter(same), None)
-            aliases = [str(alias["alias"]) for alias in call.get("aliases", [])]
+        name, kind = str(names[0] or ""), str(call.get("artifactTypeName") or "")
+        if not name or not kind or set(name) & set("/:") or len(name) > _LONGEST:
+            raise InputError("an artifact needs a name and a type", found=repr(name)[:100])
+        aliases = [str(alias["alias"]) for alias in call.get("aliases", [])]
+        with self._shelves.edit(place) as shelf:
+            shelf.collection(name, kind)
+            entries = shelf.entries(name)
+            latest = next((entry for entry in entries if "latest" in entry["aliases"]), None)
+            item = self._same(shelf, name, call)
             if item is None:
-                key = secrets.token_hex(8)
-                item = shelf[key] = {
-                    "key": key, "collection": collection, "type": kind, "state": _PENDING,
-                    "digest": str(call.get("digest") or ""), "aliases": [], "wanted": aliases,
-                    "version": None, "description": call.get("description"),
-                    "metadata": call.get("metadata"), "step": call.get("historyStep"),
-                    "run": call.get("runName"), "created": time.time(), "files": {}, "size": 0,
-                    "clients": [], "used": [],
-                }  # fmt: skip
-            elif item["state"] == _COMMITTED:
-                _name(mine, item, aliases)
+                item = self._new(shelf, name, kind, aliases, call)
+            elif item["state"] == COMMITTED:
+                set_aliases(entries, item, aliases)
+            else:
+                item["wanted"] = sorted({*item["wanted"], *aliases})
             item["clients"] = [*item["clients"], call.get("clientID")][-100:]
-            self._write(entity, project, shelf)
-        found = None if latest is None else {"id": _id(entity, project, latest)}
-        node: dict[str, Any] = {
-            "artifactSequence": {"latestArtifact": found},
-            "state": item["state"],
+        found = None if latest is None else {"id": artifact_id(place, latest)}
+        return {
+            "artifact": {
+                "__typename": "Artifact",
+                "id": artifact_id(place, item),
+                "state": item["state"],
+                "artifactSequence": {"latestArtifact": found},
+            }
         }
-        return {"artifact": {"__typename": "Artifact", "id": _id(entity, project, item), **node}}
+
+    @staticmethod
+    def _same(shelf: Shelf, name: str, call: Call) -> Item | None:
+        """The version that a client means: with the same files, or one that several make."""
+        mine = [item for item in shelf.items.values() if item["collection"] == name]
+        shared = call.get("distributedID")
+        if shared:
+            return next((item for item in mine if item.get("shared") == shared), None)
+        return next((i for i in mine if i["digest"] == call.get("digest") and i["digest"]), None)
+
+    @staticmethod
+    def _new(shelf: Shelf, name: str, kind: str, aliases: list[str], call: Call) -> Item:
+        key, now = secrets.token_hex(8), time.time()
+        item = shelf.items[key] = {
+            "key": key, "collection": name, "type": kind, "state": PENDING, "version": None,
+            "digest": str(call.get("digest") or ""), "aliases": [], "wanted": aliases,
+            "description": call.get("description"), "metadata": call.get("metadata"),
+            "step": call.get("historyStep"), "run": call.get("runName"), "tags": [], "ttl": None,
+            "shared": call.get("distributedID"), "created": now, "updated": now, "files": {},
+            "size": 0, "clients": [], "used": [], "links": [], "base": None, "parts": [],
+        }  # fmt: skip
+        return item
 
     def create_manifest(self, call: Call) -> dict[str, Any]:
-        """The address for the list of an artifact's files."""
-        entity, project, key = parts("Artifact", call.get("artifactID"))
-        self._item(entity, project, key)
-        name = f"manifests/{key}.json"
+        """The address for the list of an artifact's files, or for a part of it."""
+        place, key = self._parts(call.get("artifactID"))
+        kind, name = str(call.get("type") or "FULL"), f"manifests/{key}.json"
+        with self._shelves.edit(place) as shelf:
+            item = shelf.item(key)
+            if kind in _PARTIAL and item["state"] == PENDING:
+                pieces = item.setdefault("parts", [])
+                name = f"manifests/{key}.{len(pieces)}.json"
+                pieces.append(name)
+                if kind == "INCREMENTAL":
+                    item["base"] = call.get("baseArtifactID")
+        return self._manifest_node(place, name, call)
+
+    def update_manifest(self, call: Call) -> dict[str, Any]:
+        """The address for a list of files that was announced before."""
+        entity, project, name = parts("Manifest", call.get("artifactManifestID"))
+        return self._manifest_node(Place(entity, project), name, call)
+
+    def _manifest_node(self, place: Place, name: str, call: Call) -> dict[str, Any]:
         file = {
-            "id": global_id("File", *_owner(entity, project), name),
-            "uploadUrl": self._address(UPLOAD, entity, project, name, call),
+            "id": global_id("File", *self._catalog.owner(place), name),
+            "uploadUrl": self._catalog.upload(place, name, call),
             "uploadHeaders": [],
         }
-        return {"artifactManifest": {"id": global_id("Manifest", key), "file": file}}
+        return {"artifactManifest": {"id": global_id("Manifest", *place, name), "file": file}}
 
     def create_files(self, call: Call) -> dict[str, Any]:
         """Addresses for an artifact's files; none for those that are there."""
         asked = call.get("artifactFiles", [])
         if len(asked) > _MOST:
             raise InputError("too many files in one request", expected=f"{_MOST} at most")
+        known: set[tuple[Place, str]] = set()
         edges = []
         for about in asked:
-            entity, project, key = parts("Artifact", about.get("artifactID"))
-            self._item(entity, project, key)
+            place, key = self._parts(about.get("artifactID"))
+            if (place, key) not in known:
+                self._shelves.read(place).item(key)
+                known.add((place, key))
             name = _content(str(about.get("md5", "")))
-            there = self._files.path(_owner(entity, project), name).is_file()
+            there = self._files.path(self._catalog.owner(place), name).is_file()
             node: dict[str, Any] = {
                 "storagePath": name,
-                "uploadUrl": None if there else self._address(UPLOAD, entity, project, name, call),
+                "uploadUrl": None if there else self._catalog.upload(place, name, call),
                 "uploadHeaders": [],
-                "uploadMultipartUrls": None,
+                "uploadMultipartUrls": None,  # whatever its size, a file comes in one piece
                 "artifact": {"id": about["artifactID"]},
             }
             edges.append({"node": node})
@@ -137,32 +185,29 @@ class Artifacts:
         Raises:
             InputError: A file is missing, or is another one than its manifest says.
         """
-        entity, project, key = parts("Artifact", call.get("artifactID"))
-        item = self._item(entity, project, key)
-        if item["state"] != _COMMITTED:
-            contents, size = self._checked(entity, project, key)
-            with self._lock:
-                shelf = self._read(entity, project)
-                item = shelf[key]
-                mine = [one for one in shelf.values() if one["collection"] == item["collection"]]
-                versions = [one["version"] for one in mine if one["version"] is not None]
-                item.update(
-                    state=_COMMITTED,
-                    files=contents,
-                    size=size,
-                    version=max(versions, default=-1) + 1,
-                )
-                _name(mine, item, item.pop("wanted", []))
-                self._write(entity, project, shelf)
-        return {"artifact": {"id": _id(entity, project, item), "digest": item["digest"]}}
+        place, key = self._parts(call.get("artifactID"))
+        item = self._shelves.read(place).item(key)
+        if item["state"] != COMMITTED:
+            contents, size = self._checked(place, item)
+            with self._shelves.edit(place) as shelf:
+                item = shelf.item(key)
+                if item["state"] != COMMITTED:  # by the same request at the same time
+                    item.update(
+                        state=COMMITTED,
+                        files=contents,
+                        size=size,
+                        version=shelf.number(item["collection"]),
+                    )
+                    entries = shelf.entries(item["collection"])
+                    set_aliases(entries, item, item.pop("wanted", []))
+        return {"artifact": {"id": artifact_id(place, item), "digest": item["digest"]}}
 
-    def _checked(self, entity: str, project: str, key: str) -> tuple[dict[str, str], int]:
+    def _checked(self, place: Place, item: Item) -> tuple[dict[str, str], int]:
         """The files of a manifest, by name, and their size."""
-        owner = _owner(entity, project)
-        manifest = self._files.file(owner, f"manifests/{key}.json").path.read_text("utf-8")
+        owner = self._catalog.owner(place)
         found: dict[str, str] = {}
         size = 0
-        for name, about in mapping(manifest, "the manifest").get("contents", {}).items():
+        for name, about in self._contents(place, item).items():
             size += int(about.get("size") or 0)
             if about.get("ref"):
                 continue
@@ -173,210 +218,197 @@ class Artifacts:
             found[str(name)] = file.name
         return found, size
 
+    def _contents(self, place: Place, item: Item) -> dict[str, Any]:
+        """What a version's manifest says; of several parts, they are made one here."""
+        whole = f"manifests/{item['key']}.json"
+        names = item.get("parts") or []
+        if not names:
+            return dict(self._manifest(place, whole).get("contents", {}))
+        merged: dict[str, Any] = {}
+        if item.get("base"):
+            base, key = self._parts(item["base"])
+            with contextlib.suppress(NotFoundError):  # deleted since: then this is all there is
+                merged.update(self._manifest(base, f"manifests/{key}.json").get("contents", {}))
+        manifest: dict[str, Any] = {}
+        for name in names:
+            with contextlib.suppress(NotFoundError):  # of a program that has not sent it
+                manifest = self._manifest(place, name)
+                merged.update(manifest.get("contents", {}))
+        text = dump({**manifest, "contents": merged}).encode()
+        with self._files.upload(self._catalog.owner(place), whole) as upload:
+            upload.write(text)
+            upload.commit()
+        return merged
+
+    def _manifest(self, place: Place, name: str) -> dict[str, Any]:
+        file = self._files.file(self._catalog.owner(place), name)
+        return mapping(file.path.read_text("utf-8"), "the manifest")
+
     def use(self, call: Call) -> dict[str, Any]:
         """Notes that a run uses an artifact."""
-        entity, project, key = parts("Artifact", call.get("artifactID"))
-        with self._lock:
-            shelf = self._read(entity, project)
-            item = _of(shelf, key)
-            run = [call.get("entityName"), call.get("projectName"), call.get("runName")]
+        place, key = self._parts(call.get("artifactID"))
+        run = [call.get("entityName"), call.get("projectName"), call.get("runName")]
+        with self._shelves.edit(place) as shelf:
+            item = shelf.item(key)
             if run not in item["used"]:
                 item["used"].append(run)
-                self._write(entity, project, shelf)
-        return {"artifact": self._node(entity, project, item, call)}
+        return {"artifact": self._catalog.node(place, item, call)}
+
+    # By people.
+
+    def update(self, call: Call) -> dict[str, Any]:
+        """Changes what is said of a version; what is not said stays as it is."""
+        place, key = self._parts(call.get("artifactID"))
+        with self._shelves.edit(place) as shelf:
+            item = shelf.item(key)
+            for name, kept in (("description", "description"), ("metadata", "metadata")):
+                if name in call:
+                    item[kept] = call[name]
+            if "ttlDurationSeconds" in call:
+                item["ttl"] = int(call["ttlDurationSeconds"])
+            gone = {tag["tagName"] for tag in call.get("tagsToDelete", [])}
+            new = {tag["tagName"] for tag in call.get("tagsToAdd", [])}
+            item["tags"] = sorted(({*item.get("tags", [])} | new) - gone)
+            if "aliases" in call:
+                names = [alias["alias"] for alias in call["aliases"]]
+                item["aliases"] = []
+                set_aliases(shelf.entries(item["collection"]), item, names)
+            item["updated"] = time.time()
+        return {"artifact": self._catalog.node(place, item, call)}
+
+    def delete(self, call: Call) -> dict[str, Any]:
+        """Removes a version with its files and links.
+
+        Raises:
+            InputError: It has aliases, and nobody has said that they may go.
+        """
+        place, key = self._parts(call.get("artifactID"))
+        item = self._shelves.read(place).items.get(key)
+        if item is None:  # by the same request before
+            return {"artifact": {"id": call.get("artifactID")}}
+        if item["aliases"] and not call.get("deleteAliases"):
+            raise InputError(
+                f"artifact {item['collection']}:v{item['version']} has aliases",
+                found=", ".join(item["aliases"]),
+                hint="remove them first, or delete with delete_aliases=True",
+            )
+        self._catalog.remove(place, [item])
+        return {"artifact": {"id": artifact_id(place, item)}}
+
+    def add_aliases(self, call: Call) -> dict[str, Any]:
+        """Gives a version aliases in a collection; others there lose them."""
+        for place, name, alias in _aliases(call):
+            with self._shelves.edit(place) as shelf:
+                entries = shelf.entries(name)
+                set_aliases(entries, self._entry(shelf, name, call), [alias])
+        return {"success": True}
+
+    def delete_aliases(self, call: Call) -> dict[str, Any]:
+        """Takes aliases away from a version in a collection."""
+        for place, name, alias in _aliases(call):
+            with self._shelves.edit(place) as shelf:
+                entry = self._entry(shelf, name, call)
+                entry["aliases"] = [kept for kept in entry["aliases"] if kept != alias]
+        return {"success": True}
+
+    def _entry(self, shelf: Shelf, name: str, call: Call) -> Item:
+        """An artifact's entry in a collection."""
+        place, key = self._parts(call.get("artifactID"))
+        for entry in shelf.entries(name):
+            home = entry.get("home") or [*shelf.place, entry.get("key")]
+            if home == [*place, key]:
+                return entry
+        raise NotFoundError("the artifact is not in this collection", found=repr(name))
+
+    def link(self, call: Call) -> dict[str, Any]:
+        """Puts a version into another collection, of any project, as its newest version there.
+
+        Raises:
+            InputError: That collection has versions of its own, or another type.
+        """
+        source = call.get("artifactID")
+        if source is None:
+            found = self.client(call)
+            source = None if found is None else found["serverID"]
+        place, key = self._parts(source)
+        item = self._shelves.read(place).item(key)
+        if item["state"] != COMMITTED:
+            raise InputError("an artifact that is not complete cannot be linked")
+        target = Place(*self._home.place(call))
+        name = str(call.get("artifactPortfolioName") or "")
+        if call.get("artifactPortfolioID"):
+            target, name = self._catalog.collection_of(call["artifactPortfolioID"])
+        if not name or set(name) & set("/:") or len(name) > _LONGEST:
+            raise InputError("no name for a collection of artifacts", found=repr(name)[:100])
+        aliases = [str(alias["alias"]) for alias in call.get("aliases", [])]
+        with self._shelves.edit(target) as shelf:
+            kept = shelf.collection(name, item["type"], portfolio=True)
+            mine = [link for link in kept["links"] if link["home"] == [*place, key]]
+            entry = mine[0] if mine else None
+            if entry is None:
+                entry = {
+                    "home": [*place, key], "version": shelf.number(name), "aliases": [],
+                    "created": time.time(),
+                }  # fmt: skip
+                kept["links"].append(entry)
+                aliases.append("latest")
+            set_aliases(kept["links"], entry, aliases)
+        with self._shelves.edit(place) as shelf:
+            item = shelf.item(key)
+            links = item.setdefault("links", [])
+            if [*target, name] not in links:
+                links.append([*target, name])
+        shown = self._shelves.entry(target, name, entry)
+        assert shown is not None
+        return {
+            "versionIndex": entry["version"],
+            "artifactMembership": self._catalog.membership(shown, call),
+        }
+
+    def unlink(self, call: Call) -> dict[str, Any]:
+        """Takes a version out of a collection that it is linked to."""
+        target, name = self._catalog.collection_of(call.get("artifactPortfolioID"))
+        place, key = self._parts(call.get("artifactID"))
+        with self._shelves.edit(target) as shelf:
+            for entry in shelf.entries(name):
+                if entry.get("home") == [*place, key]:
+                    shelf.drop(name, entry)
+        with self._shelves.edit(place) as shelf:
+            item = shelf.items.get(key, {"links": []})
+            item["links"] = [link for link in item.get("links", []) if link != [*target, name]]
+        return {"success": True}
 
     # Shown.
 
     def one(self, call: Call) -> dict[str, Any] | None:
         """An artifact by its id."""
-        entity, project, key = parts("Artifact", call.get("id"))
-        return self._node(entity, project, self._item(entity, project, key), call)
+        place, key = self._parts(call.get("id"))
+        return self._catalog.node(place, self._shelves.read(place).item(key), call)
 
     def client(self, call: Call) -> dict[str, Any] | None:
         """An artifact by the id that its client has given it."""
         wanted = call.get("clientID")
-        for path in self._folder.glob("*.json"):
-            about = json.loads(path.read_text("utf-8"))
-            for item in about["artifacts"].values():
+        for shelf in self._shelves.all():
+            for item in shelf.items.values():
                 if wanted in item["clients"]:
-                    return {"serverID": _id(about["entity"], about["project"], item)}
+                    return {"serverID": artifact_id(shelf.place, item)}
         return None
 
-    def fields(self, entity: str, project: str) -> dict[str, Callable[[Call], Any]]:
-        """The fields of a project that show artifacts."""
+    @staticmethod
+    def _parts(text: Any) -> tuple[Place, str]:
+        entity, project, key = parts("Artifact", text)
+        return Place(entity, project), key
 
-        def membership(call: Call) -> Any:
-            return self._membership(entity, project, str(call.get("name", "")), call)
 
-        def collection(call: Call) -> Any:
-            name = str(call.get("name", ""))
-
-            def inner(call: Call) -> Any:
-                return self._membership(entity, project, f"{name}:{call.get('aliasName')}", call)
-
-            return {"__typename": "ArtifactSequence", "name": name, "artifactMembership": inner}
-
-        def artifact(call: Call) -> Any:
-            found = membership(call)
-            return None if found is None else found["artifact"]
-
-        def kind(call: Call) -> Any:
-            name = call.get("name")
-            with self._lock:
-                found = [i for i in self._read(entity, project).values() if i["type"] == name]
-            if not found:
-                return None
-            since = iso(found[0]["created"])
-            id_ = global_id("ArtifactType", entity, project, str(name))
-            return {"__typename": "ArtifactType", "id": id_, "name": name, "createdAt": since}
-
-        return {
-            "artifactCollectionMembership": membership,
-            "artifactCollection": collection,
-            "artifact": artifact,
-            "artifactType": kind,
-        }
-
-    def of_run(self, run: Run, name: str, kind: str, call: Call) -> dict[str, Any]:
-        """The artifacts that a run has made ("output") or used ("input")."""
-        sweep = self._home.of_run(run.sweep_id)
-        place = (sweep.entity, sweep.project)
-        with self._lock:
-            items = list(self._read(*place).values())
-        chosen = [
-            item
-            for item in items
-            if item["state"] == _COMMITTED
-            and (item["run"] == name if kind == "output" else [*place, name] in item["used"])
-        ]
-        made = page(
-            chosen, call.get("first"), call.get("after"), lambda i: self._node(*place, i, call)
+def _aliases(call: Call) -> list[tuple[Place, str, str]]:
+    return [
+        (
+            Place(str(about["entityName"]), str(about["projectName"])),
+            str(about["artifactCollectionName"]),
+            str(about["alias"])[:_LONGEST],
         )
-        return {**made, "totalCount": len(chosen)}
-
-    def _membership(self, entity: str, project: str, name: str, call: Call) -> Any:
-        """A version by ``name:alias``; the latest without an alias."""
-        collection, _, alias = name.partition(":")
-        with self._lock:
-            items = list(self._read(entity, project).values())
-        wanted = alias or "latest"
-        item = next(
-            (
-                item
-                for item in items
-                if (item["collection"], item["state"]) == (collection, _COMMITTED)
-                and wanted in (*item["aliases"], f"v{item['version']}")
-            ),
-            None,
-        )
-        if item is None:
-            return None
-        return {
-            "__typename": "ArtifactCollectionMembership",
-            "id": global_id("Membership", item["key"]),
-            "versionIndex": item["version"],
-            "createdAt": iso(item["created"]),
-            "aliases": _aliases(entity, project, item),
-            "artifactCollection": _collection(entity, project, item),
-            "artifact": self._node(entity, project, item, call),
-            "files": lambda inner: self._listed(entity, project, item, inner),
-        }
-
-    def _listed(self, entity: str, project: str, item: Item, call: Call) -> dict[str, Any]:
-        def node(pair: tuple[str, str]) -> dict[str, Any]:
-            address = self._address(DOWNLOAD, entity, project, pair[1], call)
-            return {"__typename": "File", "name": pair[0], "directUrl": address}
-
-        return page(sorted(item["files"].items()), call.get("first"), call.get("after"), node)
-
-    def _node(self, entity: str, project: str, item: Item, call: Call) -> dict[str, Any]:
-        def manifest(call: Call) -> dict[str, Any]:
-            name = f"manifests/{item['key']}.json"
-            address = self._address(DOWNLOAD, entity, project, name, call)
-            return {"id": global_id("Manifest", item["key"]), "file": {"directUrl": address}}
-
-        return {
-            "__typename": "Artifact",
-            "id": _id(entity, project, item),
-            "artifactSequence": {**_collection(entity, project, item), "__typename": _SEQUENCE},
-            "artifactType": {"__typename": "ArtifactType", "name": item["type"]},
-            "versionIndex": item["version"],
-            "description": item["description"],
-            "metadata": item["metadata"],
-            "ttlDurationSeconds": -2,
-            "ttlIsInherited": True,
-            "tags": [],
-            "historyStep": item["step"],
-            "state": item["state"],
-            "size": item["size"],
-            "digest": item["digest"],
-            "digestAlgorithm": "MANIFEST_MD5",
-            "commitHash": item["key"],
-            "fileCount": len(item["files"]),
-            "createdAt": iso(item["created"]),
-            "updatedAt": iso(item["created"]),
-            "aliases": _aliases(entity, project, item),
-            "currentManifest": manifest,
-            "files": lambda call: self._listed(entity, project, item, call),
-        }
-
-    def _address(self, purpose: str, entity: str, project: str, name: str, call: Call) -> str:
-        owner = _owner(entity, project)
-        token = self._signer.sign(purpose, *owner, name, seconds=_SECONDS)
-        return f"{call.base}/wandb/files/{token}"
-
-    # Kept.
-
-    def _item(self, entity: str, project: str, key: str) -> Item:
-        with self._lock:
-            return _of(self._read(entity, project), key)
-
-    def _path(self, entity: str, project: str) -> Path:
-        return self._folder / f"{derived('artifacts', entity, project)}.json"
-
-    def _read(self, entity: str, project: str) -> dict[str, Item]:
-        try:
-            text = self._path(entity, project).read_text("utf-8")
-        except OSError:
-            return {}
-        found: dict[str, Item] = json.loads(text)["artifacts"]
-        return found
-
-    def _write(self, entity: str, project: str, shelf: dict[str, Item]) -> None:
-        data = {"entity": entity, "project": project, "artifacts": shelf}
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor, name = tempfile.mkstemp(dir=self._folder, prefix=".shelf-")
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(dump(data))
-            Path(name).replace(self._path(entity, project))
-        except OSError as error:
-            raise BackendError(f"the server cannot write: {error.strerror or error}") from None
-
-
-_SEQUENCE = "ArtifactSequence"
-
-
-def _of(shelf: dict[str, Item], key: str) -> Item:
-    try:
-        return shelf[key]
-    except KeyError:
-        raise NotFoundError("no such artifact", found=repr(key)) from None
-
-
-def _name(mine: list[Item], item: Item, aliases: list[str]) -> None:
-    """Gives a version its aliases; others of the collection lose them."""
-    for other in mine:
-        other["aliases"] = [alias for alias in other["aliases"] if alias not in aliases]
-    item["aliases"] = sorted({*item["aliases"], *aliases})
-
-
-def _id(entity: str, project: str, item: Item) -> str:
-    return global_id("Artifact", entity, project, item["key"])
-
-
-def _owner(entity: str, project: str) -> tuple[str, str]:
-    return _OWNER, derived("artifacts", entity, project)
+        for about in call.get("aliases", [])
+    ]
 
 
 def _content(digest: str) -> str:
@@ -388,26 +420,3 @@ def _content(digest: str) -> str:
     if len(data) != 16:
         raise InputError("no MD5 of a file", found=repr(digest)[:100])
     return f"content/{data.hex()}"
-
-
-def _collection(entity: str, project: str, item: Item) -> dict[str, Any]:
-    about = {
-        "__typename": "Project",
-        "id": global_id("Project", entity, project),
-        "internalId": str(number(entity, project)),
-        "name": project,
-        "entity": {"name": entity},
-    }
-    return {"__typename": "ArtifactSequence", "name": item["collection"], "project": about}
-
-
-def _aliases(entity: str, project: str, item: Item) -> list[dict[str, Any]]:
-    return [
-        {
-            "__typename": "ArtifactAlias",
-            "id": global_id("Alias", item["key"], alias),
-            "alias": alias,
-            "artifactCollection": _collection(entity, project, item),
-        }
-        for alias in item["aliases"]
-    ]

@@ -41,13 +41,7 @@ def operations(
         "createRunFiles": runs.create_files,
         "deleteFiles": runs.delete_files,
         "notifyScriptableRunAlert": runs.alert,
-        "artifact": artifacts.one,
-        "clientIDMapping": artifacts.client,
-        "createArtifact": artifacts.create,
-        "createArtifactManifest": artifacts.create_manifest,
-        "createArtifactFiles": artifacts.create_files,
-        "commitArtifact": artifacts.commit,
-        "useArtifact": artifacts.use,
+        **artifacts.operations,
     }
 
 

@@ -27,6 +27,7 @@ from tune_bridge.server.store import Limits
 from tune_bridge.server.values import json_bytes
 from tune_bridge.server.wandb.agents import Agents
 from tune_bridge.server.wandb.artifacts import Artifacts
+from tune_bridge.server.wandb.catalog import Catalog
 from tune_bridge.server.wandb.execute import GoneError, execute
 from tune_bridge.server.wandb.files import Files
 from tune_bridge.server.wandb.home import Home
@@ -35,6 +36,7 @@ from tune_bridge.server.wandb.jsontext import mapping
 from tune_bridge.server.wandb.lines import Lines
 from tune_bridge.server.wandb.operations import operations
 from tune_bridge.server.wandb.runs import DOWNLOAD, UPLOAD, Runs
+from tune_bridge.server.wandb.shelf import Shelves
 from tune_bridge.server.wandb.steering import Steering
 from tune_bridge.server.wandb.stream import Stream
 from tune_bridge.server.wandb.sweeps import Sweeps
@@ -75,12 +77,13 @@ class Wandb:
         self._lines = Lines(folder / "wandb" / "lines", limits.output)
         self._watch = Watch(backend)
         controller.ticks.append(self._watch.look)
-        shelf = folder / "wandb" / "artifacts"
-        artifacts = Artifacts(self._home, shelf, self._files, self._signer)
-        runs = Runs(self._home, self._files, self._lines, self._signer, self._watch, artifacts)
+        shelves = Shelves(folder / "wandb" / "artifacts")
+        catalog = Catalog(self._home, shelves, self._files, self._signer)
+        artifacts = Artifacts(self._home, shelves, self._files, catalog)
+        runs = Runs(self._home, self._files, self._lines, self._signer, self._watch, catalog)
         agents = Agents(self._home, runs)
         steering = Steering(self._home)
-        sweeps = Sweeps(self._home, runs, agents, artifacts, steering)
+        sweeps = Sweeps(self._home, runs, agents, catalog, steering)
         self._operations = operations(runs, sweeps, agents, artifacts, steering)
         self._stream = Stream(self._home, runs, self._lines, self._watch)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_bridge.backends.base import ENDED_RUN, PatchRun, PutRun, Row, Run, Sweep
 from tune_bridge.errors import InputError, NotFoundError
-from tune_bridge.server.wandb.artifacts import Artifacts
+from tune_bridge.server.wandb.catalog import Catalog
 from tune_bridge.server.wandb.execute import Call
 from tune_bridge.server.wandb.files import Files, Found
 from tune_bridge.server.wandb.filters import MISSING, Record, page
@@ -67,7 +67,7 @@ class Runs:
         lines: Their console and system metrics.
         signer: Signs the addresses of files.
         watch: Knows when they were last heard of.
-        artifacts: What they have made and used.
+        catalog: What they have made and used.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Runs:
         lines: Lines,
         signer: Signer,
         watch: Watch,
-        artifacts: Artifacts,
+        catalog: Catalog,
     ) -> None:
         self._home = home
         self._files = files
         self._lines = lines
         self._signer = signer
         self._watch = watch
-        self._artifacts = artifacts
+        self._catalog = catalog
 
     # Changes.
 
@@ -217,6 +217,8 @@ class Runs:
                 expected="a run that has ended",
                 hint="stop it first",
             )
+        if call.get("deleteArtifacts"):
+            self._catalog.remove_of_run(run, run_name(run))
         self._home.backend.delete_run(run.id)
         for kind in (self._files, self._lines):
             kind.delete(owner(run))
@@ -319,10 +321,10 @@ class Runs:
             "parquetHistory": lambda call: {"parquetUrls": [], "liveData": []},
             "files": lambda inner: self._list(run, inner, call.base),
             "fileCount": lambda _: len(self._files.list(owner(run))),
-            "outputArtifacts": lambda inner: self._artifacts.of_run(
+            "outputArtifacts": lambda inner: self._catalog.of_run(
                 run, run_name(run), "output", inner
             ),
-            "inputArtifacts": lambda inner: self._artifacts.of_run(
+            "inputArtifacts": lambda inner: self._catalog.of_run(
                 run, run_name(run), "input", inner
             ),
         }
@@ -441,7 +443,7 @@ def entity_node(entity: str) -> dict[str, Any]:
         "__typename": "Entity",
         "id": global_id("Entity", entity),
         "name": entity,
-        "organization": None,
+        "organization": {"name": entity, "orgEntity": {"name": entity}},
     }
 
 

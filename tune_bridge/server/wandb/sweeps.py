@@ -12,7 +12,7 @@ from tune_bridge.controller.sweep import META
 from tune_bridge.errors import InputError, NotFoundError
 from tune_bridge.server.values import to_yaml
 from tune_bridge.server.wandb.agents import Agents
-from tune_bridge.server.wandb.artifacts import Artifacts
+from tune_bridge.server.wandb.catalog import Catalog
 from tune_bridge.server.wandb.execute import Call
 from tune_bridge.server.wandb.filters import matches, ordered, page
 from tune_bridge.server.wandb.home import Home
@@ -45,18 +45,18 @@ class Sweeps:
         home: Finds them.
         runs: Shows their runs.
         agents: Knows who works for them.
-        artifacts: What is kept beside the runs.
+        catalog: What is kept beside the runs.
         steering: What clients have to say on which runs there are.
     """
 
     def __init__(
-        self, home: Home, runs: Runs, agents: Agents, artifacts: Artifacts, steering: Steering
+        self, home: Home, runs: Runs, agents: Agents, catalog: Catalog, steering: Steering
     ) -> None:
         self._home = home
         self._steering = steering
         self._runs = runs
         self._agents = agents
-        self._artifacts = artifacts
+        self._catalog = catalog
         self._lock = threading.Lock()
         self._untold: dict[bytes, str] = {}
 
@@ -193,7 +193,7 @@ class Sweeps:
             )
 
         return {
-            **self._artifacts.fields(entity, project),
+            **self._catalog.fields(entity, project),
             "__typename": "Project",
             "id": global_id("Project", entity, project),
             "internalId": str(number(entity, project)),
