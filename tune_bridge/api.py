@@ -19,6 +19,7 @@ from typing import Any
 from tune_bridge import client
 from tune_bridge.agents import Agent, Done, Server
 from tune_bridge.agents.leaving import interrupts
+from tune_bridge.backends.places import hidden
 from tune_bridge.errors import InputError
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import NewSweep, Settings
@@ -45,7 +46,7 @@ def connect(
         raise InputError(
             "both a server and a place on this machine are named",
             path="--backend",
-            found=backend,
+            found=hidden(backend),
             expected="one of them: the server knows its place",
         )
     url = server or os.environ.get("TUNE_BRIDGE_SERVER")

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tune_bridge.backends.places import canonical, home
+from tune_bridge.backends.places import canonical, home, shown
 from tune_bridge.errors import BackendError
 
 __all__ = [
@@ -87,7 +87,7 @@ def files_of(place: str | None = None) -> Files:
         base = Path(os.path.realpath(name.removeprefix("sqlite:///")))
         store = base.parent
     else:
-        base = home() / "servers" / hashlib.sha256(name.encode()).hexdigest()[:16]
+        base = home() / "servers" / hashlib.sha256(shown(place).encode()).hexdigest()[:16]
         store = base
 
     def beside(ending: str) -> Path:
@@ -116,7 +116,7 @@ def own_place(place: str | None = None) -> Iterator[Files]:
             found = _read(files.about)
             who = f"process {found.pid} at {found.url}" if found else "another process"
             raise BackendError(
-                f"{canonical(place)}: {who} drives the sweeps of this place already; "
+                f"{shown(place)}: {who} drives the sweeps of this place already; "
                 "use that one, stop it, or name another place with --backend"
             )
         try:
@@ -178,20 +178,21 @@ def ensure_server(place: str | None = None, *, timeout: float = _READY) -> Addre
             if lock is not None:
                 return find_server(place) or _start(place, files, until)
         if time.monotonic() > until:
-            raise BackendError(f"{canonical(place)}: its server does not answer; see {files.log}")
+            raise BackendError(f"{shown(place)}: its server does not answer; see {files.log}")
         time.sleep(_PAUSE)
 
 
 def _start(place: str | None, files: Files, until: float) -> Address:
-    arguments = ["--backend", canonical(place), "--port", "0", "--idle-exit", f"{IDLE_EXIT:g}"]
-    env = {**os.environ, "TUNE_BRIDGE_KEY": secrets.token_hex(20)}
+    arguments = ["--port", "0", "--idle-exit", f"{IDLE_EXIT:g}"]
+    # Other users can see arguments, and a place may hold a password.
+    secret = {"TUNE_BRIDGE_BACKEND": canonical(place), "TUNE_BRIDGE_KEY": secrets.token_hex(20)}
     with _private(files.log, os.O_TRUNC) as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tune_bridge", "server", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=env,
+            env={**os.environ, **secret},
             start_new_session=True,  # Ctrl-C here is not for it
             cwd=files.log.parent,
         )

@@ -11,7 +11,7 @@ __all__ = ["POSTGRES", "canonical", "default_place", "hidden", "home", "shown"]
 POSTGRES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 """Schemes of URLs that mean PostgreSQL."""
 
-_PASSWORDS = re.compile(r"(?<=://)([^:/?#@]*:).*(?=@)|(?<=[?&])(password=)[^&]*")
+_PASSWORDS = re.compile(r"(?<=://)([^:/?#@]*):.*(?=@)|(?<=[?&])(password=)[^&]*")
 
 
 def home() -> Path:
@@ -54,10 +54,14 @@ def canonical(url: str | None) -> str:
 
 
 def shown(url: str | None) -> str:
-    """`canonical` for people, logs and names of files: without the password."""
+    """`canonical` for people, logs and names of files: without the password.
+
+    It opens the place, too, where libpq finds the password elsewhere (``PGPASSWORD``,
+    ``~/.pgpass``).
+    """
     return hidden(canonical(url))
 
 
 def hidden(text: str) -> str:
     """A text with URLs in it, however malformed, without their passwords."""
-    return _PASSWORDS.sub(lambda found: f"{found[1] or found[2]}***", text)
+    return _PASSWORDS.sub(lambda found: f"{found[2]}***" if found[2] else found[1], text)

@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from tune_bridge.agents.agent import Done, visible_gpus
-from tune_bridge.agents.programs import program_agent
 from tune_bridge.agents.leaving import interrupts
+from tune_bridge.agents.programs import program_agent
 from tune_bridge.api import connect
 from tune_bridge.cli.options import AMOUNT, COUNT, JOBS, TEXT
 from tune_bridge.errors import InputError
@@ -25,7 +25,11 @@ __all__ = ["agent"]
 )
 @click.option("--key", metavar="KEY", help="The server's key; better in TUNE_BRIDGE_KEY.")
 @click.option(
-    "--backend", type=TEXT, metavar="PLACE", help="The place of the sweeps on this machine."
+    "--backend",
+    "--storage",
+    type=TEXT,
+    metavar="PLACE",
+    help="The place of the sweeps on this machine.",
 )
 @click.option("--count", type=COUNT, metavar="N", help="Take so many runs at most.")
 @click.option("--jobs", type=JOBS, default=1, show_default=True, help="Runs at once.")

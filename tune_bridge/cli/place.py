@@ -65,7 +65,11 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--key", metavar="KEY", help="The server's key; better in TUNE_BRIDGE_KEY.")
     @click.option(
-        "--backend", type=TEXT, metavar="URL", help="Where the sweeps live on this machine."
+        "--backend",
+        "--storage",
+        type=TEXT,
+        metavar="URL",
+        help="Where the sweeps live on this machine.",
     )
     @functools.wraps(command)
     def wrapped(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ __all__ = ["run"]
 @click.option("--num-samples", type=COUNT, metavar="N", help="Draws of the space.")
 @click.option("--project", type=TEXT, metavar="NAME", help="Instead of the sweep's project.")
 @click.option("--name", type=TEXT, metavar="NAME", help="Instead of the sweep's name.")
-@click.option("--backend", type=TEXT, metavar="URL", help="Where the sweep is kept.")
+@click.option("--backend", "--storage", type=TEXT, metavar="URL", help="Where the sweep is kept.")
 @click.option(
     "--object",
     "variable",
@@ -138,9 +139,10 @@ def run(
 def _dashboard(backend: str | None) -> Iterator[None]:
     """A dashboard in a browser window, in a process of its own, for as long as the sweep runs."""
     start = "from tune_bridge.cli.main import main; main()"
-    where = [] if backend is None else ["--backend", backend]
+    where = {} if backend is None else {"TUNE_BRIDGE_BACKEND": backend}
     process = subprocess.Popen(
-        [sys.executable, "-c", start, "dashboard", "--open", *where],
+        [sys.executable, "-c", start, "dashboard", "--open"],
+        env={**os.environ, **where},  # a place may hold a password, and others see arguments
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno(),
         start_new_session=True,

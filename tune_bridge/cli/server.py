@@ -33,6 +33,13 @@ _TICK = 1.0
     help="Size of one checkpoint at most.",
 )
 @click.option(
+    "--keep-checkpoints",
+    type=COUNT,
+    default=2,
+    show_default=True,
+    help="Newest checkpoints of each run that stay, beside those that are still needed.",
+)
+@click.option(
     "--idle-exit", type=SECONDS, help="End when nobody has asked anything for so many seconds."
 )
 def server(
@@ -41,6 +48,7 @@ def server(
     key: str | None,
     url: str | None,
     max_checkpoint: int,
+    keep_checkpoints: int,
     idle_exit: float | None,
 ) -> None:
     """Drives the sweeps of a place: agents fetch their runs here, and report.
@@ -55,7 +63,7 @@ def server(
     On this machine, `sweep`, `agent` and the other commands start one when none runs.
     """
     from tune_bridge.backends import open_backend
-    from tune_bridge.backends.places import canonical
+    from tune_bridge.backends.places import shown
 
     try:
         from tune_bridge.server.control import Control
@@ -65,14 +73,14 @@ def server(
     host = host.strip("[]")
     with own_place(url) as files, open_backend(url) as backend:
         controller = Controller(backend, files.snapshots)
-        store = Store(files.store, Limits(checkpoint=max_checkpoint << 20))
-        control = Control(controller, store, canonical(url))
+        store = Store(files.store, Limits(checkpoint=max_checkpoint << 20, kept=keep_checkpoints))
+        control = Control(controller, store, shown(url))
         activity = _Activity(create_app(backend, host=host, key=key or None, control=control))
         with listen(host, port) as listener:
             address = address_of(host, listener)
             announce(files, Address(address.rstrip("/"), key or None, os.getpid()))
             click.echo(f"tune-bridge server: {address}  (Ctrl-C stops it)")
-            click.echo(f"sweeps: {canonical(url)}")
+            click.echo(f"sweeps: {shown(url)}")
             if key:
                 click.echo(f"Log in at {address}login with the key.")
             with _clock(controller, activity, idle_exit) as begun:

@@ -48,6 +48,7 @@ def listening(command: _Command) -> _Command:
         ),
         click.option(
             "--backend",
+            "--storage",
             "url",
             type=TEXT,
             metavar="URL",

@@ -8,6 +8,7 @@ import shlex
 import click
 import msgspec
 
+from tune_bridge.backends.places import hidden
 from tune_bridge.cli.options import COUNT, FROM_ZERO, SECONDS, SEED, TEXT
 from tune_bridge.cli.place import Where, place_options
 from tune_bridge.cli.scripts import OfFiles, script_arguments
@@ -101,7 +102,8 @@ def sweep(
     made = server.create(
         NewSweep(config=dict(config), project=project, name=name, settings=settings, seed=seed)
     )
-    options = {"--server": where.server, "--backend": where.backend}
+    place = where.backend and hidden(where.backend)
+    options = {"--server": where.server, "--backend": place}
     given = [part for option, value in options.items() if value for part in (option, value)]
     command = shlex.join(["tune-bridge", "agent", made["id"], *given])
     if as_json:
