@@ -506,10 +506,12 @@ def check_executable(node: Node, path: str = "") -> None:
     if isinstance(node, Group):
         _refuse_lone(tuple(name for name, _ in node.items), path)
         for name, child in node.items:
-            check_executable(child, f"{path}.{name}" if path else name)
+            if type(child) is not Parameter:
+                check_executable(child, f"{path}.{name}" if path else name)
     elif isinstance(node, Choice):
         for index, option in enumerate(node.options):
-            check_executable(option, f"{path}[{index}]")
+            if type(option) is not Constant or isinstance(option.value, dict | list | tuple):
+                check_executable(option, f"{path}[{index}]")
     elif isinstance(node, Sequence):
         for index, item in enumerate(node.items):
             check_executable(item, f"{path}[{index}]")

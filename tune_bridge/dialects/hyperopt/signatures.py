@@ -81,6 +81,10 @@ n_EI_candidates=24, gamma=0.25, verbose=True)
 }
 """Signature by name, as people write it: ``hp.uniform``, ``scope.int``, ``fmin``."""
 
+for _name, _signature in SIGNATURES.items():
+    if _name.startswith("hp.") or _name == "scope.int":
+        _signature.makers = "tune_bridge.dialects.hyperopt.graph"
+
 
 def scope(name: str) -> Signature:
     """The signature of a pyll operation; those without one of their own take anything."""
