@@ -1,7 +1,8 @@
 """Tune's domains to a HyperOpt space: ours and HyperOptSearch's own, in turns on the same space.
 
-Both begin with live domains and end with live ``hp`` nodes; making ours is measured alone as well. Ours keeps the laws (integers, multiples, lists), and names that stand in
-two branches, where HyperOptSearch raises an error.
+Both begin with live domains and end with live ``hp`` nodes; making ours is measured alone as well.
+Ours keeps the laws (integers, multiples, lists), and names that stand in two branches, where
+HyperOptSearch raises an error.
 """
 
 from __future__ import annotations
