@@ -49,6 +49,8 @@ class Controller:
         self._opening: dict[str, threading.Lock] = {}
         self.ticks: list[Callable[[], None]] = []
         """What else is to be done about once a second."""
+        self.deleted: list[Callable[[str, str | None], None]] = []
+        """Called when a sweep, or a run of it, was deleted."""
 
     def create(
         self,
@@ -137,11 +139,35 @@ class Controller:
             with contextlib.suppress(TuneBridgeError):
                 call()
 
-    def forget(self, sweep_id: str) -> None:
-        """Drops a sweep that was deleted."""
+    def opened(self) -> list[SweepController]:
+        """The sweeps that somebody has asked for since the start."""
+        return list(self._sweeps.values())
+
+    def delete_sweep(self, sweep_id: str) -> None:
+        """Deletes a sweep with its runs, rows and files.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        self.backend.delete_sweep(sweep_id)
         with self._lock:
             self._sweeps.pop(sweep_id, None)
             self._snapshots.remove(sweep_id)
+        self._tell_deleted(sweep_id, None)
+
+    def delete_run(self, run_id: str) -> None:
+        """Deletes a run with its rows and files.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        sweep_id = self.backend.run(run_id).sweep_id
+        self.backend.delete_run(run_id)
+        self._tell_deleted(sweep_id, run_id)
+
+    def _tell_deleted(self, sweep_id: str, run_id: str | None) -> None:
+        for call in self.deleted:
+            call(sweep_id, run_id)
 
     def close(self) -> None:
         """Writes the snapshots."""

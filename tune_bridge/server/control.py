@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -51,12 +52,21 @@ class Control:
         self._lanes: dict[str, Lane] = {}
         self._opening: dict[str, asyncio.Task[Lane]] = {}
         self._sweep_of: dict[str, str] = {}
+        controller.ticks.append(self._clear)
+        controller.deleted.append(store.remove)
         self.wandb = Wandb(controller, store.folder, store.limits, self.in_thread, _pieces)
 
     def close(self) -> None:
         """Sends all agents away who wait for a run; to be called in the event loop."""
         for lane in self._lanes.values():
             lane.close()
+
+    def _clear(self) -> None:
+        """Deletes checkpoints that nobody needs; about once a second."""
+        for sweep in self.controller.opened():
+            with contextlib.suppress(InputError):  # its id names no folder
+                self.store.shelf(sweep.id)
+        self.store.clear(lambda sweep_id: self.controller.sweep(sweep_id).checkpoints())
 
     async def in_thread(self, function: Callable[..., _T], *args: Any) -> _T:
         """Calls a function in a thread."""
@@ -189,13 +199,18 @@ class Control:
         told = await self._read(request, Report)
         lane = await self.lane_of(run_id)
         lane.sweep.seen((run_id,))
+        checkpoint = told.checkpoint
+        if checkpoint is not None and not await self.in_thread(
+            self.store.has_checkpoint, lane.sweep.id, run_id, checkpoint
+        ):
+            checkpoint = None  # nobody could start from it
         verdict = await lane.call(
             lane.sweep.report,
             run_id,
             told.attempt,
             told.seq,
             [Row(*row) for row in told.rows],
-            checkpoint=told.checkpoint,
+            checkpoint=checkpoint,
             resumable=told.resumable,
             summary=told.summary,
             config=told.config,

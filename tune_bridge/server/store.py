@@ -6,16 +6,26 @@ Every part of a path is checked: nothing that comes over the network names a pla
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from tune_bridge.errors import BackendError, InputError, NotFoundError, TooLargeError
+from tune_bridge.errors import (
+    BackendError,
+    InputError,
+    NotFoundError,
+    TooLargeError,
+    TuneBridgeError,
+)
+from tune_bridge.server.shelf import ENDING, UPLOADING, Shelf
 
 __all__ = ["Limits", "Store", "Upload"]
 
@@ -31,12 +41,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         chunk: Bytes of output in one request.
         output: Bytes of output of one attempt of a run; what comes after is dropped.
         checkpoint: Bytes of one checkpoint.
+        kept: How many checkpoints of each run stay, beside those that somebody may start from.
     """
 
     body: int = 32 << 20
     chunk: int = 4 << 20
     output: int = 64 << 20
     checkpoint: int = 8 << 30
+    kept: int = 2
 
 
 class Upload:
@@ -45,18 +57,20 @@ class Upload:
     Args:
         target: Where it goes.
         limit: Bytes at most.
+        done: Called when it is in its place.
 
     Raises:
         BackendError: The disk refuses.
     """
 
-    def __init__(self, target: Path, limit: int) -> None:
+    def __init__(self, target: Path, limit: int, done: Callable[[], None] = lambda: None) -> None:
         self._target = target
+        self._done = done
         self._limit = limit
         self._size = 0
         try:
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor, self._name = tempfile.mkstemp(dir=target.parent, prefix=".upload-")
+            descriptor, self._name = tempfile.mkstemp(dir=target.parent, prefix=UPLOADING)
         except OSError as error:
             raise _disk(error) from None
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
@@ -93,6 +107,7 @@ class Upload:
             Path(self._name).replace(self._target)
         except OSError as error:
             raise _disk(error) from None
+        self._done()
 
     def __enter__(self) -> Upload:  # noqa: PYI034 - Self needs Python 3.11
         return self
@@ -113,6 +128,8 @@ class Store:
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
         self.folder = self._folder = folder
         self.limits = limits or Limits()
+        self._shelves: dict[str, Shelf] = {}
+        self._lock = threading.Lock()
 
     def upload(self, sweep_id: str, run_id: str, checkpoint: str) -> Upload:
         """A checkpoint that is about to come.
@@ -121,7 +138,9 @@ class Store:
             InputError: That is no name for one.
             BackendError: The disk refuses.
         """
-        return Upload(self._checkpoint(sweep_id, run_id, checkpoint), self.limits.checkpoint)
+        path = self._checkpoint(sweep_id, run_id, checkpoint)
+        shelf = self.shelf(sweep_id)
+        return Upload(path, self.limits.checkpoint, lambda: shelf.add(run_id, checkpoint))
 
     def checkpoint(self, sweep_id: str, run_id: str, checkpoint: str) -> Path:
         """The file of a checkpoint.
@@ -134,6 +153,48 @@ class Store:
         if not path.is_file():
             raise NotFoundError("no such checkpoint", found=repr(checkpoint))
         return path
+
+    def has_checkpoint(self, sweep_id: str, run_id: str, checkpoint: str) -> bool:
+        """Whether there is one."""
+        return self._checkpoint(sweep_id, run_id, checkpoint).is_file()
+
+    def shelf(self, sweep_id: str) -> Shelf:
+        """The checkpoints of a sweep; at first by what lies in its folder.
+
+        Raises:
+            InputError: The sweep's id names no folder.
+        """
+        with self._lock:
+            found = self._shelves.get(sweep_id)
+            if found is None:
+                folder = self._path("checkpoints", sweep_id)
+                found = self._shelves[sweep_id] = Shelf(folder, self.limits.kept)
+            return found
+
+    def clear(self, needed: Callable[[str], set[str]]) -> None:
+        """Deletes old checkpoints of all sweeps that were used since the start.
+
+        Args:
+            needed: The ids of a sweep that somebody may still start from.
+        """
+        for sweep_id, shelf in list(self._shelves.items()):
+            with contextlib.suppress(TuneBridgeError, OSError):
+                shelf.clear(lambda sweep_id=sweep_id: needed(sweep_id))  # type: ignore[misc]
+
+    def remove(self, sweep_id: str, run_id: str | None = None) -> None:
+        """Deletes the files of a run or of a sweep that was deleted.
+
+        Checkpoints of a run from which another one is still to start go when it has.
+        """
+        with contextlib.suppress(InputError):  # an id that names no folder has none
+            shutil.rmtree(
+                self._path("output", sweep_id, *([run_id] if run_id else [])), ignore_errors=True
+            )
+            self.shelf(sweep_id).forget(run_id)
+            if run_id is None:
+                shutil.rmtree(self._path("checkpoints", sweep_id), ignore_errors=True)
+                with self._lock:
+                    self._shelves.pop(sweep_id, None)
 
     def add_output(
         self, sweep_id: str, run_id: str, attempt: int, offset: int, data: bytes
@@ -172,7 +233,7 @@ class Store:
 
     def _checkpoint(self, sweep_id: str, run_id: str, checkpoint: str) -> Path:
         _check(checkpoint)  # with the ending it might be a name although it is none
-        return self._path("checkpoints", sweep_id, run_id, f"{checkpoint}.tar")
+        return self._path("checkpoints", sweep_id, run_id, f"{checkpoint}{ENDING}")
 
     def _path(self, *parts: str) -> Path:
         for part in parts:

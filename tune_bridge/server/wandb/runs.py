@@ -219,7 +219,7 @@ class Runs:
             )
         if call.get("deleteArtifacts"):
             self._catalog.remove_of_run(run, run_name(run))
-        self._home.backend.delete_run(run.id)
+        self._home.controller.delete_run(run.id)
         for kind in (self._files, self._lines):
             kind.delete(owner(run))
         return {"clientMutationId": None}
