@@ -27,6 +27,7 @@ in `Run.message`. Times are seconds since the epoch, UTC.
 from __future__ import annotations
 
 import abc
+import contextlib
 import secrets
 import string
 import time
@@ -34,6 +35,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
+
+from tune_bridge.backends.query import RunQuery, chosen
+from tune_bridge.errors import NotFoundError
 
 __all__ = [
     "ENDED_RUN",
@@ -48,6 +52,7 @@ __all__ = [
     "PutSweep",
     "Row",
     "Run",
+    "RunQuery",
     "RunState",
     "Sweep",
     "SweepState",
@@ -277,6 +282,23 @@ class Backend(abc.ABC):
         Raises:
             NotFoundError: There is no such sweep.
         """
+
+    def find_runs(self, query: RunQuery) -> list[Run]:
+        """The runs that a question asks for; sweeps that there are not have none."""
+        return chosen(self._all_runs(query), query)
+
+    def count_runs(self, query: RunQuery) -> int:
+        """How many there are, whatever part of them is asked for."""
+        return sum(query.holds(run) for run in self._all_runs(query))
+
+    def summaries(self, query: RunQuery) -> list[tuple[str, dict[str, Any]]]:
+        """Ids and summaries of those that `find_runs` gives, for less than the whole runs."""
+        return [(run.id, run.summary) for run in self.find_runs(query)]
+
+    def _all_runs(self, query: RunQuery) -> Iterable[Run]:
+        for sweep_id in query.sweeps:
+            with contextlib.suppress(NotFoundError):
+                yield from self.runs(sweep_id)
 
     @abc.abstractmethod
     def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 
 from tune_bridge.backends import codec
-from tune_bridge.backends.base import Backend, Operation, PatchSweep, Row, Run, Sweep
+from tune_bridge.backends.base import Backend, Operation, PatchSweep, Row, Run, RunQuery, Sweep
 from tune_bridge.backends.dialect import Dialect
 from tune_bridge.backends.schema import events, runs, sweeps
 from tune_bridge.backends.work import Work
@@ -200,6 +200,24 @@ class SqlBackend(Backend):
             found = connection.execute(query).all()
         return [_run(row) for row in found]
 
+    def find_runs(self, query: RunQuery) -> list[Run]:
+        """See `Backend.find_runs`."""
+        with self._reading() as connection:
+            found = connection.execute(_part(query, *_RUN)).all()
+        return [_run(row) for row in found]
+
+    def count_runs(self, query: RunQuery) -> int:
+        """See `Backend.count_runs`."""
+        with self._reading() as connection:
+            found = connection.execute(select(func.count()).where(*_conditions(query))).scalar()
+        return int(found or 0)
+
+    def summaries(self, query: RunQuery) -> list[tuple[str, dict[str, Any]]]:
+        """See `Backend.summaries`."""
+        with self._reading() as connection:
+            found = connection.execute(_part(query, runs.c.id, runs.c.summary)).all()
+        return [(run_id, codec.loads(text)) for run_id, text in found]
+
     def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:
         """See `Backend.counts`."""
         result: dict[str, dict[str, int]] = {}
@@ -360,3 +378,35 @@ def _even(number: int, points: int) -> list[int]:
     if points == 1:
         return [number - 1]
     return [i * (number - 1) // (points - 1) for i in range(points)]
+
+
+def _conditions(query: RunQuery) -> list[sa.ColumnElement[bool]]:
+    """What has to hold for the runs of a question."""
+    found: list[sa.ColumnElement[bool]] = [runs.c.sweep_id.in_(query.sweeps)]
+    if query.states is not None:
+        pairs = [(runs.c.state == s) & (runs.c.stopped_early == early) for s, early in query.states]
+        found.append(sa.or_(sa.false(), *pairs))
+    if query.ids is not None:
+        found.append(runs.c.id.in_(query.ids))
+    for column, (low, high) in (
+        (runs.c.created_at, query.created),
+        (runs.c.updated_at, query.updated),
+    ):
+        found += [column >= low] if low is not None else []
+        found += [column <= high] if high is not None else []
+    return found
+
+
+def _part(query: RunQuery, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Some columns of the runs that a question asks for.
+
+    The part is cut out of the runs' numbers: whole runs are not carried through a sort.
+    """
+    columns_in_order = (runs.c[query.order], runs.c.created_at, runs.c.seq)
+    order = [column.desc() if query.descending else column.asc() for column in columns_in_order]
+    wanted = select(*columns).order_by(*order)
+    if query.limit is None and not query.offset:
+        return wanted.where(*_conditions(query))
+    inner = select(runs.c.seq).where(*_conditions(query)).order_by(*order)
+    inner = inner.limit(query.limit).offset(query.offset or None)
+    return wanted.where(runs.c.seq.in_(inner.scalar_subquery()))

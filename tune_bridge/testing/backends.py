@@ -43,9 +43,11 @@ from tune_bridge.backends.base import (
     PutSweep,
     Row,
     Run,
+    RunQuery,
     Sweep,
     new_id,
 )
+from tune_bridge.backends.query import chosen
 from tune_bridge.errors import BackendError, ConflictError, InputError, NotFoundError
 from tune_bridge.testing.operations import NESTED, comparable, scripts, snapshot
 
@@ -430,6 +432,39 @@ class BackendTestCase:
         assert [run.id for run in backend.runs(sweep_id, limit=2, offset=3)] == ids[3:5]
         assert [run.id for run in backend.runs(sweep_id, offset=4)] == ids[4:]
         assert backend.counts([sweep_id]) == {sweep_id: {"running": 2, "finished": 2, "failed": 2}}
+
+    def test_runs_are_found(self, backend: Backend) -> None:
+        one, two = _sweep(backend), _sweep(backend)
+        states: Sequence[Any] = ("running", "finished", "failed")
+        for number in range(8):
+            more = {"created_at": 100.0 + number, "updated_at": 200.0 - number}
+            _run(
+                backend,
+                (one, two)[number % 2],
+                state=states[number % 3],
+                summary={"n": number},
+                **more,
+            )
+        everything = [*backend.runs(one), *backend.runs(two)]
+        backend.apply([PatchRun(everything[1].id, {"name": "last"}, 300.0)])
+        everything = [*backend.runs(one), *backend.runs(two)]
+        middle = everything[4].created_at
+        for query in (
+            RunQuery(sweeps=(one, two, "none")),
+            RunQuery(sweeps=(two,), descending=True, limit=2, offset=1),
+            RunQuery(sweeps=(one, two), order="updated_at", descending=True, limit=3),
+            RunQuery(sweeps=(one, two), order="updated_at", offset=5),
+            RunQuery(sweeps=(one, two), states=(("running", False), ("failed", False)), limit=3),
+            RunQuery(sweeps=(one, two), states=(("finished", True),)),
+            RunQuery(sweeps=(one,), states=()),
+            RunQuery(sweeps=(one,), ids=tuple(run.id for run in everything[2:6])),
+            RunQuery(sweeps=(one, two), created=(middle, None), updated=(None, 195.0)),
+            RunQuery(sweeps=()),
+        ):
+            found = backend.find_runs(query)
+            assert [run.id for run in found] == [run.id for run in chosen(everything, query)]
+            assert backend.count_runs(query) == sum(map(query.holds, everything))
+            assert backend.summaries(query) == [(run.id, run.summary) for run in found]
 
     def test_history_of_some_keys(self, backend: Backend) -> None:
         run_id = _run(backend)
