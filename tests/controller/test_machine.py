@@ -65,6 +65,12 @@ class Machine(RuleBasedStateMachine):
         if agent.claim is not None:
             self.world.report(agent, {"accuracy": 0.5}, checkpoint=checkpoint)
 
+    @rule(number=numbers, arrives=arrives)
+    def preempt(self, number: int, arrives: bool) -> None:
+        agent = self.world.agents[number]
+        if agent.claim is not None:
+            self.world.end(agent, "crashed", arrives=arrives, preempted=True)
+
     @rule(number=numbers)
     def repeat(self, number: int) -> None:
         agent = self.world.agents[number]

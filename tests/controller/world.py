@@ -151,11 +151,16 @@ class World:
                 agent.verdict = verdict
         return verdict
 
-    def end(self, agent: Agent, state: Any, *, arrives: bool = True) -> None:
+    def end(
+        self, agent: Agent, state: Any, *, arrives: bool = True, preempted: bool = False
+    ) -> None:
         claim = agent.claim
         assert claim is not None
         done = self._try(
-            lambda: self.sweep.end(claim.run, claim.attempt, state, message=state) or True
+            lambda: (
+                self.sweep.end(claim.run, claim.attempt, state, message=state, preempted=preempted)
+                or True
+            )
         )
         if done:
             self.released.add((claim.run, claim.attempt))

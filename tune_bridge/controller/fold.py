@@ -313,20 +313,31 @@ class Fold:
             return
         if state == "finished":
             self._host(run).failures = 0
-        elif state == "failed":
+        if not self._once_more(run, event):
+            self._over(run, state, event.message, event.exit_code)
+            self._act(self.engine.end(run.id, state, time=event.time, message=event.message))
+
+    def _once_more(self, run: RunState, event: Ended) -> bool:
+        """Whether a run that did not end well is given out again."""
+        if event.state == "failed":
             self._count_failure(run, event.message)
-            if run.failures <= self.settings.max_failures and self.state.gate in ("open", "paused"):
-                self._retry(run, "failed", event.message, event.time)
-                return
-        elif state == "crashed":
-            run.lost += not event.preempted
-            if event.preempted and run.saved and self._asks:  # what it saved when it had to go
-                self._act(self.engine.tell(run.id, {}, time=event.time, checkpoint=run.saved))
-            if run.lost <= self.settings.max_lost and self.state.gate in ("open", "paused"):
-                self._retry(run, "crashed", event.message, event.time)
-                return
-        self._over(run, state, event.message, event.exit_code)
-        self._act(self.engine.end(run.id, state, time=event.time, message=event.message))
+            again = run.failures <= self.settings.max_failures
+        elif event.preempted:
+            again = True
+        else:
+            run.lost += event.state == "crashed"
+            again = event.state == "crashed" and run.lost <= self.settings.max_lost
+        if not again or not self._gives:
+            return False
+        if event.preempted and run.seq < 0:  # nothing was heard of it: for the engine, it runs
+            run.status = "paused"
+            self.state.ready[run.id] = None
+            self._patch(run, state="pending", message=event.message)
+            return True
+        if event.preempted and run.saved:  # when it had to go
+            self._act(self.engine.tell(run.id, {}, time=event.time, checkpoint=run.saved))
+        self._retry(run, event.state, event.message, event.time)
+        return True
 
     def _lost(self, event: Lost) -> None:
         run = self.run(event.run)
@@ -337,7 +348,7 @@ class Fold:
             self._ended(Ended(run.id, run.attempt, "crashed", event.time, words))
             return
         run.lost += 1
-        if run.lost <= self.settings.max_lost and self.state.gate in ("open", "paused"):
+        if run.lost <= self.settings.max_lost and self._gives:
             self._index.miss(run)
             self._patch(run, state="pending", message=f"{words}; it waits for another agent")
             return
@@ -442,6 +453,11 @@ class Fold:
     def _asks(self) -> bool:
         """Whether the engine has a say (still)."""
         return self.state.gate not in ("canceled", "failed")
+
+    @property
+    def _gives(self) -> bool:
+        """Whether runs are given out (again, once it is resumed)."""
+        return self.state.gate in ("open", "paused")
 
     def _expect(self, *gates: Gate) -> None:
         if self.state.gate not in gates:

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from tune_bridge.controller import SweepController
-from tune_bridge.wire import Answer, ClaimRequest, Idle
+from tune_bridge.wire import Answer, Claim, ClaimRequest, Idle
 
 __all__ = ["LONGEST_WAIT", "Lane"]
 
@@ -21,6 +21,7 @@ LONGEST_WAIT = 120.0
 """Seconds that a claim is held at most, whatever it asks for."""
 
 _STOPPING = Idle("the server is stopping")
+_HUNG_UP = Idle("the agent has hung up")
 _T = TypeVar("_T")
 
 
@@ -41,6 +42,7 @@ class Lane:
         self._changes = 0
         self._tickets = 0
         self._line: dict[int, asyncio.Future[None]] = {}
+        self._latest: dict[tuple[str, str], int] = {}  # by agent and request, while it is answered
         self._closed = False
         self._unlisten = sweep.listen(self._ring)
 
@@ -54,10 +56,38 @@ class Lane:
 
         Args:
             request: What the agent wants.
-            gone: Done when the agent has hung up: it gets nothing then.
+            gone: Done when the agent has hung up: it gets nothing then, and what it has got in the
+                meantime is given back.
         """
-        until = self._loop.time() + min(request.wait, LONGEST_WAIT)
         ticket = self._tickets = self._tickets + 1
+        name = (request.agent, request.request)
+        self._latest[name] = ticket
+        try:
+            answer = await self._answer(request, ticket, gone)
+            if isinstance(answer, Claim) and gone.done():
+                return await self._give_back(name, ticket, answer)
+            return answer
+        finally:
+            if self._latest.get(name) == ticket:
+                del self._latest[name]
+
+    async def _give_back(self, name: tuple[str, str], ticket: int, claim: Claim) -> Answer:
+        """Takes a run back that nobody has heard of, unless its agent has asked again since."""
+        async with self._turn:
+            if self._latest.get(name) != ticket:
+                return claim
+            await self._loop.run_in_executor(
+                self._pool,
+                lambda: self.sweep.end(
+                    claim.run, claim.attempt, "crashed", message="its agent hung up", preempted=True
+                ),
+            )
+        return _HUNG_UP
+
+    async def _answer(
+        self, request: ClaimRequest, ticket: int, gone: asyncio.Future[Any]
+    ) -> Answer:
+        until = self._loop.time() + min(request.wait, LONGEST_WAIT)
         while True:
             seen = self._changes
             answer = await self.call(self.sweep.claim, request.agent, request.host, request.request)
