@@ -114,7 +114,7 @@ class Cluster:
                 "WHERE datname = %s AND pid <> pg_backend_pid()",
                 [name],
             )
-            connection.execute("TRUNCATE sweeps CASCADE")
+            connection.execute("TRUNCATE sweeps, keys CASCADE")
         return self._ready
 
     def create(self, more: str = "") -> str:

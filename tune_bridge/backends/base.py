@@ -37,12 +37,13 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from tune_bridge.backends.query import RunQuery, chosen
-from tune_bridge.errors import NotFoundError
+from tune_bridge.errors import InputError, NotFoundError
 
 __all__ = [
     "ENDED_RUN",
     "ENDED_SWEEP",
     "Backend",
+    "Key",
     "LogEvents",
     "LogRows",
     "Operation",
@@ -154,6 +155,25 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     step: int
     time: float
     values: dict[str, Any]
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key to the servers of a place, without itself: what tells whether it was given.
+
+    Attributes:
+        name: Whose it is, or what for; unique.
+        digest: SHA-256 of the key, in hexadecimal. Keys are random and long, so that a plain hash
+            gives nothing away.
+        session: SHA-256 of what a browser keeps that has logged in with it.
+        created_at: When it was made.
+        used_at: When it was last used, to the minute; None for never.
+    """
+
+    name: str
+    digest: str
+    session: str
+    created_at: float
+    used_at: float | None = None
 
 
 class PutSweep(msgspec.Struct, frozen=True, tag_field="op", tag="put_sweep"):
@@ -362,6 +382,29 @@ class Backend(abc.ABC):
         Empty for a place at which nobody can want that.
         """
         return frozenset()
+
+    def keys(self) -> list[Key]:
+        """The keys to the servers of this place, by name; none for a place without servers."""
+        return []
+
+    def add_key(self, key: Key) -> None:
+        """Keeps a key.
+
+        Raises:
+            InputError: There is one with its name, or this place can keep none.
+        """
+        raise InputError("this place keeps no keys", found=type(self).__name__)
+
+    def revoke_key(self, name: str) -> None:
+        """Forgets a key.
+
+        Raises:
+            NotFoundError: There is none with this name.
+        """
+        raise NotFoundError("no such key", found=repr(name))
+
+    def mark_key(self, name: str, at: float) -> None:  # noqa: B027 - for places without keys
+        """Notes that a key was used; an earlier time, or a key that is gone, changes nothing."""
 
     def steer(self, sweep_id: str) -> None:  # noqa: B027 - most have nothing to do
         """Makes this process the one that steers a sweep, until the backend is closed.

@@ -22,9 +22,19 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["HEAD", "VERSION_TABLE", "clock", "events", "history", "metadata", "runs", "sweeps"]
+__all__ = [
+    "HEAD",
+    "VERSION_TABLE",
+    "clock",
+    "events",
+    "history",
+    "keys",
+    "metadata",
+    "runs",
+    "sweeps",
+]
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration, known without importing Alembic."""
 
 VERSION_TABLE = "tune_bridge_version"
@@ -98,6 +108,18 @@ events = Table(
     Column("sweep", _Key, ForeignKey("sweeps.seq", ondelete="CASCADE"), primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("data", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Of keys, only what tells whether one was given is kept.
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("session", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("used_at", Double),
     sqlite_with_rowid=False,
 )
 

@@ -13,13 +13,15 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import func, select
 
 from tune_bridge.backends import codec
-from tune_bridge.backends.base import Backend, Operation, PatchSweep, Row, Run, RunQuery, Sweep
+from tune_bridge.backends.base import Backend, Key, Operation, PatchSweep, Row, Run, RunQuery, Sweep
 from tune_bridge.backends.dialect import Dialect
 from tune_bridge.backends.schema import events, runs, sweeps
+from tune_bridge.backends.schema import keys as keys_table
 from tune_bridge.backends.work import Work
 from tune_bridge.errors import BackendError, InputError, NotFoundError
 
@@ -39,6 +41,7 @@ _VERSION = "SELECT version FROM sweeps WHERE id = ?"
 
 _SWEEP = [sweeps.c[name] for name in Sweep.__struct_fields__]
 _RUN = [runs.c[name] for name in Run.__struct_fields__]
+_KEY = [keys_table.c[name] for name in Key.__struct_fields__]
 
 
 class SqlBackend(Backend):
@@ -334,6 +337,35 @@ class SqlBackend(Backend):
             # The patch changes the sweep's version.
             self._work(connection, [PatchSweep(sweep_id, {}, time.time())])
             connection.execute(runs.delete().where(runs.c.id == run_id))
+
+    def keys(self) -> list[Key]:
+        """See `Backend.keys`."""
+        query = select(*_KEY).order_by(keys_table.c.name)
+        with self._reading() as connection:
+            found = connection.execute(query).all()
+        return [Key(**dict(zip(Key.__struct_fields__, row, strict=True))) for row in found]
+
+    def add_key(self, key: Key) -> None:
+        """See `Backend.add_key`."""
+        named = select(keys_table.c.name).where(keys_table.c.name == key.name)
+        with self._writing() as connection:
+            if connection.execute(named).first():
+                raise InputError("there is a key of this name", path="name", found=repr(key.name))
+            connection.execute(keys_table.insert().values(msgspec.structs.asdict(key)))
+
+    def revoke_key(self, name: str) -> None:
+        """See `Backend.revoke_key`."""
+        with self._writing() as connection:
+            named = keys_table.delete().where(keys_table.c.name == name)
+            if not connection.execute(named).rowcount:
+                raise NotFoundError("no such key", found=repr(name), source=self._place)
+
+    def mark_key(self, name: str, at: float) -> None:
+        """See `Backend.mark_key`."""
+        known = keys_table.c.used_at
+        older = (keys_table.c.name == name) & (known.is_(None) | (known < at))
+        with self._writing() as connection:
+            connection.execute(keys_table.update().where(older).values(used_at=at))
 
     def close(self) -> None:
         """See `Backend.close`."""

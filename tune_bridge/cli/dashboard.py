@@ -31,8 +31,8 @@ def dashboard(port: int | None, host: str, key: str | None, url: str | None, bro
         with listen(host, port) as listener:
             address = address_of(host, listener)
             click.echo(f"tune-bridge dashboard: {address}  (Ctrl-C stops it)")
-            if key:
-                click.echo(f"Log in at {address}login with the key.")
+            if key or backend.keys():
+                click.echo(f"Log in at {address}login with a key.")
             if browser:
                 import webbrowser
 

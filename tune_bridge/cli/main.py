@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "tune_bridge.cli.compare:verify",
     "run": "tune_bridge.cli.run:run",
     "server": "tune_bridge.cli.server:server",
+    "key": "tune_bridge.cli.key:key",
     "sweep": "tune_bridge.cli.sweep:sweep",
     "agent": "tune_bridge.cli.agent:agent",
     "ls": "tune_bridge.cli.ls:ls",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,14 +76,16 @@ def server(
         controller = Controller(backend, files.snapshots)
         store = Store(files.store, Limits(checkpoint=max_checkpoint << 20, kept=keep_checkpoints))
         control = Control(controller, store, shown(url))
-        activity = _Activity(create_app(backend, host=host, key=key or None, control=control))
+        own = key or secrets.token_hex(20)
+        app = create_app(backend, host=host, key=key or None, own_key=own, control=control)
+        activity = _Activity(app)
         with listen(host, port) as listener:
             address = address_of(host, listener)
-            announce(files, Address(address.rstrip("/"), key or None, os.getpid()))
+            announce(files, Address(address.rstrip("/"), own, os.getpid()))
             click.echo(f"tune-bridge server: {address}  (Ctrl-C stops it)")
             click.echo(f"sweeps: {shown(url)}")
-            if key:
-                click.echo(f"Log in at {address}login with the key.")
+            if key or backend.keys():
+                click.echo(f"Log in at {address}login with a key.")
             with _clock(controller, activity, idle_exit) as begun:
                 serve(activity, listener, begun=begun, ending=control.close)
             controller.close()

@@ -34,6 +34,7 @@ def create_app(
     *,
     host: str = DEFAULT_HOST,
     key: str | None = None,
+    own_key: str | None = None,
     poll: float = 2.0,
     control: Any = None,
 ) -> Any:
@@ -43,8 +44,9 @@ def create_app(
         backend: Where the sweeps live; the caller closes it.
         host: The address that the server will be bound to; anything but a loopback address needs
             a key.
-        key: When given, every request has to carry it: as ``Authorization: Bearer``, or as the
-            cookie that ``/login`` sets.
+        key: When given, every request has to carry it, or a key that the place keeps: as
+            ``Authorization: Bearer``, or as the cookie that ``/login`` sets.
+        own_key: Another key that works, and does not make keys needed.
         poll: Seconds between two looks of an open page at the backend.
         control: A `tune_bridge.server.control.Control` when agents are served, too.
 
@@ -52,6 +54,7 @@ def create_app(
         A FastAPI application; run it with one worker process and ``lifespan="off"``.
 
     Raises:
+        BackendError: The backend cannot be read.
         InputError: The host is not a loopback address and there is no key.
         MissingExtraError: The extra ``dashboard`` is not installed.
     """
@@ -59,7 +62,7 @@ def create_app(
         from tune_bridge.server.app import build
     except ImportError as error:
         raise missing_extra(error) from error
-    return build(backend, host=host, key=key, poll=poll, control=control)
+    return build(backend, host=host, key=key, own_key=own_key, poll=poll, control=control)
 
 
 def missing_extra(error: ImportError) -> Exception:

@@ -23,6 +23,7 @@ from tune_bridge.server.addresses import Address
 from tune_bridge.server.api import add_api, add_missing
 from tune_bridge.server.callbacks import add_callbacks
 from tune_bridge.server.control import Control
+from tune_bridge.server.keys import Keys
 from tune_bridge.server.pages import shell
 from tune_bridge.server.security import Guard, check_bind
 from tune_bridge.server.verbs import add_verbs
@@ -124,10 +125,17 @@ class Documents:
 
 
 def build(
-    backend: Backend, *, host: str, key: str | None, poll: float, control: Control | None = None
+    backend: Backend,
+    *,
+    host: str,
+    key: str | None,
+    own_key: str | None,
+    poll: float,
+    control: Control | None = None,
 ) -> FastAPI:
     """Makes the application; see `tune_bridge.server.create_app`."""
-    check_bind(host, key)
+    keys = Keys(backend, key, own_key)
+    check_bind(host, key, kept=keys.needed)
     reader = Reader(backend)
     app = FastAPI(
         title="tune-bridge",
@@ -159,5 +167,5 @@ def build(
     add_verbs(dash, control)
     hashes: Any = dash.csp_hashes()
     app.add_middleware(Documents, backend=backend)
-    app.add_middleware(Guard, host=host, key=key, policy=content_policy(list(hashes)))
+    app.add_middleware(Guard, host=host, keys=keys, policy=content_policy(list(hashes)))
     return app

@@ -10,8 +10,6 @@ origin).
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import ipaddress
 import socket
 from http.cookies import CookieError, SimpleCookie
@@ -23,6 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tune_bridge.errors import InputError
+from tune_bridge.server.keys import Keys, session_of
 from tune_bridge.server.values import json_bytes
 
 __all__ = ["Guard", "check_bind", "error_response", "is_loopback"]
@@ -54,21 +53,26 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_bind(host: str, key: str | None) -> None:
+def check_bind(host: str, key: str | None, *, kept: bool = False) -> None:
     """Refuses an address that others can reach when there is no key.
+
+    Args:
+        host: The address.
+        key: The server's, or None.
+        kept: Its place keeps keys.
 
     Raises:
         InputError: It is not a loopback address and there is no key.
     """
     if key is not None and not key.strip():
         raise InputError("the key is empty", path="--key", expected="a secret text")
-    if key is None and not is_loopback(host):
+    if key is None and not kept and not is_loopback(host):
         raise InputError(
             "other machines could reach this address and there is no key",
             path="--host",
             found=host,
             expected="a loopback address such as 127.0.0.1, or a key",
-            hint="give --key or set TUNE_BRIDGE_KEY",
+            hint="make one with: tune-bridge key new NAME; or give --key or set TUNE_BRIDGE_KEY",
         )
 
 
@@ -96,21 +100,18 @@ class Guard:
     Args:
         app: What it protects.
         host: The address the server is bound to.
-        key: The secret, or None.
+        keys: Who may pass.
         policy: The Content-Security-Policy.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, key: str | None, policy: str) -> None:
-        check_bind(host, key)
+    def __init__(self, app: ASGIApp, *, host: str, keys: Keys, policy: str) -> None:
         self._app = app
         self._policy = policy
         self._host = host.strip("[]").rstrip(".").lower()
         self._names = {self._host}
         if self._host in _WILDCARDS:
             self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        self._key = key
-        secret = (key or "").encode()
-        self._token = hmac.new(secret, b"tune-bridge dashboard", hashlib.sha256).hexdigest()
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
@@ -149,9 +150,10 @@ class Guard:
             )
         if scope["method"] not in ("GET", "HEAD") and not self._same_origin(headers):
             return error_response(403, "requests of other sites are refused")
+        await self._keys.refresh()
         if scope["path"] == "/login":
             return await self._login(scope, receive)
-        if self._key is None or scope["path"].startswith(_OPEN):
+        if not self._keys.needed or scope["path"].startswith(_OPEN):
             return None
         if self._has_key(headers):
             return None
@@ -183,24 +185,19 @@ class Guard:
 
     def _has_key(self, headers: Headers) -> bool:
         kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self._matches(given.strip()):
+        if kind.lower() == "bearer" and self._keys.opens(given.strip()):
             return True
-        if kind.lower() == "basic" and self._matches(_password(given.strip())):
+        if kind.lower() == "basic" and self._keys.opens(_password(given.strip())):
             return True
         cookies: SimpleCookie = SimpleCookie()
         try:
             cookies.load(headers.get("cookie", ""))
         except CookieError:
             return False
-        return COOKIE in cookies and hmac.compare_digest(
-            cookies[COOKIE].value.encode(), self._token.encode()
-        )
-
-    def _matches(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), (self._key or "").encode())
+        return COOKIE in cookies and self._keys.knows(cookies[COOKIE].value)
 
     async def _login(self, scope: Scope, receive: Receive) -> Response:
-        if self._key is None:
+        if not self._keys.needed:
             return RedirectResponse("/", 303)
         given = parse_qs(scope["query_string"].decode("latin-1")).get("key")
         if scope["method"] == "POST":
@@ -209,11 +206,12 @@ class Guard:
             return error_response(405, "log in with GET or POST")
         if given is None:
             return HTMLResponse(_LOGIN.format(message="This dashboard needs its key."))
-        if not self._matches(given[-1]):
+        if not self._keys.opens(given[-1]):
             return HTMLResponse(_LOGIN.format(message="That is not the key."), 401)
         response = RedirectResponse("/", 303)
+        session = session_of(given[-1])
         response.set_cookie(
-            COOKIE, self._token, max_age=30 * 86400, path="/", httponly=True, samesite="lax"
+            COOKIE, session, max_age=30 * 86400, path="/", httponly=True, samesite="lax"
         )
         return response
 
