@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
+
+from tests.server.wandb.conftest import KEY
 
 pytestmark = pytest.mark.slow
 
@@ -45,3 +48,42 @@ def test_there_are_no_organizations(place):
         """
     )
     assert "this server does not know" not in found
+
+
+def test_what_a_new_sweep_says_of_itself(place):
+    found = place.python(
+        """
+        with wandb.init(project="fresh", id="before") as run:
+            run.log({"loss": 1})
+        metric = {"name": "loss"}
+        grid = {"a": {"values": [1, 2, 3]}, "b": {"parameters": {"c": {"values": [4, 5]}}}}
+        free = {"a": {"min": 0.0, "max": 1.0}}
+        made = {
+            name: wandb.sweep({**config, "metric": metric}, project="fresh", prior_runs=["before"])
+            for name, config in {
+                "grid": {"method": "grid", "parameters": grid},
+                "capped": {"method": "grid", "parameters": grid, "run_cap": 4},
+                "free": {"method": "random", "parameters": free},
+            }.items()
+        }
+        api = wandb.Api()
+        sweeps = {name: api.sweep(f"local/fresh/{id}") for name, id in made.items()}
+        with wandb.init(settings=wandb.Settings(sweep_id=made["free"])) as run:
+            run.log({"loss": 2})
+        answer({
+            "ids": made,
+            "states": [sweep.state for sweep in sweeps.values()],
+            "expected": {name: sweep.expected_run_count for name, sweep in sweeps.items()},
+            "later": wandb.Api().sweep(f"local/fresh/{made['free']}").state,
+        })
+        """
+    )
+    assert found["states"] == ["PENDING"] * 3
+    assert found["expected"] == {"grid": 6, "capped": 4, "free": None}
+    assert found["later"] == "RUNNING"
+    query = """query { project(name: "fresh") { sweep(sweepName: "%s") {
+        priorRuns { edges { node { name } } } } } }"""
+    asked = {"query": query % found["ids"]["grid"]}
+    answer = httpx.post(f"{place.url}/graphql", json=asked, auth=("api", KEY))
+    prior = answer.json()["data"]["project"]["sweep"]["priorRuns"]["edges"]
+    assert [edge["node"]["name"] for edge in prior] == ["before"]

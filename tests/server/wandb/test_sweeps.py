@@ -50,6 +50,11 @@ def test_a_sweep_on_the_command_line(place):
         "running", "sweeps", "local", "mine",
     )  # fmt: skip
     path = f"local/sweeps/{sweep}"
+    # As at W&B, a sweep can be paused as soon as somebody works for it.
+    assert "pause pending" in place.call("wandb", "sweep", "--pause", path, fails=True, **env)
+    steered = place.controller.sweep(sweep)
+    claim = steered.claim("a", "h", "r")
+    steered.end(claim.run, claim.attempt, "finished")
     for option, state in (
         ("--pause", "paused"),
         ("--resume", "running"),
@@ -157,7 +162,7 @@ def test_sweeps_in_the_public_api(place):
         """
     )
     sweep = found["id"]
-    assert (found["name"], found["state"], found["cap"]) == ("shown", "RUNNING", 7)
+    assert (found["name"], found["state"], found["cap"]) == ("shown", "RUNNING", 3)
     assert found["config"]["parameters"] == {"x": {"values": [1, 2.0, None]}}
     assert (found["n"], found["best"], found["loss"]) == (3, {"x": 3}, [1, 3, 2])
     assert (found["sweeps"], found["runs"], found["agents"]) == ([sweep], [sweep] * 3, 0)

@@ -232,6 +232,11 @@ class Agents:
         with self._lock:
             return [agent for agent in self._agents.values() if agent.sweep == sweep.id]
 
+    def any(self, sweep: Sweep) -> bool:
+        """Whether this process has heard of an agent that works for a sweep."""
+        with self._lock:
+            return any(agent.sweep == sweep.id for agent in self._agents.values())
+
     def listed(self, sweep: Sweep, call: Call) -> dict[str, Any]:
         """The agents of a sweep."""
         return page(self._of(sweep), call.get("first"), call.get("after"), self._node)
