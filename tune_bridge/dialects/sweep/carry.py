@@ -236,11 +236,28 @@ def apply_carry(
             raise SpecError(
                 "malformed", path=f"{PATH}.{key}", found=repr(carry[key])[:60]
             ) from None
+        _check(key, value, f"{PATH}.{key}")
         if field.native and not _agrees(field.native, changed, config, write_native):
             _stale(notes, f"{PATH}.{key}", " and ".join(field.native))
             continue
         experiment = changed
     return experiment
+
+
+def _check(key: str, value: Any, path: str) -> None:
+    """Refuses classes of Ray that there are not, and arguments that they have not.
+
+    Raises:
+        SpecError: Naming the place.
+    """
+    if value is None or key not in ("search_alg", "scheduler", "stop"):
+        return
+    from tune_bridge.dialects.ray_tune.arguments import check_algorithm, check_objects
+
+    if key == "stop":
+        check_objects(value.value, path)
+    else:
+        check_algorithm(key, value, path)
 
 
 def _agrees(

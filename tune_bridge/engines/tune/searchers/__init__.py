@@ -8,17 +8,15 @@ the words of the library.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tune_bridge.dialects.base import suggest
 from tune_bridge.dialects.calls import build
 from tune_bridge.dialects.ray_tune.algorithms import innermost
+from tune_bridge.dialects.ray_tune.arguments import check_arguments
 from tune_bridge.dialects.ray_tune.carried import revive_arguments
-from tune_bridge.dialects.ray_tune.tables import CLASSES
 from tune_bridge.engines.parts import Proposer
 from tune_bridge.engines.tune.searchers.codec import Abilities, FlatSpace
-from tune_bridge.errors import MissingExtraError, SpecError, UnsupportedError
+from tune_bridge.errors import MissingExtraError, UnsupportedError
 from tune_bridge.experiment import Algorithm, Experiment
 
 __all__ = ["SEARCHERS", "Library", "proposer"]
@@ -130,50 +128,12 @@ def _load(module: str, package: str, extra: str, kind: str) -> Any:
 
 def _arguments(searcher: Algorithm) -> dict[str, Any]:
     """The arguments of a class as live objects; those that the experiment holds are not there."""
-    _check_arguments(searcher.kind, searcher.args.value)
+    check_arguments(searcher.kind, searcher.args.value, f"search_alg.{searcher.kind}")
     call = revive_arguments(searcher.kind, searcher.args.value, "searcher")
     found: dict[str, Any] = build(call.arguments)
     for name in ("kwargs", "ax_kwargs"):
         found |= found.pop(name, {})
     return found
-
-
-_ELSEWHERE = {
-    "max_concurrent": "max_concurrent_trials",
-    "objective": "metric",
-    "points": "points_to_evaluate",
-    "space": "parameters",
-}
-"""Attribute of the experiment -> the key that says it in a sweep, where that is another name."""
-
-
-def _check_arguments(kind: str, args: Mapping[str, Any]) -> None:
-    """Refuses arguments that a file written by hand gives to a searcher and that are not its own.
-
-    Raises:
-        SpecError: The experiment says this elsewhere, or the class has no such argument.
-    """
-    table = CLASSES[kind]
-    known = {argument.name: argument for argument in table.arguments}
-    for name in args:
-        argument = known.get(name)
-        path = f"search_alg.{kind}.{name}"
-        if argument is None:
-            near = suggest(name, list(known))
-            raise SpecError(
-                f"{kind} has no such argument",
-                path=path,
-                expected=f"one of {', '.join(known)}",
-                hint=near or "",
-            )
-        if argument.how == "native" and argument.detail != "searcher":
-            key = _ELSEWHERE.get(argument.detail, argument.detail)
-            raise SpecError(
-                "the sweep says this elsewhere",
-                path=path,
-                expected=f"the key {key!r}",
-                hint=f"move it to {key}",
-            )
 
 
 def _wrappers(experiment: Experiment) -> list[tuple[str, dict[str, Any]]]:
@@ -182,7 +142,7 @@ def _wrappers(experiment: Experiment) -> list[tuple[str, dict[str, Any]]]:
     searcher = experiment.searcher
     while "searcher" in searcher.args.value:
         args = searcher.args.value
-        _check_arguments(searcher.kind, args)
+        check_arguments(searcher.kind, args, f"search_alg.{searcher.kind}")
         ((kind, inner),) = args.pop("searcher").items()
         found.append((searcher.kind, args))
         searcher = Algorithm.of(kind, **inner)
