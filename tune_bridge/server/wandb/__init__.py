@@ -9,7 +9,9 @@
 | `runs`, `sweeps`, `agents` | what the operations do |
 | `steering` | sweeps that the client's own controllers steer |
 | `stream` | rows, summaries, console lines and ends of runs |
-| `filters` | filters, orders and pages of runs |
+| `search` | lists of runs |
+| `queries` | what of a filter the database answers |
+| `filters` | filters, orders and pages |
 | `artifacts` | versions of named sets of files, made and changed |
 | `catalog` | what is shown of them, and their collections |
 | `shelf` | what is kept of them |

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from tune_bridge.errors import InputError
 
-__all__ = ["matches", "ordered", "page"]
+__all__ = ["MISSING", "Record", "connection", "matches", "ordered", "page", "window"]
 
 Record = Callable[[str], Any]
 """Gives the value of a field of a run, by its name; `MISSING` without one."""
@@ -16,6 +16,8 @@ Record = Callable[[str], Any]
 _T = TypeVar("_T")
 _DEPTH = 20
 _LARGEST = 1000
+_LONGEST_PATTERN = 1000
+_PATTERN_MEMORY = 1 << 20
 
 MISSING = object()
 
@@ -87,14 +89,29 @@ def _compare(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     return test
 
 
-def _regex(value: Any, pattern: Any) -> bool:
-    text = str(pattern)
-    if len(text) > 200:
-        raise InputError("the pattern is too long", expected="200 characters")
+@functools.lru_cache(maxsize=100)
+def _pattern(text: str) -> Any:
+    """A pattern that takes time in proportion to the text it looks at, whatever it says."""
+    import re2
+
+    if len(text) > _LONGEST_PATTERN:
+        raise InputError("the pattern is too long", expected=f"{_LONGEST_PATTERN} characters")
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _PATTERN_MEMORY
     try:
-        return isinstance(value, str) and re.search(text, value[:1000]) is not None
-    except re.error as error:
-        raise InputError(f"the pattern is malformed: {error}", found=text) from None
+        return re2.compile(text, options)
+    except re2.error as error:
+        said = error.args[0]
+        words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        raise InputError(
+            f"the pattern is malformed, or needs what takes too long: {words}", found=repr(text)
+        ) from None
+
+
+def _regex(value: Any, pattern: Any) -> bool:
+    found = _pattern(str(pattern))
+    return isinstance(value, str) and found.search(value) is not None
 
 
 def _listed(wanted: Any) -> list[Any]:
@@ -159,23 +176,39 @@ def page(items: list[_T], first: Any, after: Any, node: Callable[[_T], Any]) -> 
     Raises:
         InputError: The cursor is not one of ours.
     """
+    start, count = window(first, after)
+    chosen = items[start : start + count]
+    return connection(chosen, start, node, more=start + len(chosen) < len(items))
+
+
+def window(first: Any, after: Any) -> tuple[int, int]:
+    """Where a page begins, and how many it shows.
+
+    Raises:
+        InputError: The cursor is not one of ours.
+    """
     try:
         start = int(after) if after else 0
         count = _LARGEST if first is None else int(first)
     except ValueError:
         raise InputError("no such page", found=repr(after)) from None
-    if start < 0 or count < 0:
+    if start < 0 or count < 0 or start >= 2**62:
         raise InputError("no such page", found=f"{first} after {after!r}")
-    chosen = items[start : start + min(count, _LARGEST)]
-    last = start + len(chosen)
+    return start, min(count, _LARGEST)
+
+
+def connection(
+    shown: list[_T], start: int, node: Callable[[_T], Any], *, more: bool
+) -> dict[str, Any]:
+    """A GraphQL connection of what a page shows, the first of it being number `start`."""
     return {
         "edges": [
             {"node": node(item), "cursor": str(start + number + 1)}
-            for number, item in enumerate(chosen)
+            for number, item in enumerate(shown)
         ],
         "pageInfo": {
             "__typename": "PageInfo",
-            "endCursor": str(last) if chosen else None,
-            "hasNextPage": last < len(items),
+            "endCursor": str(start + len(shown)) if shown else None,
+            "hasNextPage": more,
         },
     }

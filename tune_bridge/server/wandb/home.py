@@ -25,6 +25,7 @@ __all__ = ["ENTITY", "PROJECT", "Driven", "Home", "run_name"]
 ENTITY = "local"
 PROJECT = "uncategorized"
 _PROJECT_MARK = "wandb_project"
+_LOGS_MARK = "wandb_logs"
 _NAME = "wandb.name"
 _PAGE = 500
 _LONGEST = 128
@@ -70,9 +71,18 @@ class Home:
         project = next((call[name] for name in names if call.get(name)), PROJECT)
         return check(entity, "entity"), check(project, "project")
 
-    def container(self, entity: str, project: str, *, create: bool = False) -> Sweep | None:
-        """The sweep that holds the runs of a project that belong to no sweep."""
-        sweep_id = derived("project", entity, project)
+    def container(
+        self, entity: str, project: str, *, create: bool = False, log: bool = False
+    ) -> Sweep | None:
+        """The sweep that holds the runs of a project that belong to no sweep.
+
+        Args:
+            entity: The project's entity.
+            project: Its name.
+            create: Make it when there is none.
+            log: The one for runs that are but logs of sweep-schedulers, which no list shows.
+        """
+        sweep_id = derived("logs" if log else "project", entity, project)
         with contextlib.suppress(NotFoundError):
             return self.of_run(sweep_id)
         if not create:
@@ -82,11 +92,11 @@ class Home:
             id=sweep_id,
             project=project,
             entity=entity,
-            name=f"{project}: runs outside of sweeps",
+            name=f"{project}: {'logs of schedulers' if log else 'runs outside of sweeps'}",
             config={"method": "random", "parameters": {}},
             created_at=now,
             updated_at=now,
-            meta={_PROJECT_MARK: True},
+            meta={_PROJECT_MARK: True, _LOGS_MARK: log},
         )
         self.backend.apply([PutSweep(sweep)])
         return self.backend.sweep(sweep_id)
@@ -96,7 +106,9 @@ class Home:
         return [
             sweep
             for sweep in self._all(project)
-            if sweep.entity == entity and (containers or not is_container(sweep))
+            if sweep.entity == entity
+            and not sweep.meta.get(_LOGS_MARK)
+            and (containers or not is_container(sweep))
         ]
 
     def projects(self, entity: str) -> list[str]:
@@ -183,12 +195,6 @@ class Home:
     def new_meta(self, run_id: str, name: str) -> dict[str, Any]:
         """What is kept with a new run."""
         return {} if run_id == name else {_NAME: name}
-
-    def runs(self, sweeps: list[Sweep]) -> Iterator[Run]:
-        """All runs of some sweeps."""
-        for sweep in sweeps:
-            with contextlib.suppress(NotFoundError):  # deleted in the meantime
-                yield from self.backend.runs(sweep.id)
 
     def driven(self, run: Run) -> Driven | None:
         """A run's controller, when that waits for what the run does."""

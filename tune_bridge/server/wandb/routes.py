@@ -81,6 +81,7 @@ class Wandb:
         catalog = Catalog(self._home, shelves, self._files, self._signer)
         artifacts = Artifacts(self._home, shelves, self._files, catalog)
         runs = Runs(self._home, self._files, self._lines, self._signer, self._watch, catalog)
+        self.runs = runs
         agents = Agents(self._home, runs)
         steering = Steering(self._home)
         sweeps = Sweeps(self._home, runs, agents, catalog, steering)

@@ -26,9 +26,10 @@ from tune_bridge.server.wandb.jsontext import (
     wrapped,
 )
 from tune_bridge.server.wandb.lines import Lines
+from tune_bridge.server.wandb.steering import is_log
 from tune_bridge.server.wandb.watch import Watch
 
-__all__ = ["Runs"]
+__all__ = ["Runs", "inside"]
 
 UPLOAD, DOWNLOAD = "upload", "download"
 _UPLOAD_SECONDS = 3600.0
@@ -111,7 +112,8 @@ class Runs:
         run = self._home.run(entity, project, name)
         inserted = run is None
         if run is None:
-            home = sweep or self._home.container(entity, project, create=True)
+            log = is_log(self._home, name)
+            home = sweep or self._home.container(entity, project, create=True, log=log)
             assert home is not None
             run = self._create(call, home, name)
         self._watch.heard(run.id)
@@ -353,9 +355,9 @@ class Runs:
             kind = head.replace("_", "").lower()
             if kind == "config":
                 first, _, more = rest.partition(".value")
-                return _inside(run.config, first + more)
+                return inside(run.config, first + more)
             if kind in ("summarymetrics", "summary"):
-                return _inside(run.summary, rest)
+                return inside(run.summary, rest)
             if kind == "tags" and rest:
                 return rest in tags
             return plain.get(kind, MISSING)
@@ -499,7 +501,7 @@ def _thinned(rows: list[Any], samples: Any) -> list[Any]:
     return [rows[math.floor(number * step + 0.5)] for number in range(most)]
 
 
-def _inside(values: dict[str, Any], path: str) -> Any:
+def inside(values: dict[str, Any], path: str) -> Any:
     """A value by its name, or by the names of nested ones with dots between them."""
     if path in values:
         return values[path]
@@ -507,7 +509,7 @@ def _inside(values: dict[str, Any], path: str) -> Any:
     while dot:
         inner = values.get(head)
         if isinstance(inner, dict):
-            return _inside(inner, rest)
+            return inside(inner, rest)
         more, dot, rest = rest.partition(".")
         head = f"{head}.{more}"
     return MISSING

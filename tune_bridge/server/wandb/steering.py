@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from tune_bridge.backends.base import Run, Sweep
+from tune_bridge.backends.base import Sweep
 from tune_bridge.controller import SweepController
 from tune_bridge.controller.sweep import META
 from tune_bridge.errors import InputError, NotFoundError
@@ -24,7 +24,7 @@ from tune_bridge.server.wandb.home import Home, run_name
 from tune_bridge.server.wandb.ids import number
 from tune_bridge.server.wandb.jsontext import dump, load, mapping, unwrapped
 
-__all__ = ["Steering", "is_log"]
+__all__ = ["Steering", "is_local", "is_log"]
 
 _LOG = "-controller"
 """After a sweep's id, the id of the run in which a sweep-scheduler keeps its log."""
@@ -64,8 +64,7 @@ class Steering:
             InputError: It is malformed, or the sweep is not its own.
         """
         said = mapping(text, "the controller")
-        local = sweep.config.get("controller")
-        if not isinstance(local, Mapping) or local.get("type") != "local":
+        if not is_local(sweep):
             raise InputError(
                 "this sweep is steered by the server",
                 path="controller",
@@ -141,9 +140,14 @@ def _config(args: Any) -> dict[str, Any]:
     return unwrapped(args)[0]
 
 
-def is_log(home: Home, run: Run) -> bool:
-    """Whether a run holds but the log of a sweep-scheduler."""
-    name = run_name(run)
+def is_local(sweep: Sweep) -> bool:
+    """Whether W&B's local controller steers a sweep."""
+    local = sweep.config.get("controller")
+    return isinstance(local, Mapping) and local.get("type") == "local"
+
+
+def is_log(home: Home, name: str) -> bool:
+    """Whether a run of this name holds but the log of a sweep-scheduler."""
     if not name.endswith(_LOG):
         return False
     try:

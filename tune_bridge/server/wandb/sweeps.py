@@ -16,12 +16,13 @@ from tune_bridge.server.values import to_yaml
 from tune_bridge.server.wandb.agents import Agents
 from tune_bridge.server.wandb.catalog import Catalog
 from tune_bridge.server.wandb.execute import Call
-from tune_bridge.server.wandb.filters import matches, ordered, page
+from tune_bridge.server.wandb.filters import page
 from tune_bridge.server.wandb.home import Home
 from tune_bridge.server.wandb.ids import global_id, number
-from tune_bridge.server.wandb.jsontext import dump, iso, load
+from tune_bridge.server.wandb.jsontext import dump, iso
 from tune_bridge.server.wandb.runs import USER, Runs, entity_node
-from tune_bridge.server.wandb.steering import Steering, is_log
+from tune_bridge.server.wandb.search import Search
+from tune_bridge.server.wandb.steering import Steering, is_local
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import Settings, Verb
 
@@ -59,6 +60,7 @@ class Sweeps:
         self._home = home
         self._steering = steering
         self._runs = runs
+        self._search = Search(home, runs)
         self._agents = agents
         self._catalog = catalog
         self._lock = threading.Lock()
@@ -93,7 +95,7 @@ class Sweeps:
             ).id
             if call.get("priorRunsFilters"):
                 wanted = Call(filters=call["priorRunsFilters"])
-                runs = [run.id for run, _ in self._chosen(entity, project, wanted)]
+                runs = [run.id for run, _ in self._search.chosen(entity, project, wanted)]
                 self._home.backend.update_sweep(known, meta={_PRIOR: runs})
         sweep_id = known
         call.lost.append(lambda: self._untold.__setitem__(key, sweep_id))
@@ -218,8 +220,8 @@ class Sweeps:
             "isBenchmark": False,
             "readOnly": False,
             "user": USER,
-            "runCount": lambda call: len(self._chosen(entity, project, call)),
-            "runs": lambda call: self._listed(entity, project, call),
+            "runCount": lambda call: self._search.count(entity, project, call),
+            "runs": lambda call: self._search.listed(entity, project, call),
             "run": run,
             "bucket": run,
             "sweep": sweep,
@@ -231,37 +233,13 @@ class Sweeps:
         found = self._home.sweeps(entity, project, containers=True)
         return found[-1].created_at if found else 0.0
 
-    def _chosen(self, entity: str, project: str, call: Call) -> list[Any]:
-        """The runs of a project that a filter lets through, with their records."""
-        condition = load(call.get("filters") or "{}", "the filter") or {}
-        sweeps = self._home.sweeps(entity, project, containers=True)
-        only = _one_sweep(condition)
-        if only is not None:
-            sweeps = [sweep for sweep in sweeps if sweep.id == only]
-        records = (
-            (run, self._runs.record(run))
-            for run in self._home.runs(sweeps)
-            if not is_log(self._home, run)
-        )
-        return [(run, get) for run, get in records if matches(condition, get)]
-
-    def _listed(self, entity: str, project: str, call: Call) -> dict[str, Any]:
-        found = ordered(self._chosen(entity, project, call), call.get("order"))
-        first, after = call.get("first"), call.get("after")
-        return page(found, first, after, lambda item: self._runs.node(item[0], call))
-
     def node(self, sweep: Sweep, call: Call) -> dict[str, Any]:
         """What GraphQL shows of a sweep."""
         home = self._home
         counts = home.backend.counts([sweep.id]).get(sweep.id, {})
 
         def runs(call: Call) -> Any:
-            return page(
-                home.backend.runs(sweep.id),
-                call.get("first"),
-                call.get("after"),
-                lambda run: self._runs.node(run, call),
-            )
+            return self._search.of_sweep(sweep, call, everything=is_local(sweep))
 
         def project(call: Call) -> Any:
             return self._project(sweep.entity, sweep.project, call)
@@ -309,8 +287,8 @@ class Sweeps:
             return None
         values = [
             value
-            for run in self._home.backend.runs(sweep.id)
-            if isinstance(value := run.summary.get(metric["name"]), int | float)
+            for summary in self._search.summaries(sweep)
+            if isinstance(value := summary.get(metric["name"]), int | float)
             and math.isfinite(value)
         ]
         choose = max if metric.get("goal") == "maximize" else min
@@ -326,15 +304,3 @@ def _expected(sweep: Sweep) -> int | None:
         if experiment.is_grid and experiment.num_samples is not None:
             caps.append(grid_size(experiment) * experiment.num_samples)
     return min(caps, default=None)
-
-
-def _one_sweep(condition: Any) -> str | None:
-    """The sweep that a filter demands, when it does: then no other needs to be read."""
-    if not isinstance(condition, dict):
-        return None
-    if isinstance(condition.get("sweep"), str):
-        return str(condition["sweep"])
-    inner = condition.get("$and")
-    if isinstance(inner, list):
-        return next((found for item in inner if (found := _one_sweep(item))), None)
-    return None
