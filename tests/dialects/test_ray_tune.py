@@ -391,6 +391,29 @@ def test_a_live_searcher_without_a_seed_has_none():
     assert read(search_alg=live.hyperopt(metric="a", mode="min", random_state_seed=0)).seed == 0
 
 
+def test_points_that_a_live_searcher_has_tried_are_noted():
+    pytest.importorskip("ray.tune.search.hyperopt")
+    hp = pytest.importorskip("hyperopt").hp
+    space = {"x": hp.uniform("x", 0, 1), "c": hp.choice("c", ["a", "b"])}
+    points = [{"x": 0.1, "c": "b"}, {"x": 0.2, "c": "a"}, {"x": 0.3, "c": "b"}]
+    live = Libraries(live=True).hyperopt(
+        space, metric="loss", mode="min", points_to_evaluate=points, random_state_seed=1
+    )
+
+    def told() -> tuple[list[Any], list[str]]:
+        found = DIALECT.read({"run_or_experiment": "t.py", "search_alg": live})
+        remarks = [n.what for n in found.notes if n.path.endswith("points_to_evaluate")]
+        return [point.value for point in found.value.points], remarks
+
+    assert told() == (points, [])
+    live.suggest("one")
+    assert told() == (points[1:], ["points that the searcher has tried are left out: 1"])
+    for name in ("two", "three", "four", "five"):
+        live.suggest(name)
+    live.on_trial_complete("two", {"loss": 1.0})
+    assert told() == ([], ["points that the searcher has tried are left out: 3"])
+
+
 # A space in the searcher
 
 

@@ -176,17 +176,26 @@ def _given(signature: Signature, **arguments: Any) -> Call:
     )
 
 
+def _is_point(document: Any) -> bool:
+    """Whether a trial of HyperOpt's is a point that was given: its own draws are numpy's."""
+    values = [value for found in document["misc"]["vals"].values() for value in found]
+    return not any(hasattr(value, "dtype") for value in values)
+
+
 def _hyperopt_search(searcher: Any) -> Call:
     keywords = getattr(searcher.algo, "keywords", {})
     points = searcher._points_to_evaluate
     if isinstance(points, int):
         # Set up already: the points are trials now, last first, and choices are indices.
-        documents = searcher._hpopt_trials.trials[:points][::-1]
+        documents = searcher._hpopt_trials.trials
+        tried = sum(map(_is_point, documents[points:]))
         points = [
             {label: values[0] for label, values in document["misc"]["vals"].items()}
-            for document in documents
+            for document in documents[:points][::-1]
         ]
         points = [{"$labels": point} for point in points]
+        if tried:
+            points.append({"$tried": tried})
     call = Call(
         SIGNATURES["HyperOptSearch"],
         {

@@ -342,6 +342,13 @@ class _Reader:
             place = f"{path}[{index}]"
             if not isinstance(point, dict):
                 raise SpecError("a point", path=place, found=short(point), expected="a dict")
+            if set(point) == {"$tried"}:
+                self.notes.approximated(
+                    path,
+                    f"points that the searcher has tried are left out: {point['$tried']}",
+                    "it is in use, and goes on with those still to come; results are not kept",
+                )
+                continue
             recalled = set(point) == {"$labels"}
             labels = point["$labels"] if recalled else point
             nested = from_labels(labels, space, place, indices=recalled) if in_searcher else point
