@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 
+from tune_bridge.engines import random_state
 from tune_bridge.engines.random_state import Sandbox, derived
 
 
@@ -73,6 +74,45 @@ def test_states_come_back_after_an_error():
     assert random.getstate() == state
     with sandbox:
         pass
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("outside", range(3))
+@pytest.mark.parametrize("inside", range(3))
+def test_a_normal_draw_that_waits_goes_along(monkeypatch, quick, outside, inside):
+    """Numpy draws two normal numbers at once, and keeps the second one beside the generator."""
+    if quick:
+        assert random_state._quick()
+    else:
+        monkeypatch.setattr(random_state, "_quick", lambda: False)
+    alone = np.random.RandomState(derived(5, "numpy"))
+    wanted = [list(alone.standard_normal(inside)) for _ in range(3)]
+    sandbox, found = Sandbox(5), []
+    np.random.seed(1)
+    np.random.standard_normal(outside)
+    before = np.random.get_state()
+    for number in range(3):
+        with sandbox:
+            found.append(list(np.random.standard_normal(inside)))
+        after = np.random.get_state()
+        assert all(np.array_equal(one, two) for one, two in zip(before, after, strict=True))
+        sandbox = pickle.loads(pickle.dumps(sandbox)) if number else sandbox
+    assert found == wanted
+
+
+def test_both_ways_of_swapping_draw_the_same(monkeypatch):
+    def inside():
+        sandbox, found = Sandbox(8), []
+        for number in range(4):
+            with sandbox:
+                found += [draw(), list(np.random.standard_normal(number)), np.random.permutation(9)]
+                if number == 2:
+                    np.random.seed(3)
+        return repr(found)
+
+    first = inside()
+    monkeypatch.setattr(random_state, "_quick", lambda: False)
+    assert inside() == first
 
 
 def test_derived_seeds_differ():

@@ -12,7 +12,7 @@ from tune_bridge.errors import InputError
 
 __all__ = ["VERSION", "dump", "load"]
 
-VERSION = 1
+VERSION = 2
 """Changes when older snapshots cannot be read any more."""
 
 _HEADER = b"tune-bridge engine "
