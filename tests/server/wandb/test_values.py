@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ from tune_bridge.server.wandb.execute import execute
 from tune_bridge.server.wandb.files import Files
 from tune_bridge.server.wandb.filters import MISSING, matches, ordered
 from tune_bridge.server.wandb.ids import Signer, derived, global_id, parts
-from tune_bridge.server.wandb.jsontext import adopt, unwrapped, wrapped
+from tune_bridge.server.wandb.jsontext import adopt, mapping, mappings, unwrapped, wrapped
 
 
 def test_deep_documents_are_refused():
@@ -173,3 +174,21 @@ def test_ids_say_what_they_were_given(texts):
 def test_derived_ids_are_ids():
     assert re.fullmatch("[a-z0-9]{8}", derived("a", "b"))
     assert derived("a", "b") == derived("a", "b") != derived("ab", "")
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.text(), st.floats() | st.integers() | st.text() | st.none(), max_size=3),
+        max_size=5,
+    )
+)
+def test_rows_read_together_are_what_each_says(rows):
+    lines = [json.dumps(row) for row in rows]
+    found = mappings(lines, "a row")
+    assert list(map(repr, found)) == [repr(mapping(line, "a row")) for line in lines]
+
+
+@pytest.mark.parametrize("lines", [['{"a": 1', ', "b": 2}'], ["{}", "[]"], ["{}", ""], ["1"]])
+def test_a_row_that_is_none_is_refused(lines):
+    with pytest.raises(InputError, match="a row"):
+        mappings(lines, "a row")

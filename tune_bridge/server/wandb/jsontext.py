@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
+
+import msgspec
 
 from tune_bridge.errors import InputError
 from tune_bridge.server.values import plain
 
-__all__ = ["adopt", "dump", "iso", "load", "mapping", "strict", "unwrapped", "wrapped"]
+__all__ = ["adopt", "dump", "iso", "load", "mapping", "mappings", "strict", "unwrapped", "wrapped"]
 
 INTERNAL = "_wandb"
 """The key of a config with what the client keeps there for itself."""
+
+_mappings = msgspec.json.Decoder(dict[str, Any]).decode_lines
 
 strict = plain
 """A value whose NaN and infinities are texts: the client's core reads no other JSON."""
@@ -36,6 +41,19 @@ def load(text: Any, what: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise InputError(f"{what} is no JSON", found=repr(text[:100])) from None
+
+
+def mappings(texts: Sequence[str], what: str) -> list[dict[str, Any]]:
+    """The mappings that many JSON texts say, for a fraction of the sum of `mapping`.
+
+    Raises:
+        InputError: One of them says something else.
+    """
+    with contextlib.suppress(msgspec.MsgspecError):  # NaN, for one, only `json` reads
+        found = _mappings("\n".join(texts))
+        if len(found) == len(texts):
+            return found
+    return [mapping(text, what) for text in texts]
 
 
 def mapping(text: Any, what: str) -> dict[str, Any]:

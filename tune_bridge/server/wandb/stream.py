@@ -18,7 +18,7 @@ from tune_bridge.engines.base import EndState
 from tune_bridge.errors import InputError, NotFoundError, TooLargeError, TuneBridgeError
 from tune_bridge.server.wandb.agents import PREFIX
 from tune_bridge.server.wandb.home import Driven, Home
-from tune_bridge.server.wandb.jsontext import mapping
+from tune_bridge.server.wandb.jsontext import mapping, mappings
 from tune_bridge.server.wandb.lines import Lines
 from tune_bridge.server.wandb.runs import ATTEMPT, Runs, owner
 from tune_bridge.server.wandb.watch import Watch
@@ -99,8 +99,8 @@ class Stream:
         if not new:
             return False
         rows, last = [], run.last_step
-        for line in new:
-            row = _row(mapping(line, "a history row"), last)
+        for values in mappings(new, "a history row"):
+            row = _row(values, last)
             rows.append(row)
             last = row.step
         if driven is None:
@@ -194,9 +194,9 @@ def _chunks(files: Any) -> dict[str, _Chunk]:
 def _row(values: dict[str, Any], last: int) -> Row:
     """A row of the client; its step is the client's, unless that was there before."""
     step, at = values.pop("_step", None), values.pop("_timestamp", None)
-    if not isinstance(step, int) or isinstance(step, bool) or step <= last or step >= 2**63:
+    if type(step) is not int or not last < step < 2**63:
         step = last + 1
-    if not isinstance(at, int | float) or isinstance(at, bool) or at != at:
+    if type(at) not in (int, float) or at != at:
         at = time.time()
     return Row(step, float(at), values)
 
