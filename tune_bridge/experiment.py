@@ -7,6 +7,7 @@ names, and W&B's ``bayes`` and ``hyperband``.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -20,9 +21,36 @@ __all__ = [
     "Algorithm",
     "Experiment",
     "Objective",
+    "usual_goal",
 ]
 
 Goal = Literal["minimize", "maximize"]
+
+_LOW = (
+    "loss", "error", "mse", "mae", "rmse", "perplexity", "ppl", "latency", "fid", "wer", "regret",
+)  # fmt: skip
+_HIGH = (
+    "acc", "f1", "auc", "auroc", "reward", "return", "score", "map", "iou", "recall", "precision",
+    "bleu",
+)  # fmt: skip
+
+
+def usual_goal(name: str) -> Goal | None:
+    """The goal that a metric of this name usually has: ``val_loss`` is minimized.
+
+    Args:
+        name: The metric's name.
+
+    Returns:
+        The goal; None when the name says nothing, or both.
+    """
+    words = set(re.split(r"[^a-z0-9]+", name.lower()))
+    words |= {word.rstrip("0123456789") for word in words}
+    low = any(word.endswith(_LOW) for word in words if word)
+    high = any(word.startswith(_HIGH) for word in words if word)
+    if low == high:
+        return None
+    return "minimize" if low else "maximize"
 
 
 class Objective(msgspec.Struct, frozen=True, omit_defaults=True):

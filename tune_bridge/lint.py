@@ -19,7 +19,7 @@ from tune_bridge.dialects.base import suggest
 from tune_bridge.dialects.sweep.distributions import DISTRIBUTIONS
 from tune_bridge.dialects.sweep.keys import EARLY_TERMINATE, KEPT, KNOWN, METHODS, METRIC, grid_size
 from tune_bridge.errors import InputError
-from tune_bridge.experiment import Experiment
+from tune_bridge.experiment import Experiment, usual_goal
 from tune_bridge.explain import rungs
 from tune_bridge.space import Choice, Normal, Parameter, Uniform
 
@@ -321,50 +321,17 @@ def _rungs(config: Mapping[str, Any], experiment: Experiment) -> _Found:
         yield "metric", "early_terminate without a metric stops nothing", "name the metric"
 
 
-_LOW = (
-    "loss",
-    "error",
-    "mse",
-    "mae",
-    "rmse",
-    "perplexity",
-    "ppl",
-    "latency",
-    "fid",
-    "wer",
-    "regret",
-)
-_HIGH = (
-    "acc",
-    "f1",
-    "auc",
-    "auroc",
-    "reward",
-    "return",
-    "score",
-    "map",
-    "iou",
-    "recall",
-    "precision",
-    "bleu",
-)
-
-
 def _goal(config: Mapping[str, Any], experiment: Experiment) -> _Found:
     """A goal that contradicts the metric's name."""
     if experiment.objective is None:
         return
-    words = set(re.split(r"[^a-z0-9]+", experiment.objective.name.lower()))
-    words |= {word.rstrip("0123456789") for word in words}
-    low = any(word.endswith(_LOW) for word in words if word)
-    high = any(word.startswith(_HIGH) for word in words if word)
-    goal = experiment.objective.goal
-    if low == high or goal == ("minimize" if low else "maximize"):
+    goal, usual = experiment.objective.goal, usual_goal(experiment.objective.name)
+    if usual is None or goal == usual:
         return
     yield (
         "metric.goal",
         f"{experiment.objective.name} is to be {goal.removesuffix('e')}ed",
-        f"is goal: {'minimize' if low else 'maximize'} meant?"
+        f"is goal: {usual} meant?"
         + ("" if "goal" in (config.get("metric") or {}) else " (minimize is the default)"),
     )
 

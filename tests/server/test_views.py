@@ -234,9 +234,10 @@ def test_stopped_early_is_a_kind_of_its_own():
 
 @pytest.mark.slow
 def test_a_thousand_runs_are_quick(backend):
+    from tune_bridge.server.analysis.analyst import Analyst
     from tune_bridge.server.callbacks import make_page
 
     make_sweep(backend, 1000)
     started = time.perf_counter()
-    make_page(Reader(backend), None, "/sweeps/abcd1234", "", "light")
+    make_page(Reader(backend), None, Analyst(), "/sweeps/abcd1234", "", "light")
     assert time.perf_counter() - started < 5  # about 0.4 s on a quiet machine

@@ -24,6 +24,8 @@ from tune_bridge.errors import (
     OccupiedError,
     TooLargeError,
 )
+from tune_bridge.server.analysis.analyst import Analyst
+from tune_bridge.server.analysis.importance import measures
 from tune_bridge.server.lines import best_data, line, sweep_data
 from tune_bridge.server.security import error_response
 from tune_bridge.server.values import json_bytes
@@ -54,7 +56,7 @@ def _split(texts: list[str] | None) -> list[str]:
     return [part for text in texts or () for part in text.split(",") if part]
 
 
-def add_api(app: FastAPI, reader: Reader) -> None:
+def add_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
     """Adds the routes below ``/api`` and the error handlers."""
     backend = reader.backend
 
@@ -98,6 +100,24 @@ def add_api(app: FastAPI, reader: Reader) -> None:
         total = sum(n for name, n in counts.items() if not states or name in states)
         return _answer(
             {"runs": [_run(run) for run in found], "total": total, "limit": limit, "offset": offset}
+        )
+
+    @app.get("/api/sweeps/{sweep_id}/importance")
+    def importance(sweep_id: str, metric: str | None = None, measure: str = "") -> Response:
+        snapshot = reader.snapshot(sweep_id)
+        names, kinds = snapshot.metrics, measures()
+        if metric not in (None, *names):
+            return error_response(
+                422, "no such metric", path="metric", found=metric, expected=names
+            )
+        if measure not in ("", *kinds):
+            return error_response(
+                422, "no such measure", path="measure", found=measure, expected=kinds
+            )
+        chosen, kind = metric or next(iter(names), None), measure or kinds[0]
+        found = analyst.importance(snapshot, chosen, kind) if chosen else []
+        return _answer(
+            {"metric": chosen, "measure": kind, "parameters": [_struct(one) for one in found]}
         )
 
     @app.get("/api/runs/{run_id}")

@@ -20,6 +20,7 @@ from tune_bridge import __version__
 from tune_bridge.backends.base import Backend
 from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.server.addresses import Address
+from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.api import add_api, add_missing
 from tune_bridge.server.callbacks import add_callbacks
 from tune_bridge.server.control import Control
@@ -144,7 +145,8 @@ def build(
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    add_api(app, reader)
+    analyst = Analyst()
+    add_api(app, reader, analyst)
     if control is not None:
         control.attach(app)
     add_missing(app)
@@ -163,7 +165,7 @@ def build(
     # Without this, every page would open a web socket that nothing here uses.
     dash.backend.websocket_capability = False
     dash.layout = shell(poll)
-    add_callbacks(dash, reader, control)
+    add_callbacks(dash, reader, analyst, control)
     add_verbs(dash, control)
     hashes: Any = dash.csp_hashes()
     app.add_middleware(Documents, backend=backend)

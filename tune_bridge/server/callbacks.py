@@ -14,6 +14,8 @@ from dash.exceptions import PreventUpdate
 from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.server import pages
 from tune_bridge.server.addresses import Address
+from tune_bridge.server.analysis.analyst import Analyst
+from tune_bridge.server.analysis.page import FIGURES, View, analysis_page, draw, says
 from tune_bridge.server.control import Control
 from tune_bridge.server.run_page import Look, fresh, run_figure, run_page
 from tune_bridge.server.state import Choices, top_of
@@ -52,7 +54,12 @@ def _choices(metric: Any, log: Any, show: Any, top: Any, scheme: Any = None) -> 
 
 
 def make_page(
-    reader: Reader, store: Store | None, path: str, search: str, scheme: str | None
+    reader: Reader,
+    store: Store | None,
+    analyst: Analyst,
+    path: str,
+    search: str,
+    scheme: str | None,
 ) -> tuple[Any, str, str]:
     """The content, the version and the title of the page at an address."""
     address = Address.of(path)
@@ -69,6 +76,10 @@ def make_page(
             look = Look.of(search, scheme)
             return run_page(reader, store, address.sweep, address.run, look)
         snapshot = reader.snapshot(address.sweep)
+        if address.page == "analysis":
+            view = View.of(search, scheme)
+            title = f"{snapshot.sweep.name or snapshot.sweep.id}: analysis"
+            return analysis_page(snapshot, view, analyst), snapshot.version, title
     except NotFoundError:
         message = f"There is no sweep {address.sweep!r}. It may have been deleted."
         return pages.missing_page(message), "", "No such sweep"
@@ -77,16 +88,17 @@ def make_page(
     return content, snapshot.version, title
 
 
-def add_callbacks(app: Dash, reader: Reader, control: Control | None) -> None:
+def add_callbacks(app: Dash, reader: Reader, analyst: Analyst, control: Control | None) -> None:
     """Wires the pages up."""
     store = None if control is None else control.store
-    _add_page(app, reader, store)
+    _add_page(app, reader, store, analyst)
+    _add_analysis(app, reader, analyst)
     _add_panels(app, reader)
     _add_run(app, reader, store)
     _add_clientside(app)
 
 
-def _add_page(app: Dash, reader: Reader, store: Store | None) -> None:
+def _add_page(app: Dash, reader: Reader, store: Store | None, analyst: Analyst) -> None:
     @app.callback(
         Output("page", "children"),
         Output("tick", "data"),
@@ -97,7 +109,9 @@ def _add_page(app: Dash, reader: Reader, store: Store | None) -> None:
     @_threaded
     def render(where: dict[str, Any]) -> Any:
         path, search = str(where["path"]), str(where.get("search") or "")
-        content, version, title = make_page(reader, store, path, search, where.get("scheme"))
+        content, version, title = make_page(
+            reader, store, analyst, path, search, where.get("scheme")
+        )
         return content, {"path": path, "version": version, "runs": _has_runs(reader, path)}, title
 
     @app.callback(
@@ -228,6 +242,40 @@ def _add_panels(app: Dash, reader: Reader) -> None:
         return True, run.name or run.id, pages.run_details(run)
 
 
+def _add_analysis(app: Dash, reader: Reader, analyst: Analyst) -> None:
+    chosen = [
+        Input("analysis-metric", "value"),
+        Input("other", "value"),
+        Input("measure", "value"),
+        Input("pair-one", "value"),
+        Input("pair-two", "value"),
+        Input("analysis-log", "checked"),
+        Input("scheme", "data"),
+    ]
+
+    def add(name: str) -> None:
+        @app.callback(
+            Output(f"analysis-{name}", "figure"),
+            Input("version", "data"),
+            *chosen,
+            State("analysed", "data"),
+        )
+        @_threaded
+        def drawn(_: Any, *values: Any) -> Any:
+            *names, log, scheme, sweep_id = values
+            view = View.made(*names, log=log, scheme=scheme)
+            return draw(name, reader.snapshot(sweep_id), view, analyst)
+
+    for name in FIGURES:
+        add(name)
+
+    @app.callback(
+        Output("measure-says", "children"), Input("measure", "value"), prevent_initial_call=True
+    )
+    def explained(kind: Any) -> str:
+        return says(kind)
+
+
 def _add_run(app: Dash, reader: Reader, store: Store | None) -> None:
     @app.callback(
         Output("run-head", "children"),
@@ -299,5 +347,16 @@ def _add_clientside(app: Any) -> None:
         Input("smooth", "value"),
         Input("run-log", "checked"),
         State("y", "data"),
+    )
+    client(
+        "rememberAnalysis",
+        Output("analysis-remembered", "data"),
+        Input("analysis-metric", "value"),
+        Input("other", "value"),
+        Input("measure", "value"),
+        Input("pair-one", "value"),
+        Input("pair-two", "value"),
+        Input("analysis-log", "checked"),
+        prevent_initial_call=True,
     )
     client("closed", Input("details", "opened"), prevent_initial_call=True)

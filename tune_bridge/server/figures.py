@@ -11,43 +11,48 @@ from tune_bridge.server.axes import make_axis
 from tune_bridge.server.values import is_number, text
 from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of, metric_value
 
-__all__ = ["curves", "parallel_coordinates", "run_curves"]
+__all__ = [
+    "COLOURS", "INK", "RAMP", "RULE", "curves", "layout", "message", "parallel_coordinates",
+    "run_curves",
+]  # fmt: skip
 
 _POINTS = 30_000
 _AXES = 24
 _FEW = 8
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
-_INK = {"light": "#495057", "dark": "#b8bcc4"}
-_RULE = {"light": "#e9ecef", "dark": "#34373d"}
+INK = {"light": "#495057", "dark": "#b8bcc4"}
+RULE = {"light": "#e9ecef", "dark": "#34373d"}
 _BEST = {"light": "#1a1b1e", "dark": "#ffffff"}
-_COLOURS = ("#228be6", "#e8940c", "#12a37c", "#e03131", "#7950f2", "#d6336c", "#15aabf", "#74b816")
+COLOURS = ("#228be6", "#e8940c", "#12a37c", "#e03131", "#7950f2", "#d6336c", "#15aabf", "#74b816")
 _PANEL = {"light": "#ffffff", "dark": "#1c1e21"}
-_RAMP = {
+RAMP = {
     "light": ("#f0a35e", "#f07c5f", "#e65164", "#b63679", "#7b2382", "#3b0f70"),
     "dark": ("#5f4fa3", "#7d3c98", "#b5367a", "#f1605d", "#feb078", "#fcfdbf"),
 }
 """Worst to best: faint to strong against the background."""
 
 
-def _layout(scheme: str, **more: Any) -> dict[str, Any]:
+def layout(scheme: str, **more: Any) -> dict[str, Any]:
+    """What all drawings have in common."""
     return {
         "paper_bgcolor": _PANEL[scheme],
         "plot_bgcolor": _PANEL[scheme],
-        "font": {"family": _FONT, "size": 12, "color": _INK[scheme]},
+        "font": {"family": _FONT, "size": 12, "color": INK[scheme]},
         **more,
     }
 
 
-def _message(scheme: str, message: str) -> dict[str, Any]:
+def message(scheme: str, words: str) -> dict[str, Any]:
+    """Words where a drawing would be."""
     return {
         "data": [],
-        "layout": _layout(
+        "layout": layout(
             scheme,
             xaxis={"visible": False},
             yaxis={"visible": False},
             annotations=[
                 {
-                    "text": html.escape(message, quote=False),
+                    "text": html.escape(words, quote=False),
                     "x": 0.5,
                     "y": 0.5,
                     "xref": "paper",
@@ -110,7 +115,7 @@ def parallel_coordinates(
     }
     dimensions = _searched(snapshot)
     if metric is None or not drawn:
-        return _message(scheme, "No run has a value yet" if indices else "No run fits the filter")
+        return message(scheme, "No run has a value yet" if indices else "No run fits the filter")
     axes = [
         make_axis(dimension, [snapshot.configs[index].get(dimension.path) for index in drawn], name)
         for dimension, name in zip(dimensions, _labels(dimensions), strict=True)
@@ -126,14 +131,14 @@ def parallel_coordinates(
                 "type": "parcoords",
                 "dimensions": [axis.plotly() for axis in (*axes, last)],
                 "line": line,
-                "labelfont": {"size": 13, "color": _INK[scheme]},
-                "tickfont": {"size": 11, "color": _INK[scheme], "shadow": "none"},
+                "labelfont": {"size": 13, "color": INK[scheme]},
+                "tickfont": {"size": 11, "color": INK[scheme], "shadow": "none"},
                 "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
                 "unselected": {"line": {"opacity": 0.08}},
                 "uid": "runs",
             }
         ],
-        "layout": _layout(
+        "layout": layout(
             scheme,
             margin={"l": left, "r": 24 + 4 * len(last.label), "t": 56, "b": 24},
             uirevision=f"{metric}|{last.log}|{len(axes)}",
@@ -152,7 +157,7 @@ def _colour(positions: Sequence[float], scheme: str, *, maximize: bool) -> dict[
     low, high = ordered[len(ordered) // 20], ordered[-1]
     if low == high:
         low = high - 1
-    ramp = _RAMP[scheme]
+    ramp = RAMP[scheme]
     return {
         "color": values,
         "colorscale": [[index / (len(ramp) - 1), colour] for index, colour in enumerate(ramp)],
@@ -191,7 +196,7 @@ def curves(
     """
     drawn = [index for index in indices if histories.get(snapshot.runs[index].id)]
     if metric is None or not drawn:
-        return _message(scheme, "Nothing logged yet" if indices else "No run fits the filter")
+        return message(scheme, "Nothing logged yet" if indices else "No run fits the filter")
     ranked = set(indices)
     best = next((index for index in snapshot.ranked() if index in ranked), None)
     few = len(drawn) <= _FEW
@@ -213,7 +218,7 @@ def curves(
                 histories,
                 uid=f"run{groups[key][0]}" if few else key,
                 name=(run.name or run.id) if few else KINDS[key][0],
-                colour=_COLOURS[place % len(_COLOURS)] if few else KINDS[key][1],
+                colour=COLOURS[place % len(COLOURS)] if few else KINDS[key][1],
                 width=1.8 if few else 1.1,
                 opacity=opacity,
                 dots=single,
@@ -263,7 +268,7 @@ def run_curves(
         scheme: "light" or "dark".
     """
     if not any(points):
-        return _message(scheme, "Nothing logged yet")
+        return message(scheme, "Nothing logged yet")
     start = min(line[0][0] for line in points if line) if times else 0.0
     traces = []
     for place, (name, line) in enumerate(zip(names, points, strict=True)):
@@ -275,8 +280,8 @@ def run_curves(
             "legendgroup": f"y{place}",
             "connectgaps": False,
             "hovertemplate": f"{over} %{{x}}<br>%{{y:.6g}}<extra>%{{fullData.name}}</extra>",
-            "marker": {"color": _COLOURS[place % len(_COLOURS)], "size": 6},
-            "line": {"color": _COLOURS[place % len(_COLOURS)], "width": 1.8},
+            "marker": {"color": COLOURS[place % len(COLOURS)], "size": 6},
+            "line": {"color": COLOURS[place % len(COLOURS)], "width": 1.8},
             "mode": "lines+markers" if len(shown) <= 30 else "lines",
         }
         values = [_rounded(value) for _, value in shown]
@@ -290,10 +295,10 @@ def run_curves(
             traces.append({**base, **faint, "y": values, "mode": "lines"})
             values = smoothed(values, smooth)
         traces.append({**base, "y": values, "uid": f"y{place}"})
-    layout = _curve_layout(", ".join(names), 11, log=log, scheme=scheme)
-    layout["xaxis"]["title"] = {"text": f"{over} (s)" if times else over, "standoff": 8}
-    layout["uirevision"] = f"{over}|{log}|{names}"
-    return {"data": traces, "layout": layout}
+    framed = _curve_layout(", ".join(names), 11, log=log, scheme=scheme)
+    framed["xaxis"]["title"] = {"text": f"{over} (s)" if times else over, "standoff": 8}
+    framed["uirevision"] = f"{over}|{log}|{names}"
+    return {"data": traces, "layout": framed}
 
 
 def smoothed(values: Sequence[float | None], weight: float) -> list[float | None]:
@@ -329,8 +334,8 @@ def _with_legend(trace: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _curve_layout(metric: str, last_step: int, *, log: bool, scheme: str) -> dict[str, Any]:
-    rule = {"gridcolor": _RULE[scheme], "zeroline": False, "linecolor": _RULE[scheme]}
-    return _layout(
+    rule = {"gridcolor": RULE[scheme], "zeroline": False, "linecolor": RULE[scheme]}
+    return layout(
         scheme,
         margin={"l": 64, "r": 16, "t": 8, "b": 40},
         xaxis={

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import dash_mantine_components as dmc
 from dash import dcc, html
 
 from tune_bridge.backends.base import Run
+from tune_bridge.server.addresses import Address
 from tune_bridge.server.state import Choices
 from tune_bridge.server.values import absolute_time, duration, number, text, to_yaml
 from tune_bridge.server.verbs import answers, sweep_verbs
@@ -40,6 +41,7 @@ __all__ = [
 
 PAGE_SIZE = 100
 _CHIPS = 12
+_TABS: dict[Literal["sweep", "analysis"], str] = {"sweep": "Overview", "analysis": "Analysis"}
 _NONE = "\N{EN DASH}"
 
 
@@ -175,6 +177,19 @@ def no_runs(snapshot: Snapshot) -> Any:
     )
 
 
+def tabs(sweep_id: str, here: str) -> Any:
+    """The pages of one sweep."""
+    links = [
+        dcc.Link(
+            word,
+            href=Address(page, sweep_id).path,
+            className="tb-tab tb-tab-here" if page == here else "tb-tab",
+        )
+        for page, word in _TABS.items()
+    ]
+    return html.Nav(links, className="tb-tabs", **dashed(aria_label="Pages of the sweep"))
+
+
 def sweep_head(snapshot: Snapshot) -> list[Any]:
     """Name, state, counts and the best run."""
     sweep, plan = snapshot.sweep, snapshot.plan
@@ -208,7 +223,7 @@ def sweep_head(snapshot: Snapshot) -> list[Any]:
             )
         )
     tiles = [_runs_tile(snapshot), _best_tile(snapshot)]
-    return [*head, html.Div(tiles, className="tb-tiles")]
+    return [*head, tabs(sweep.id, "sweep"), html.Div(tiles, className="tb-tiles")]
 
 
 def _alert(state: str) -> str:

@@ -1,0 +1,216 @@
+"""The analysis of a sweep: importance, drawings, their page and its twin."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+pytest.importorskip("dash")
+pytest.importorskip("sklearn")
+
+from tests.server.seed import CONFIG, make_sweep
+from tune_bridge.backends.base import PatchRun, PutRun, PutSweep, Run, Sweep
+from tune_bridge.experiment import usual_goal
+from tune_bridge.server.analysis import figures
+from tune_bridge.server.analysis.analyst import Analyst, dimensions
+from tune_bridge.server.analysis.figures import Results
+from tune_bridge.server.analysis.importance import FEW, measure, measures
+from tune_bridge.server.analysis.page import FIGURES, View, draw
+from tune_bridge.server.views import Reader
+
+RUNS = 240
+
+
+def _case(runs: int = RUNS) -> tuple[dict, list[float]]:
+    """A metric that one number decides, another one less so, an option, and one below an option."""
+    rng = random.Random(3)
+    kinds = [rng.choice(["a", "b", "c"]) for _ in range(runs)]
+    columns = {
+        "strong": [10 ** rng.uniform(-5, 0) for _ in range(runs)],
+        "weak": [rng.random() for _ in range(runs)],
+        "none": [rng.randint(1, 9) for _ in range(runs)],
+        "kind": kinds,
+        "kind.depth": [rng.random() if kind == "a" else None for kind in kinds],
+        "fixed": [7] * runs,
+    }
+    target = [
+        2 * math.log10(strong) + 1.5 * weak + 2.0 * (kind == "b") + 3.0 * (depth or 0.0)
+        for strong, weak, kind, depth in zip(
+            *(columns[name] for name in ("strong", "weak", "kind", "kind.depth")), strict=True
+        )
+    ]
+    return columns, target
+
+
+@pytest.mark.parametrize("kind", measures())
+def test_what_decides_is_first(kind: str) -> None:
+    columns, target = _case()
+    found = {one.path: one for one in measure(columns, target, kind, frozenset({"strong"}))}
+    assert next(iter(found)) == "strong"
+    assert abs(found["strong"].value) > 3 * abs(found["none"].value)
+    assert found["fixed"].value is None
+    assert found["kind.depth"].runs == columns["kind"].count("a")
+    assert found["strong"].low <= found["strong"].value <= found["strong"].high
+    assert found["weak"].runs == RUNS
+
+
+def test_all_measures_are_tried() -> None:
+    assert measures() == ["forest", "ped_anova", "correlation"]
+
+
+def test_signs_and_shares() -> None:
+    columns, target = _case()
+    rho = {one.path: one for one in measure(columns, target, "correlation")}
+    assert rho["strong"].signed
+    assert rho["strong"].value > 0.5
+    assert not rho["kind"].signed
+    assert 0 <= rho["kind"].value <= 1
+    down = {one.path: one.value for one in measure(columns, [-v for v in target], "correlation")}
+    assert down["strong"] == pytest.approx(-rho["strong"].value)
+    forest = measure({name: columns[name] for name in ("strong", "weak")}, target, "forest")
+    assert sum(one.value for one in forest) == pytest.approx(1.0)
+
+
+def test_one_diverged_run_changes_little() -> None:
+    columns, target = _case()
+    before = {one.path: one.value for one in measure(columns, target, "correlation")}
+    target[0] = 1e30
+    after = {one.path: one.value for one in measure(columns, target, "correlation")}
+    assert after["strong"] == pytest.approx(before["strong"], abs=0.05)
+
+
+@pytest.mark.parametrize("kind", measures())
+def test_too_few_runs_say_nothing(kind: str) -> None:
+    columns, target = _case(FEW - 1)
+    assert all(one.value is None for one in measure(columns, target, kind))
+    assert measure({}, [], kind) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "goal"),
+    [("val_loss", "minimize"), ("Accuracy", "maximize"), ("test/f1", "maximize"),
+     ("x", None), ("loss_score", None)],
+)  # fmt: skip
+def test_usual_goals(name: str, goal: str | None) -> None:
+    assert usual_goal(name) == goal
+
+
+@pytest.fixture
+def snapshot(backend):
+    make_sweep(backend, 120)
+    return Reader(backend).snapshot("abcd1234")
+
+
+def test_results_leave_failed_runs_out(snapshot) -> None:
+    results = Results.of(snapshot, "val_loss")
+    states = {snapshot.runs[index].state for index in results.indices}
+    assert "failed" not in states
+    assert Results.of(snapshot, "accuracy").goal == "maximize"
+    assert [one.path for one in dimensions(snapshot)] == list(CONFIG["parameters"])[:-1]
+
+
+def test_progress_only_gets_better(snapshot) -> None:
+    results = Results.of(snapshot, "accuracy")
+    best = figures.progress(results, log=False, scheme="light")["data"][1]["y"]
+    assert best == sorted(best)
+    assert best[-1] == max(results.values)
+
+
+def test_the_front_is_beaten_by_none(snapshot) -> None:
+    one, two = Results.of(snapshot, "val_loss"), Results.of(snapshot, "accuracy")
+    data = figures.pareto(one, two, "light")["data"]
+    front = list(zip(data[1]["x"], data[1]["y"], strict=True))
+    for x, y in zip(one.values, two.values, strict=True):
+        better = [a <= x and b >= y and (a, b) != (x, y) for a, b in front]
+        assert (x, y) in front or any(better)
+        assert not any(x <= a and y >= b and (a, b) != (x, y) for a, b in front)
+
+
+def test_shares_of_a_distribution(snapshot) -> None:
+    data = figures.distribution(Results.of(snapshot, "val_loss"), log=False, scheme="dark")["data"]
+    assert data[0]["x"] == sorted(data[0]["x"])
+    assert data[0]["y"][-1] == 1.0
+
+
+def test_how_far_runs_got(snapshot) -> None:
+    data = figures.survival(snapshot, "light")["data"]
+    ended = [run for run in snapshot.runs if run.ended_at is not None and run.rows]
+    assert data[0]["y"][0] == len(ended)
+    assert sum(data[1]["y"]) == sum(run.stopped_early for run in ended)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("runs", [0, 1, 40])
+def test_every_drawing_of_every_sweep(backend, name: str, runs: int) -> None:
+    make_sweep(backend, runs)
+    figure = draw(name, Reader(backend).snapshot("abcd1234"), View(), Analyst())
+    assert set(figure) == {"data", "layout"}
+    assert figure["data"] or figure["layout"]["annotations"][0]["text"]
+    if runs == 40:
+        assert figure["data"]
+
+
+def test_drawings_of_many_runs_are_bounded(backend) -> None:
+    make_sweep(backend, 1)
+    operations = []
+    for number in range(4000):
+        run = Run(id=f"m{number}", sweep_id="abcd1234", state="running", config={"lr": number + 1})
+        operations += [
+            PutRun(run),
+            PatchRun(run.id, {"summary": {"val_loss": float(number)}, "state": "finished"}, 2.0),
+        ]
+    backend.apply(operations)
+    results = Results.of(Reader(backend).snapshot("abcd1234"), "val_loss")
+    assert len(results.indices) == 4001
+    shown = results.thinned()
+    assert len(shown.indices) <= 3001
+    assert min(results.values) in shown.values
+
+
+def test_parameters_that_the_config_does_not_name(backend) -> None:
+    backend.apply([PutSweep(Sweep(id="abcd1234", config={"method": "custom"}, created_at=1.0))])
+    for number in range(4):
+        config = {"a": {"b": number}, "same": 1}
+        backend.apply([PutRun(Run(id=f"r{number}", sweep_id="abcd1234", config=config))])
+    assert [one.path for one in dimensions(Reader(backend).snapshot("abcd1234"))] == ["a.b"]
+
+
+def test_the_twin(client, backend) -> None:
+    make_sweep(backend, 60)
+    url = "/api/sweeps/abcd1234/importance"
+    answer = client.get(f"{url}?measure=correlation").json()
+    assert (answer["metric"], answer["measure"]) == ("val_loss", "correlation")
+    assert {one["path"] for one in answer["parameters"]} == set(CONFIG["parameters"]) - {"epochs"}
+    assert client.get(f"{url}?metric=nothing").status_code == 422
+    assert client.get(f"{url}?measure=nothing").status_code == 422
+    assert client.get("/api/sweeps/none/importance").status_code == 404
+
+
+def test_the_page_has_an_address(client, backend) -> None:
+    make_sweep(backend, 2)
+    assert client.get("/sweeps/abcd1234/analysis").status_code == 200
+    assert client.get("/sweeps/none/analysis").status_code == 404
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_in_the_browser(page, backend) -> None:
+    from playwright.sync_api import expect
+
+    make_sweep(backend, 60)
+    page.goto("/sweeps/abcd1234")
+    page.get_by_role("link", name="Analysis").click()
+    page.wait_for_selector("#analysis-importance .barlayer .point")
+    for name in FIGURES:
+        page.wait_for_selector(
+            f"#analysis-{name} .js-plotly-plot .trace, #analysis-{name} .contour"
+        )
+    page.locator("#measure").click()
+    page.get_by_role("option", name="correlation").click()
+    page.wait_for_function("location.search.includes('measure=correlation')")
+    expect(page.locator("#analysis-importance")).to_contain_text("(η²)")
+    page.reload()
+    expect(page.locator("#measure")).to_have_value("correlation")
+    expect(page.locator("#analysis-importance")).to_contain_text("(η²)")

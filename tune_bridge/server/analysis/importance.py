@@ -1,0 +1,312 @@
+"""How much each parameter matters for a metric, and how sure that is.
+
+Three measures, each of another question:
+
+* ``forest``: the share of the ranking that a random forest explains by the parameter (mean decrease
+  in impurity, summed to 1 over the parameters that are active together).
+* ``ped_anova``: how differently the best tenth of the runs is distributed along the parameter
+  (PED-ANOVA, Watanabe, Bansal, Hutter, IJCAI 2023, by Optuna), summed to 1.
+* ``correlation``: Spearman's rho with its sign for numbers; eta squared, the share of the variance
+  between the options, for categories.
+
+The metric is replaced by its ranks, so that one diverged run does not decide. A parameter that only
+some runs have is measured on these alone. Intervals are the 5th and 95th percentile over resamples
+of the runs. Below `FEW` runs nothing is said.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tune_bridge.errors import MissingExtraError
+from tune_bridge.server.values import is_number, text
+
+__all__ = ["FEW", "MEASURES", "Importance", "measure", "measures"]
+
+FEW = 20
+"""Runs below which nothing is said."""
+
+_SAMPLE = 1000  # runs that each tree sees at most
+_GROUPS, _TREES = 10, 20  # resamples for the interval, and trees for each
+_MOST = 5000  # runs that a resample of the correlations sees at most
+_PED, _PED_AGAIN, _PED_GROUPS = 1000, 200, 5  # runs of PED-ANOVA, of a resample, and how many
+_PATTERNS = 24  # sets of parameters that are active together, at most
+
+
+class Importance(msgspec.Struct, frozen=True):
+    """What is known of one parameter.
+
+    Attributes:
+        path: The parameter.
+        value: The measure; None when there are too few runs to say, or it never varied.
+        low: Lower end of its interval, or None.
+        high: Upper end, or None.
+        runs: Runs that it was measured on.
+        signed: Whether the measure has a sign.
+    """
+
+    path: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    runs: int = 0
+    signed: bool = False
+
+
+class _Column(msgspec.Struct, frozen=True):
+    """One parameter: its values, None where a run does not have it."""
+
+    path: str
+    values: Sequence[Any]
+
+    @property
+    def numeric(self) -> bool:
+        return all(value is None or _finite(value) for value in self.values)
+
+
+def _finite(value: Any) -> bool:
+    return is_number(value) and abs(value) < 1e300 and math.isfinite(value)
+
+
+def measure(
+    columns: Mapping[str, Sequence[Any]],
+    target: Sequence[float],
+    kind: str,
+    log: frozenset[str] = frozenset(),
+) -> list[Importance]:
+    """The importance of each parameter, the largest first.
+
+    Args:
+        columns: The values of each parameter, one for each run; None where a run does not have it.
+        target: The metric of each run.
+        kind: Key of `MEASURES`.
+        log: Parameters that were searched on a log scale.
+
+    Raises:
+        MissingExtraError: scikit-learn or Optuna is not installed.
+    """
+    import numpy as np
+
+    ranks = _ranks(np.asarray(target, dtype=float))
+    made = [_Column(path, values) for path, values in columns.items()]
+    found: dict[str, Importance] = {}
+    for mask, names in _patterns(made):
+        rows = np.flatnonzero(mask).tolist()
+        together = [
+            column for column in made if all(column.values[row] is not None for row in rows)
+        ]
+        if len(rows) < FEW:
+            for name in names:
+                found[name] = Importance(name, None, runs=len(rows))
+            continue
+        cut = [_Column(one.path, [one.values[row] for row in rows]) for one in together]
+        varied = [one for one in cut if len({_label(value) for value in one.values}) > 1]
+        answers = MEASURES[kind](varied, ranks[rows], log) if varied else {}
+        for name in names:
+            found[name] = answers.get(name, Importance(name, None, runs=len(rows)))
+    return sorted(found.values(), key=lambda one: -abs(one.value or 0.0))
+
+
+def _ranks(values: Any) -> Any:
+    """Ranks from 0 to 1, ties in the middle."""
+    from scipy.stats import rankdata
+
+    return (rankdata(values) - 0.5) / len(values) if len(values) else values
+
+
+def _patterns(columns: Sequence[_Column]) -> list[tuple[Any, list[str]]]:
+    """The sets of runs that have a parameter, with the parameters of each; the largest first."""
+    import numpy as np
+
+    groups: dict[bytes, tuple[Any, list[str]]] = {}
+    for column in columns:
+        mask = np.array([value is not None for value in column.values], dtype=bool)
+        groups.setdefault(mask.tobytes(), (mask, []))[1].append(column.path)
+    return sorted(groups.values(), key=lambda group: -int(group[0].sum()))[:_PATTERNS]
+
+
+def _label(value: Any) -> str:
+    return f"{type(value).__name__}:{text(value)}"
+
+
+def _matrix(columns: Sequence[_Column], log: frozenset[str]) -> tuple[Any, list[str]]:
+    """Numbers as they are searched, options as one column each; whose column each one is."""
+    import numpy as np
+
+    parts, owners = [], []
+    for column in columns:
+        if column.numeric:
+            values = np.asarray([float(value) for value in column.values])
+            if column.path in log and (values > 0).all():
+                values = np.log(values)
+            parts.append(values)
+            owners.append(column.path)
+            continue
+        labels = np.asarray([_label(value) for value in column.values])
+        for label in sorted(set(labels.tolist())):
+            parts.append((labels == label).astype(float))
+            owners.append(column.path)
+    return np.column_stack(parts), owners
+
+
+def _forest(columns: Sequence[_Column], target: Any, log: frozenset[str]) -> dict[str, Importance]:
+    import numpy as np
+
+    try:
+        from sklearn.ensemble import RandomForestRegressor
+    except ImportError as error:
+        raise MissingExtraError("scikit-learn", "dashboard", "importance by forest") from error
+
+    matrix, owners = _matrix(columns, log)
+    runs = len(target)
+    rng = np.random.default_rng(0)
+    forests = []
+    for seed in range(_GROUPS):
+        # A forest on each resample of the runs: trees of one forest differ by less than runs do.
+        forest = RandomForestRegressor(
+            _TREES, bootstrap=False, min_samples_leaf=2, max_features=0.5, random_state=seed
+        )
+        rows = rng.integers(0, runs, min(runs, _SAMPLE))
+        forests.append(forest.fit(matrix[rows], target[rows]).feature_importances_)
+    names = [column.path for column in columns]
+    summing = np.array([[owner == name for owner in owners] for name in names], dtype=float)
+    groups = np.array(forests) @ summing.T
+    low, high = np.percentile(groups, [5, 95], axis=0)
+    return {
+        name: Importance(name, float(value), float(low[place]), float(high[place]), runs)
+        for place, (name, value) in enumerate(zip(names, groups.mean(axis=0), strict=True))
+    }
+
+
+def _correlation(
+    columns: Sequence[_Column], target: Any, log: frozenset[str]
+) -> dict[str, Importance]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    found = {}
+    for column in columns:
+        signed = column.numeric
+        if signed:
+            values = _ranks(np.asarray([float(value) for value in column.values]))
+        else:
+            labels = [_label(value) for value in column.values]
+            kinds = sorted(set(labels))
+            values = np.asarray([kinds.index(label) for label in labels])
+        one: Callable[[Any, Any], float] = _pearson if signed else _eta_squared
+        picks = rng.integers(0, len(target), (40, min(len(target), _MOST)))
+        again = [one(values[pick], target[pick]) for pick in picks]
+        low, high = np.percentile(again, [5, 95])
+        found[column.path] = Importance(
+            column.path, one(values, target), float(low), float(high), len(target), signed
+        )
+    return found
+
+
+def _pearson(values: Any, target: Any) -> float:
+    x, y = values - values.mean(), target - target.mean()
+    norm = math.sqrt(float((x * x).sum() * (y * y).sum()))
+    return float((x * y).sum()) / norm if norm else 0.0
+
+
+def _eta_squared(kinds: Any, target: Any) -> float:
+    import numpy as np
+
+    counts = np.bincount(kinds)
+    sums = np.bincount(kinds, weights=target)
+    there = counts > 0
+    between = (sums[there] ** 2 / counts[there]).sum() - target.sum() ** 2 / len(target)
+    total = ((target - target.mean()) ** 2).sum()
+    return float(between / total) if total else 0.0
+
+
+def _ped_anova(
+    columns: Sequence[_Column], target: Any, log: frozenset[str]
+) -> dict[str, Importance]:
+    import numpy as np
+
+    try:
+        import optuna
+        from optuna.importance import PedAnovaImportanceEvaluator
+    except ImportError as error:
+        raise MissingExtraError("optuna", "optuna", "importance by PED-ANOVA") from error
+
+    rng = np.random.default_rng(0)
+    runs = len(target)
+
+    def once(rows: Any) -> dict[str, float]:
+        spaces = {column.path: _distribution(optuna, column, log) for column in columns}
+        study = optuna.create_study()
+        study.add_trials(
+            [
+                optuna.trial.create_trial(
+                    params={column.path: _optuna_value(column, row) for column in columns},
+                    distributions=spaces,
+                    value=float(target[row]),
+                )
+                for row in rows
+            ]
+        )
+        # What is lower is better here: the ranks are made so by the caller.
+        evaluator = PedAnovaImportanceEvaluator()  # of the best tenth
+        return dict(evaluator.evaluate(study))
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        size = min(runs, _PED)
+        whole = once(np.arange(runs) if runs <= size else rng.choice(runs, size, replace=False))
+        again = [once(rng.integers(0, runs, min(runs, _PED_AGAIN))) for _ in range(_PED_GROUPS)]
+    finally:
+        optuna.logging.set_verbosity(level)
+    shares = [_shares(one) for one in again]
+    found = {}
+    for name, value in _shares(whole).items():
+        low, high = np.percentile([one.get(name, 0.0) for one in shares], [5, 95])
+        found[name] = Importance(name, value, float(low), float(high), runs)
+    return found
+
+
+def _shares(values: Mapping[str, float]) -> dict[str, float]:
+    total = sum(value for value in values.values() if math.isfinite(value)) or 1.0
+    return {
+        name: float(value) / total if math.isfinite(value) else 0.0
+        for name, value in values.items()
+    }
+
+
+def _distribution(optuna: Any, column: _Column, log: frozenset[str]) -> Any:
+    kinds = optuna.distributions
+    if not column.numeric:
+        return kinds.CategoricalDistribution(sorted({_label(value) for value in column.values}))
+    low, high = min(map(float, column.values)), max(map(float, column.values))
+    if all(isinstance(value, int) for value in column.values):
+        return kinds.IntDistribution(int(low), int(high), log=column.path in log and low >= 1)
+    return kinds.FloatDistribution(low, high, log=column.path in log and low > 0)
+
+
+def _optuna_value(column: _Column, row: int) -> Any:
+    value = column.values[row]
+    return value if column.numeric else _label(value)
+
+
+_Measure = Callable[[Sequence[_Column], Any, frozenset[str]], dict[str, Importance]]
+
+MEASURES: dict[str, _Measure] = {
+    "forest": _forest,
+    "ped_anova": _ped_anova,
+    "correlation": _correlation,
+}
+"""Name -> how it is computed: from columns without gaps, and ranks, lower for better runs."""
+
+_NEEDS = {"forest": "sklearn", "ped_anova": "optuna", "correlation": "scipy"}
+
+
+def measures() -> list[str]:
+    """The measures whose libraries are installed."""
+    return [kind for kind in MEASURES if importlib.util.find_spec(_NEEDS[kind]) is not None]

@@ -1,0 +1,285 @@
+"""The page of a sweep's analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import dash_mantine_components as dmc
+import msgspec
+from dash import dcc, html
+
+from tune_bridge.errors import TuneBridgeError
+from tune_bridge.server.analysis import figures
+from tune_bridge.server.analysis.analyst import Analyst, dimensions
+from tune_bridge.server.analysis.figures import Results
+from tune_bridge.server.analysis.importance import MEASURES, measures
+from tune_bridge.server.figures import message
+from tune_bridge.server.pages import tabs
+from tune_bridge.server.values import text
+from tune_bridge.server.views import Dimension, Snapshot
+from tune_bridge.server.widgets import card, state_badge
+
+__all__ = ["FIGURES", "View", "analysis_page", "draw", "says"]
+
+_WORDS = {
+    "forest": "random forest",
+    "ped_anova": "PED-ANOVA",
+    "correlation": "correlation",
+}
+_SAYS = {
+    "forest": "The share of the ranking that a random forest explains by each parameter.",
+    "ped_anova": "How differently the best tenth of the runs is spread along each parameter.",
+    "correlation": "Spearman's rho with its sign; for categories the share of variance, η².",
+}
+_GRAPH: Any = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+
+
+class View(msgspec.Struct, frozen=True):
+    """What a reader has chosen, kept in the query of the address.
+
+    Attributes:
+        metric: The metric, or None for the objective.
+        other: The second metric, or None.
+        measure: Key of `MEASURES`, or None for the first that can be computed.
+        one: Parameter of the pair's first axis, or None for the most important one.
+        two: Of its second axis, or None.
+        log: The metric is drawn on a log scale.
+        scheme: "light" or "dark".
+    """
+
+    metric: str | None = None
+    other: str | None = None
+    measure: str | None = None
+    one: str | None = None
+    two: str | None = None
+    log: bool = False
+    scheme: str = "light"
+
+    @classmethod
+    def of(cls, search: str, scheme: str | None) -> View:
+        """Reads an address's query; what makes no sense is left out."""
+        query = {key: values[-1] for key, values in parse_qs(search.lstrip("?")).items()}
+        names = ("metric", "other", "measure", "one", "two")
+        log = query.get("log") == "1"
+        return cls.made(*(query.get(name) for name in names), log=log, scheme=scheme)
+
+    @classmethod
+    def made(
+        cls, metric: Any, other: Any, measure: Any, one: Any, two: Any, *, log: Any, scheme: Any
+    ) -> View:
+        """From what the controls say."""
+        texts = [value if isinstance(value, str) else None for value in (metric, other, one, two)]
+        return cls(
+            texts[0],
+            texts[1],
+            measure if measure in MEASURES else None,
+            texts[2],
+            texts[3],
+            bool(log),
+            "dark" if scheme == "dark" else "light",
+        )
+
+    def filled(self, snapshot: Snapshot, analyst: Analyst) -> View:
+        """With everything that was left open."""
+        names = snapshot.metrics
+        metric = self.metric if self.metric in names else next(iter(names), None)
+        others = [name for name in names if name != metric]
+        other = self.other if self.other in others else next(iter(others), None)
+        kinds = measures()
+        kind = self.measure if self.measure in kinds else next(iter(kinds), "correlation")
+        view = msgspec.structs.replace(self, metric=metric, other=other, measure=kind)
+        paths = [one.path for one in dimensions(snapshot)]
+        if metric is not None:
+            found = [one.path for one in analyst.known(snapshot, metric, kind)]
+            paths.sort(key=lambda path: found.index(path) if path in found else len(found))
+        one = self.one if self.one in paths else next(iter(paths), None)
+        rest = [path for path in paths if path != one]
+        two = self.two if self.two in rest else next(iter(rest), None)
+        return msgspec.structs.replace(view, one=one, two=two)
+
+
+class _Case(msgspec.Struct, frozen=True):
+    """What a drawing is made from."""
+
+    snapshot: Snapshot
+    view: View
+    analyst: Analyst
+
+    @property
+    def results(self) -> Results:
+        return Results.of(self.snapshot, self.view.metric or "")
+
+    def dimension(self, path: str | None) -> Dimension | None:
+        return next((one for one in dimensions(self.snapshot) if one.path == path), None)
+
+
+def _progress(case: _Case) -> Any:
+    return figures.progress(case.results, log=case.view.log, scheme=case.view.scheme)
+
+
+def _importance(case: _Case) -> Any:
+    view = case.view
+    if view.metric is None:
+        return message(view.scheme, "No run has a value yet")
+    kind = view.measure or "correlation"
+    found = case.analyst.importance(case.snapshot, view.metric, kind)
+    return figures.importances(found, kind, view.scheme)
+
+
+def _slices(case: _Case) -> Any:
+    view, shown = case.view, dimensions(case.snapshot)
+    return figures.slices(case.results, shown, log=view.log, scheme=view.scheme)
+
+
+def _contour(case: _Case) -> Any:
+    one, two = case.dimension(case.view.one), case.dimension(case.view.two)
+    if one is None or two is None:
+        return message(case.view.scheme, "Two parameters are needed")
+    return figures.contour(case.results, one, two, case.view.scheme)
+
+
+def _distribution(case: _Case) -> Any:
+    return figures.distribution(case.results, log=case.view.log, scheme=case.view.scheme)
+
+
+def _pareto(case: _Case) -> Any:
+    if case.view.other is None:
+        return message(case.view.scheme, "Only one metric was logged")
+    other = Results.of(case.snapshot, case.view.other)
+    return figures.pareto(case.results, other, case.view.scheme)
+
+
+FIGURES: dict[str, tuple[str, str, Callable[[_Case], Any]]] = {
+    "progress": ("Progress", "Each run's value, and the best one so far.", _progress),
+    "importance": ("Importance", "", _importance),
+    "slices": ("Slices", "The metric over each parameter; the best runs are strongest.", _slices),
+    "contour": ("Pair", "Runs coloured by rank, over what a forest expects between.", _contour),
+    "distribution": (
+        "Distribution",
+        "The share of runs that are as good as a value.",
+        _distribution,
+    ),
+    "pareto": ("Two metrics", "Runs on the Pareto front are beaten in both by none.", _pareto),
+    "survival": (
+        "Early stopping",
+        "How far runs got.",
+        lambda case: figures.survival(case.snapshot, case.view.scheme),
+    ),
+    "timeline": (
+        "Timeline",
+        "When each run ran; the latest ones when there are many.",
+        lambda case: figures.timeline(case.snapshot, case.view.scheme),
+    ),
+}
+"""Id -> heading, what it shows, and how it is made."""
+
+
+def draw(name: str, snapshot: Snapshot, view: View, analyst: Analyst) -> Any:
+    """One drawing; why there is none when it cannot be made."""
+    try:
+        return FIGURES[name][2](_Case(snapshot, view.filled(snapshot, analyst), analyst))
+    except TuneBridgeError as error:
+        return message(view.scheme, str(error))
+
+
+def analysis_page(snapshot: Snapshot, chosen: View, analyst: Analyst) -> list[Any]:
+    """The whole page."""
+    sweep = snapshot.sweep
+    head = html.Section(
+        [
+            html.Div(
+                [html.H1(text(sweep.name or sweep.id, 80)), state_badge(sweep.state)],
+                className="tb-title",
+            ),
+            tabs(sweep.id, "analysis"),
+        ]
+    )
+    if not snapshot.runs:
+        return [head, card("Analysis", html.P("No run has a value yet", className="tb-dim"))]
+    view = chosen.filled(snapshot, analyst)
+    return [
+        dcc.Store(id="version", data=snapshot.version),
+        dcc.Store(id="analysed", data=sweep.id),
+        dcc.Store(id="analysis-remembered"),
+        head,
+        _controls(snapshot, view),
+        *(
+            card(
+                title,
+                [
+                    *_own_controls(name, snapshot, view),
+                    html.Div(
+                        dcc.Graph(
+                            id=f"analysis-{name}",
+                            figure=message(view.scheme, "computing"),
+                            config=_GRAPH,
+                            className=f"tb-analysis tb-{name}",
+                            style=_size(name, snapshot),
+                            responsive=True,
+                        ),
+                        className="tb-scroll",
+                    ),
+                ],
+                note=note or html.Span(_SAYS[view.measure or "correlation"], id="measure-says"),
+            )
+            for name, (title, note, _) in FIGURES.items()
+        ),
+    ]
+
+
+def _size(name: str, snapshot: Snapshot) -> dict[str, str]:
+    count = len(dimensions(snapshot))
+    if name == "importance":
+        return {"height": f"{figures.bars_height(count)}px"}
+    return {"height": f"{figures.slices_height(count)}px"} if name == "slices" else {}
+
+
+def _controls(snapshot: Snapshot, view: View) -> Any:
+    return html.Div(
+        [
+            _select("analysis-metric", "Metric", snapshot.metrics, view.metric, 220),
+            dmc.Switch(id="analysis-log", label="Log scale", checked=view.log, size="xs"),
+        ],
+        className="tb-controls",
+    )
+
+
+def _select(name: str, label: str, data: Any, value: str | None, width: int) -> Any:
+    return dmc.Select(
+        id=name,
+        label=label,
+        data=data,
+        value=value,
+        allowDeselect=False,
+        searchable=len(data) > 8,
+        size="xs",
+        w=width,
+    )
+
+
+def _own_controls(name: str, snapshot: Snapshot, view: View) -> list[Any]:
+    paths = [one.path for one in dimensions(snapshot)]
+    made: dict[str, list[Any]] = {
+        "importance": [
+            _select(
+                "measure",
+                "Measure",
+                [{"value": kind, "label": _WORDS[kind]} for kind in measures()],
+                view.measure,
+                180,
+            )
+        ],
+        "contour": [
+            _select("pair-one", "Across", paths, view.one, 200),
+            _select("pair-two", "Up", paths, view.two, 200),
+        ],
+        "pareto": [_select("other", "Second metric", snapshot.metrics, view.other, 220)],
+    }
+    return [html.Div(made[name], className="tb-controls")] if name in made else []
+
+
+def says(kind: Any) -> str:
+    """What a measure of importance means."""
+    return _SAYS.get(str(kind), "")
