@@ -19,6 +19,7 @@ from tune_bridge.dialects.calls import build
 from tune_bridge.dialects.hyperopt.signatures import REFUSED, refusal
 from tune_bridge.dialects.ray_tune import live_arguments
 from tune_bridge.dialects.sweep.folding import fold
+from tune_bridge.engines import make_engine
 from tune_bridge.errors import InputError, SpecError, UnsupportedError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment
 from tune_bridge.hyperopt import hp, pyll
@@ -185,6 +186,16 @@ def test_where_a_shared_draw_cannot_be_said_it_is_named(name):
     experiment = read({"a": n, "b": n}).replace(searcher=RANDOM, space_in="config")
     with pytest.raises(UnsupportedError, match=r"lr"):
         get_dialect(name).write(experiment).notes.require()
+
+
+def test_random_search_of_ray_says_who_draws_a_shared_node_once():
+    n = hp.uniform("lr", 0, 1)
+    experiment = read({"a": n, "b": [n, 2]}).replace(searcher=RANDOM, space_in="config", seed=3)
+    with pytest.raises(UnsupportedError, match=r"^b\[0\]: one draw for a and here.*at random by"):
+        TUNE.write(experiment)
+    # What the message offers: agents, whose random search draws it once.
+    config = make_engine(experiment, sweep_id="s", seed=0).ask(time=0.0).config
+    assert config["a"] == config["b"][0]
 
 
 def test_hyperopt_search_of_ray_draws_a_shared_node_once():

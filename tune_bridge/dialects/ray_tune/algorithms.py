@@ -189,6 +189,8 @@ def read_scheduler(value: Any, path: str = "scheduler") -> ReadScheduler:
         SpecError: An argument that the scheduler itself would refuse.
         UnsupportedError: A scheduler of the user's own, or an argument that has no name.
     """
+    if type(value).__name__ == "SweepScheduler":  # ours: what is in it decides
+        value = value.inner
     if value is None:
         return ReadScheduler(None)
     call = _call(value, path, SCHEDULER_STRINGS, ("scheduler",))
@@ -331,7 +333,9 @@ def write_searcher(
         notes.approximated(
             "searcher",
             "W&B's bayes as HyperOptSearch",
-            "Ray Tune has no Gaussian process of its own; HyperOpt's TPE is the nearest searcher",
+            "W&B fits one Gaussian process to all parameters together; the nearest searcher of Ray, "
+            "HyperOpt's TPE, models each by itself, after 20 random runs",
+            f"{_AS_IT_IS} W&B's bayes",
         )
         searcher = Algorithm("HyperOptSearch")
     if searcher.kind not in CLASSES or CLASSES[searcher.kind].role not in ("searcher", "limiter"):
@@ -385,6 +389,9 @@ def _write_seed(
     return {}
 
 
+_AS_IT_IS = "tune-bridge run and agents of tune-bridge take the sweep as it is, and have"
+
+
 def write_scheduler(scheduler: Algorithm | None, notes: Notes) -> Call | None:
     """Writes the scheduler of an experiment; None stays None.
 
@@ -433,6 +440,7 @@ def _hyperband(scheduler: Algorithm, notes: Notes) -> Call:
         "W&B's hyperband as ASHAScheduler",
         "the bands are the same, but ASHA judges a trial when it arrives in a band, once, "
         "and W&B judges all runs again whenever it looks",
+        f"{_AS_IT_IS} W&B's hyperband",
     )
     if most < _LARGE:
         notes.approximated(
