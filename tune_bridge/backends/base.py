@@ -311,9 +311,9 @@ class Backend(abc.ABC):
         """How many there are, whatever part of them is asked for."""
         return sum(query.holds(run) for run in self._all_runs(query))
 
-    def summaries(self, query: RunQuery) -> list[tuple[str, dict[str, Any]]]:
-        """Ids and summaries of those that `find_runs` gives, for less than the whole runs."""
-        return [(run.id, run.summary) for run in self.find_runs(query)]
+    def summaries(self, query: RunQuery, key: str) -> list[tuple[str, Any]]:
+        """Ids of those that `find_runs` gives, and one value of their summaries or None."""
+        return [(run.id, run.summary.get(key)) for run in self.find_runs(query)]
 
     def _all_runs(self, query: RunQuery) -> Iterable[Run]:
         for sweep_id in query.sweeps:

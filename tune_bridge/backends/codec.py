@@ -89,20 +89,26 @@ def key_text(key: str) -> str | None:
 
 
 class Picker:
-    """Reads one number out of texts of dicts, and looks at nothing else in them.
+    """Reads one value out of texts of dicts, and looks at nothing else in them.
 
     Args:
-        key: Where the number stands.
+        key: Where the value stands.
     """
 
     def __init__(self, key: str) -> None:
         kind = msgspec.defstruct("Picked", [("value", Any, None)], rename=lambda _: key)
-        self._decode = msgspec.json.Decoder(kind).decode
+        self._decode: Any = msgspec.json.Decoder(kind).decode
         self._key = key
+
+    def value(self, text: str) -> Any:
+        """The value in one text; None without one."""
+        if text[:1] == _MARK:
+            return loads(text).get(self._key)
+        return self._decode(text).value
 
     def points(self, rows: Iterable[tuple[int, str]]) -> list[tuple[int, float]]:
         """Step and number of those rows that hold one; neither bools nor texts are numbers."""
-        decode: Any = self._decode
+        decode = self._decode
         points = []
         for step, text in rows:
             if text[:1] == _MARK:

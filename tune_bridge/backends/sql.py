@@ -215,11 +215,12 @@ class SqlBackend(Backend):
             found = connection.execute(select(func.count()).where(*_conditions(query))).scalar()
         return int(found or 0)
 
-    def summaries(self, query: RunQuery) -> list[tuple[str, dict[str, Any]]]:
+    def summaries(self, query: RunQuery, key: str) -> list[tuple[str, Any]]:
         """See `Backend.summaries`."""
         with self._reading() as connection:
             found = connection.execute(_part(query, runs.c.id, runs.c.summary)).all()
-        return [(run_id, codec.loads(text)) for run_id, text in found]
+        value = codec.Picker(key).value
+        return [(run_id, value(text)) for run_id, text in found]
 
     def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:
         """See `Backend.counts`."""

@@ -464,7 +464,9 @@ class BackendTestCase:
             found = backend.find_runs(query)
             assert [run.id for run in found] == [run.id for run in chosen(everything, query)]
             assert backend.count_runs(query) == sum(map(query.holds, everything))
-            assert backend.summaries(query) == [(run.id, run.summary) for run in found]
+            for key in ("n", "none"):
+                values = [(run.id, run.summary.get(key)) for run in found]
+                assert backend.summaries(query, key) == values
 
     def test_history_of_some_keys(self, backend: Backend) -> None:
         run_id = _run(backend)

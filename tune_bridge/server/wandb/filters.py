@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import functools
+import heapq
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from tune_bridge.errors import InputError
 
-__all__ = ["MISSING", "Record", "connection", "matches", "ordered", "page", "window"]
+__all__ = [
+    "MISSING",
+    "Record",
+    "connection",
+    "first_by_value",
+    "matches",
+    "ordered",
+    "page",
+    "window",
+]
 
 Record = Callable[[str], Any]
 """Gives the value of a field of a run, by its name; `MISSING` without one."""
@@ -148,6 +158,16 @@ def ordered(items: list[tuple[_T, Record]], order: str | None) -> list[tuple[_T,
         there.sort(key=lambda entry: _rank(entry[0]), reverse=descending)
         items = [(item, get) for _, item, get in (*there, *absent)]
     return items
+
+
+def first_by_value(items: list[tuple[_T, Any]], number: int, *, descending: bool) -> list[_T]:
+    """The first ones of those with values, as `ordered` would order them."""
+    keyed = [(item, _orderable(value)) for item, value in items]
+    there = [pair for pair in keyed if pair[1] is not None]
+    choose = heapq.nlargest if descending else heapq.nsmallest
+    found = [item for item, _ in choose(number, there, key=lambda pair: _rank(pair[1]))]
+    absent = [item for item, value in keyed if value is None]
+    return found + absent[: number - len(found)]
 
 
 def _orderable(value: Any) -> Any:

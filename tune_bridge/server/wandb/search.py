@@ -3,7 +3,7 @@
 | order | what is read |
 |---|---|
 | by time | the page |
-| by a value of the summary | the summaries, and the page |
+| by a value of the summary | that value of all, and the page |
 | by anything else, or with other conditions | the runs that the rest of the filter leaves |
 """
 
@@ -15,12 +15,20 @@ import msgspec
 
 from tune_bridge.backends.base import Run, RunQuery, Sweep
 from tune_bridge.server.wandb.execute import Call
-from tune_bridge.server.wandb.filters import Record, connection, matches, ordered, page, window
+from tune_bridge.server.wandb.filters import (
+    Record,
+    connection,
+    first_by_value,
+    matches,
+    ordered,
+    page,
+    window,
+)
 from tune_bridge.server.wandb.home import Home, is_container
 from tune_bridge.server.wandb.ids import derived
 from tune_bridge.server.wandb.jsontext import load
 from tune_bridge.server.wandb.queries import Plan, order_of, plan
-from tune_bridge.server.wandb.runs import Runs, inside
+from tune_bridge.server.wandb.runs import Runs
 
 __all__ = ["Search"]
 
@@ -62,7 +70,7 @@ class Search:
         in_order = order_of(order, query)
         if in_order is not None:
             return self._paged(in_order, call)
-        if order.lstrip("+- ").startswith(_SUMMARY) and "," not in order:
+        if order.lstrip("+- ").startswith(_SUMMARY) and order.count(".") == 1 and "," not in order:
             return self._by_summary(query, order, call)
         found = ordered(self._look(asked, query), order)
         return page(
@@ -77,10 +85,10 @@ class Search:
             return connection(found, 0, lambda run: self._runs.node(run, call), more=False)
         return self._paged(query, call)
 
-    def summaries(self, sweep: Sweep) -> list[dict[str, Any]]:
-        """The summaries of the runs of a sweep."""
-        query = RunQuery(sweeps=(sweep.id,))
-        return [summary for _, summary in self._backend.summaries(query)]
+    def values(self, sweep: Sweep, key: str) -> list[Any]:
+        """One value of the summaries of a sweep's runs, where there is one."""
+        found = self._backend.summaries(RunQuery(sweeps=(sweep.id,)), key)
+        return [value for _, value in found if value is not None]
 
     def _asked(self, entity: str, project: str, call: Call) -> tuple[Plan, RunQuery]:
         asked = plan(load(call.get("filters") or "{}", "the filter") or {})
@@ -118,17 +126,14 @@ class Search:
         return connection(shown, start, lambda run: node(run, call), more=len(found) > count)
 
     def _by_summary(self, query: RunQuery, order: str, call: Call) -> dict[str, Any]:
-        path = order.lstrip("+- ").removeprefix(_SUMMARY)
-
-        def getter(summary: dict[str, Any]) -> Record:
-            return lambda key: inside(summary, path)
-
-        records = [(run, getter(summary)) for run, summary in self._backend.summaries(query)]
+        key = order.lstrip("+- ").removeprefix(_SUMMARY)
+        values = self._backend.summaries(query, key)
         start, count = window(call.get("first"), call.get("after"))
-        ids = [run for run, _ in ordered(records, order)]
-        part = tuple(ids[start : start + count])
+        part = tuple(
+            first_by_value(values, start + count, descending=order.startswith("-"))[start:]
+        )
         found = self._backend.find_runs(msgspec.structs.replace(query, ids=part))
         known = {run.id: run for run in found}
         runs = [known[run] for run in part if run in known]
-        more = start + count < len(ids)
+        more = start + count < len(values)
         return connection(runs, start, lambda run: self._runs.node(run, call), more=more)

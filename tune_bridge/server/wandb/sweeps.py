@@ -287,9 +287,8 @@ class Sweeps:
             return None
         values = [
             value
-            for summary in self._search.summaries(sweep)
-            if isinstance(value := summary.get(metric["name"]), int | float)
-            and math.isfinite(value)
+            for value in self._search.values(sweep, str(metric["name"]))
+            if isinstance(value, int | float) and math.isfinite(value)
         ]
         choose = max if metric.get("goal") == "maximize" else min
         return float(choose(values)) if values else None
