@@ -333,8 +333,8 @@ def write_searcher(
         notes.approximated(
             "searcher",
             "W&B's bayes as HyperOptSearch",
-            "W&B fits one Gaussian process to all parameters together; the nearest searcher of Ray, "
-            "HyperOpt's TPE, models each by itself, after 20 random runs",
+            "W&B fits one Gaussian process to all parameters together; the nearest searcher of "
+            "Ray, HyperOpt's TPE, models each by itself, after 20 random runs",
             f"{_AS_IT_IS} W&B's bayes",
         )
         searcher = Algorithm("HyperOptSearch")

@@ -283,8 +283,8 @@ def _check_shared(experiment: Experiment, kind: str) -> None:
                 path=place.path,
                 found=f"the label {node.label!r} twice",
                 expected="HyperOptSearch, which draws it once",
-                hint="search with HyperOptSearch, or at random by agents of tune-bridge, which take "
-                "the sweep as it is; or take the value from the other name in the program",
+                hint="search with HyperOptSearch, or at random by agents of tune-bridge, which "
+                "take the sweep as it is; or take the value from the other name in the program",
             )
         first[node.label] = place.path
 
