@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import httpx
 import pytest
 
@@ -87,3 +89,24 @@ def test_what_a_new_sweep_says_of_itself(place):
     answer = httpx.post(f"{place.url}/graphql", json=asked, auth=("api", KEY))
     prior = answer.json()["data"]["project"]["sweep"]["priorRuns"]["edges"]
     assert [edge["node"]["name"] for edge in prior] == ["before"]
+
+
+def test_rows_may_come_compressed(place):
+    place.python(
+        """
+        settings = wandb.Settings(x_file_stream_no_gzip=False)
+        with wandb.init(project="packed", id="packed", settings=settings) as run:
+            for i in range(3):
+                run.log({"a": i})
+        """
+    )
+    assert [row.values["a"] for row in place.backend.history("packed")] == [0, 1, 2]
+    address = f"{place.url}/files/local/packed/packed/file_stream"
+    for body, status in (
+        (gzip.compress(b"{}"), 200),
+        (gzip.compress(b"{}")[:-9], 422),
+        (b"{}", 422),
+        (gzip.compress(b'{"a": "' + b" " * (1 << 27) + b'"}'), 413),
+    ):
+        headers = {"Content-Encoding": "gzip"}
+        assert httpx.post(address, content=body, headers=headers).status_code == status

@@ -56,8 +56,8 @@ def _viewer(call: Call) -> dict[str, Any]:
     }
 
 
-FEATURES = ("SWEEPS_LOCAL_SCHEDULER",)
-"""What the client may do beyond the least: enqueue runs. All else that is optional is off."""
+FEATURES = ("FILESTREAM_GZIP", "SWEEPS_LOCAL_SCHEDULER")
+"""What the client may do beyond the least: compress rows, enqueue runs. All else is off."""
 
 
 def _server(call: Call) -> dict[str, Any]:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from tune_bridge.backends.base import Backend
 from tune_bridge.controller import Controller
-from tune_bridge.errors import InputError, NotFoundError
+from tune_bridge.errors import InputError, NotFoundError, TooLargeError
 from tune_bridge.server.security import error_response
 from tune_bridge.server.store import Limits
 from tune_bridge.server.values import json_bytes
@@ -175,11 +176,32 @@ class Wandb:
 
     async def _json(self, request: Request) -> dict[str, Any]:
         body = b"".join([data async for data in self._pieces(request, self._limits.body)])
+        if request.headers.get("content-encoding", "").lower() == "gzip":
+            body = await self._in_thread(_unpacked, body, self._limits.body)
         try:
             found = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             found = mapping(body, "the body")
         return found if isinstance(found, dict) else mapping(found, "the body")
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """A body that came compressed; it counts as what it is then.
+
+    Raises:
+        TooLargeError: It is larger than `limit` bytes.
+        InputError: It is no gzip.
+    """
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        found = unpacking.decompress(body, limit)
+    except zlib.error:
+        raise InputError("the body is no gzip", path="Content-Encoding") from None
+    if unpacking.unconsumed_tail:
+        raise TooLargeError("the body is too large", expected=f"{limit} bytes at most")
+    if not unpacking.eof:
+        raise InputError("the body is cut off", path="Content-Encoding")
+    return found
 
 
 async def _nothing(rest: str) -> Response:
