@@ -32,6 +32,8 @@ COMMANDS = {
     "status": "tune_bridge.cli.ls:status",
     "best": "tune_bridge.cli.ls:best",
     "events": "tune_bridge.cli.ls:events",
+    "bundle": "tune_bridge.cli.bundle:bundle",
+    "policy": "tune_bridge.cli.policy:policy",
     "stop": "tune_bridge.cli.control:stop",
     "pause": "tune_bridge.cli.control:pause",
     "resume": "tune_bridge.cli.control:resume",

@@ -100,6 +100,9 @@ class Sweeps(Protocol):
     def events(self, sweep_id: str, first: int) -> list[dict[str, Any]]:
         """Some of the events from a number on; none when there are no more."""
 
+    def bundle(self, sweep_id: str) -> str:
+        """A sweep as one page of HTML."""
+
 
 class _OfServer:
     def __init__(self, server: Server) -> None:
@@ -119,6 +122,9 @@ class _OfServer:
         path = f"/api/sweeps/{quote(sweep_id, safe='')}/events?first={first}&limit={_PAGE}"
         found: list[dict[str, Any]] = self._server.get(path)["events"]
         return found
+
+    def bundle(self, sweep_id: str) -> str:
+        return str(self._server.get(f"/api/sweeps/{quote(sweep_id, safe='')}/bundle")["html"])
 
 
 class _OfPlace:
@@ -143,3 +149,13 @@ class _OfPlace:
 
     def events(self, sweep_id: str, first: int) -> list[dict[str, Any]]:
         return self._backend.events(sweep_id, first=first, limit=_PAGE)
+
+    def bundle(self, sweep_id: str) -> str:
+        try:
+            from tune_bridge.server.analysis.analyst import Analyst
+            from tune_bridge.server.bundle import bundle
+        except ImportError as error:
+            from tune_bridge.server import missing_extra
+
+            raise missing_extra(error) from error
+        return bundle(self._reader, sweep_id, Analyst())

@@ -13,9 +13,9 @@ import msgspec
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
-from tune_bridge.backends.base import Run, RunState
+from tune_bridge.backends.base import Backend, Run, RunState
 from tune_bridge.errors import (
     BackendError,
     InputError,
@@ -26,6 +26,7 @@ from tune_bridge.errors import (
 )
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.importance import measures
+from tune_bridge.server.bundle import bundle, runs_csv
 from tune_bridge.server.lines import best_data, line, sweep_data
 from tune_bridge.server.security import error_response
 from tune_bridge.server.values import json_bytes
@@ -58,6 +59,13 @@ def _split(texts: list[str] | None) -> list[str]:
 
 def add_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
     """Adds the routes below ``/api`` and the error handlers."""
+    _add_sweeps(app, reader)
+    _add_shown(app, reader, analyst)
+    _add_runs(app, reader.backend)
+    _add_error_handlers(app)
+
+
+def _add_sweeps(app: FastAPI, reader: Reader) -> None:
     backend = reader.backend
 
     @app.get("/api/sweeps")
@@ -102,6 +110,8 @@ def add_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
             {"runs": [_run(run) for run in found], "total": total, "limit": limit, "offset": offset}
         )
 
+
+def _add_shown(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
     @app.get("/api/sweeps/{sweep_id}/importance")
     def importance(sweep_id: str, metric: str | None = None, measure: str = "") -> Response:
         snapshot = reader.snapshot(sweep_id)
@@ -120,6 +130,29 @@ def add_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
             {"metric": chosen, "measure": kind, "parameters": [_struct(one) for one in found]}
         )
 
+    @app.get("/api/sweeps/{sweep_id}/runs.csv")
+    def csv(sweep_id: str) -> Response:
+        pieces = runs_csv(reader.snapshot(sweep_id))
+        return StreamingResponse(
+            pieces,
+            media_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": 'attachment; filename="runs.csv"'},
+        )
+
+    @app.get("/api/sweeps/{sweep_id}/bundle")
+    def bundled(sweep_id: str) -> Response:
+        return _answer({"html": bundle(reader, sweep_id, analyst)})
+
+    @app.get("/api/sweeps/{sweep_id}/bundle.html")
+    def bundle_file(sweep_id: str) -> Response:
+        return Response(
+            bundle(reader, sweep_id, analyst),
+            media_type="text/html; charset=utf-8",
+            headers={"Content-Disposition": 'attachment; filename="sweep.html"'},
+        )
+
+
+def _add_runs(app: FastAPI, backend: Backend) -> None:
     @app.get("/api/runs/{run_id}")
     def run(run_id: str) -> Response:
         return _answer(
@@ -136,8 +169,6 @@ def add_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
     ) -> Response:
         rows = backend.history(run_id, keys=_split(keys) or None, min_step=min_step)
         return _answer({"run_id": run_id, "rows": [_struct(row) for row in rows]})
-
-    _add_error_handlers(app)
 
 
 def add_missing(app: FastAPI) -> None:

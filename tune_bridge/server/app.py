@@ -155,7 +155,7 @@ def build(
         "tune_bridge.server",
         server=server,
         assets_folder=str(Path(__file__).parent / "assets"),
-        assets_ignore=r"(scheme\.js|login\.css)",
+        assets_ignore=r"(scheme\.js|login\.css|bundle\..*)",
         index_string=_INDEX,
         title="tune-bridge",
         update_title="",

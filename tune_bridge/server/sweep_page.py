@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import dash_ag_grid as dag
 import dash_mantine_components as dmc
@@ -70,6 +71,7 @@ def table_columns(snapshot: Snapshot, choices: Choices) -> list[dict[str, Any]]:
 def sweep_page(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any]:
     """The whole page."""
     head = html.Section(sweep_head(snapshot), id="head")
+    twin = f"/api/sweeps/{quote(snapshot.sweep.id, safe='')}"
     if not snapshot.runs:
         return [head, no_runs(snapshot), config_panel(snapshot)]
     return [
@@ -105,7 +107,13 @@ def sweep_page(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any
         card(
             "Runs",
             _table(snapshot, choices),
-            note="Select a row (click, or space) for its details.",
+            note=[
+                "Select a row (click, or space) for its details. Download: ",
+                html.A("CSV", href=f"{twin}/runs.csv", className="tb-link"),
+                ", ",
+                html.A("one HTML file", href=f"{twin}/bundle.html", className="tb-link"),
+                ".",
+            ],
         ),
         config_panel(snapshot),
         dmc.Drawer(
