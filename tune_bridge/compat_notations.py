@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_bridge.dialects.base import DIALECTS, Dialect, get_dialect
+from tune_bridge.dialects.flat_laws import whole
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import Algorithm, Experiment, Objective
 from tune_bridge.notes import Level, Notes
@@ -17,6 +18,7 @@ from tune_bridge.space import (
     Integers,
     Node,
     Normal,
+    Operation,
     Parameter,
     Sequence,
     Uniform,
@@ -29,6 +31,7 @@ NAMES = tuple(name for name in DIALECTS if name not in ("sweep", "tune", "hypero
 """The notations, in the order of the columns."""
 
 _FLOAT = Parameter(Uniform(0, 1))
+_BOTH = Parameter(Uniform(0, 1), "both", shared=True)
 _SGD = Group((("opt", Constant.of("sgd")), ("momentum", _FLOAT)))
 _ADAM = Group((("opt", Constant.of("adam")),))
 _LABELS = (Constant.of("a"), Constant.of("b"))
@@ -58,6 +61,10 @@ SPACES: dict[str, Node] = {
     "condition": Choice((_SGD, _ADAM)),
     "condition, other options": Choice((_FLOAT, Constant.of(None))),
     "list of parameters": Sequence((_FLOAT, _FLOAT)),
+    "tuple of parameters": Sequence((_FLOAT, _FLOAT), "tuple"),
+    "integer part of a parameter": Operation("int", (Parameter(Uniform(0.5, 3)),)),
+    "another operation": Operation("exp", (_FLOAT,)),
+    "one draw in two places": Group((("y", _BOTH), ("z", _BOTH))),
     "grid": Choice(_LABELS, grid=True),
 }
 """One example of each thing that a space can hold."""
@@ -192,7 +199,7 @@ def _cell(name: str, node: Node) -> str:
         back = dialect.read(written.value).value.space.get("x")
     except InputError as error:
         return f"**refused**: {error.message}"
-    same = back is not None and same_law(back, node)
+    same = back is not None and same_law(back, whole(node))
     return text if same or written.notes.worst > Level.EXACT else f"{text}, read otherwise"
 
 

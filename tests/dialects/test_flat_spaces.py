@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.flat_laws import distance
 from tune_bridge.errors import InputError, UnsupportedError
-from tune_bridge.experiment import Algorithm, Experiment, Objective
+from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Level
-from tune_bridge.space import Beta, Choice, Constant, Group, Integers, Normal, Parameter, Uniform
+from tune_bridge.space import (
+    Beta,
+    Choice,
+    Constant,
+    Group,
+    Integers,
+    Normal,
+    Operation,
+    Parameter,
+    Sequence,
+    Uniform,
+)
 from tune_bridge.testing.strategies import conditional_spaces, spaces
 from tune_bridge.testing.translations import assert_identity, assert_translates, same_law
 
@@ -81,6 +89,7 @@ def test_a_condition_where_there_is_none() -> None:
     space = Group((("a", Group((("x", Choice((branch, Constant.of(1)))),))),))
     notes = get_dialect("skopt").write(Experiment(space=space)).notes
     assert notes.worst == Level.APPROXIMATED
+    assert "every option, and the one that counts as a/x/branch" in str(notes[0])
     (note,) = notes.at("a.x[0].y")
     assert "it counts only where a/x/branch is 'y'" in note.why
     # BayesOpt has no choices either, and then there is nothing to tell the branch by.
@@ -112,33 +121,110 @@ def test_conditions_survive_or_have_a_note(name: str, space: Group) -> None:
     assert same_law(dialect.read(dialect.write(said).value).value.space, said.space)
 
 
-CONDITIONAL = ("sweep", "hyperopt", "optuna", "configspace", "nevergrad", "ax", "legacy")
+@pytest.mark.parametrize("log", [True, False])
+def test_a_vast_range_takes_no_time(log: bool) -> None:
+    law = {"type": "uniform_int", "lower": 1, "upper": 10**18, "log": log}
+    normal = {"type": "normal_int", "mu": 5, "sigma": 2, "lower": 1, "upper": 10**18}
+    for row in (law, normal):
+        read = get_dialect("configspace").read({"hyperparameters": [{"name": "x", **row}]})
+        assert isinstance(read.value.space.get("x"), Parameter)
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(CONDITIONAL, 2)))
-@given(conditional_spaces(st.just(Uniform(0, 1)) | st.just(Uniform(0.1, 1, "log"))))
-@settings(max_examples=2, suppress_health_check=list(HealthCheck))
-def test_conditions_there_and_back(first: str, second: str, space: Group) -> None:
-    """What one notation says of a tree is the same after a way through another one."""
-    one, other = get_dialect(first), get_dialect(second)
-    try:
-        ours = one.read(one.write(in_hyperopt(space)).value).value
-        sent = other.write(ours)
-    except UnsupportedError:
+LISTED = Sequence((Parameter(Integers(1, 8)), Constant.of("a"), Parameter(Uniform(0, 1))))
+SGD = Group((("opt", Constant.of("sgd")), ("momentum", Parameter(Uniform(0, 1)))))
+ADAM = Group((("opt", Constant.of("adam")),))
+LISTS = {
+    "plain": LISTED,
+    "below a group": Group((("layers", LISTED),)),
+    "in a list": Sequence((LISTED, LISTED)),
+    "of groups": Sequence((SGD, ADAM)),
+    "of conditions": Sequence((Choice((SGD, ADAM)), Parameter(Uniform(0, 1)))),
+    "in an option": Choice((LISTED, Constant.of("none"))),
+    "of two lengths": Choice((Sequence(LISTED.items[:1]), LISTED)),
+}
+
+
+@pytest.mark.parametrize("form", LISTS)
+@pytest.mark.parametrize("name", FLAT)
+def test_lists_of_parameters(name: str, form: str) -> None:
+    dialect, space = get_dialect(name), Group((("x", LISTS[form]),))
+    written = dialect.write(Experiment(space=space))
+    if name == "bayesopt":
+        # It has no text, and no choices.
+        assert written.notes.worst is Level.LOST
         return
-    back = other.read(sent.value).value
-    below = {note.path.split("[")[0].split(".")[0] for note in sent.notes if note.level > 0}
-    for path, node in ours.space.items:
-        arrived = back.space.get(path)
-        if path not in below:
-            assert arrived is not None
-            assert same_law(node, arrived), path
+    read = dialect.read(written.value)
+    assert read.value.space == space or written.notes.worst is Level.APPROXIMATED
+    if name in ("optuna", "configspace", "ax"):
+        assert written.notes.worst is Level.EXACT
+    if name == "nevergrad":
+        assert {note.what for note in written.notes} == {"a tuple"}
+        tuples = dialect.write(read.value)
+        assert tuples.notes.worst is Level.EXACT
+        assert dialect.read(tuples.value).value == read.value
+    assert_identity(name, read.value)
 
 
-def in_hyperopt(space: Group) -> Experiment:
-    return Experiment(
-        space=space,
-        objective=Objective("loss"),
-        searcher=Algorithm("HyperOptSearch"),
-        space_in="searcher",
-    )
+def test_the_items_of_a_list_are_numbered() -> None:
+    experiment = Experiment(space=Group((("layers", LISTED),)))
+    bounds = get_dialect("skopt").write(experiment).value
+    assert [call.arguments["name"] for call in bounds] == ["layers/0", "layers/1", "layers/2"]
+    read = get_dialect("bayesopt").read({"a/0": (0, 1), "a/1": (0, 2), "0": (0, 1), "b/1": (0, 1)})
+    assert isinstance(read.value.space.get("a"), Sequence)
+    assert read.value.space.get("b") == Group((("1", Parameter(Uniform(0, 1))),))
+    assert [str(note) for note in read.notes] == [
+        "exact: a: a list of 2 - the names say so: 0, 1, ..."
+    ]
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_what_numbered_names_do_not_say(name: str) -> None:
+    float_ = Parameter(Uniform(0, 1))
+    space = Group((("t", Sequence((float_,), "tuple")), ("g", Group((("0", float_),)))))
+    written = get_dialect(name).write(Experiment(space=space))
+    read = get_dialect(name).read(written.value).value.space
+    if name == "nevergrad":
+        assert written.notes.worst is Level.EXACT
+        assert read == space
+    else:
+        assert [note.path for note in written.notes] == ["t", "g"]
+        assert read == Group((("t", Sequence((float_,))), ("g", Sequence((float_,)))))
+
+
+def test_the_integer_part_of_a_parameter_has_a_law() -> None:
+    part = Operation("int", (Parameter(Uniform(0.5, 3)),))
+    space = Group((("x", part),))
+    for name in ("configspace", "skopt"):
+        written = get_dialect(name).write(Experiment(space=space))
+        assert written.notes.worst is Level.EXACT
+        found = get_dialect(name).read(written.value).value.space.get("x")
+        expected = Choice(tuple(map(Constant.of, (0, 1, 2))), (0.2, 0.4, 0.4))
+        assert found is not None
+        assert same_law(found, expected)
+    # Without weights the nearest of a list and a range is taken.
+    part = Operation("int", (Parameter(Uniform(1, 50, "log")),))
+    written = get_dialect("optuna").write(Experiment(space=Group((("x", part),))))
+    assert written.value["x"].arguments == {"low": 1, "high": 49, "log": True}
+    assert written.notes.worst is Level.APPROXIMATED
+
+
+def test_mappings_with_nothing_but_a_title_stay_mappings() -> None:
+    options = tuple(Group((("x", Constant.of(name)),)) for name in ("a", "b"))
+    space = Group((("x", Choice(options)),))
+    read = get_dialect("optuna").read(get_dialect("optuna").write(Experiment(space=space)).value)
+    assert same_law(read.value.space, space)
+
+
+def test_ray_makes_lists_of_numbered_names_for_some_searchers() -> None:
+    from tune_bridge.tune.search.ax import AxSearch
+    from tune_bridge.tune.search.bayesopt import BayesOptSearch
+
+    names = ("layers/0", "layers/1")
+    ranges = [{"name": name, "type": "range", "bounds": [0.0, 1.0]} for name in names]
+    for searcher, kind in (
+        (AxSearch(ranges, metric="loss", mode="min"), Sequence),
+        (BayesOptSearch(dict.fromkeys(names, (0, 1)), metric="loss", mode="min"), Group),
+    ):
+        given = {"run_or_experiment": "train.py", "search_alg": searcher}
+        found = get_dialect("tune").read(given).value.space.get("layers")
+        assert isinstance(found, kind)

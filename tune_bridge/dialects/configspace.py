@@ -113,18 +113,19 @@ def _uniform_int(spec: dict[str, Any], path: str, notes: Notes) -> Node:
     logs = [math.log(low + k * width) for k in range(min(high - low, _MOST) + 2)]
     weights = [(b - a) / math.log(high / low) for a, b in itertools.pairwise(logs)]
     near = Parameter(Uniform(low - 0.5, high + 0.5, "log", q=1, integer=True))
-    return _binned(list(range(low, high + 1)), weights, near, path, notes)
+    return _binned(range(low, high + 1), weights, near, path, notes)
 
 
 _MOST = 20_000
 
 
-def _binned(values: Any, weights: list[float], near: Node, path: str, notes: Notes) -> Node:
+def _binned(values: range, weights: list[float], near: Node, path: str, notes: Notes) -> Node:
     """A list of values where it is short enough, and else the law that is near."""
     if len(values) <= MOST_OPTIONS:
-        return options(values, weights)
+        return options(list(values), weights)
     if len(values) <= _MOST:
-        away = f"total variation distance {distance(options(values, weights), near):.2g}"
+        exact = options(list(values), weights)
+        away = f"total variation distance {distance(exact, near):.2g}"
     else:
         away = f"{len(values)} values are too many to compare"
     notes.approximated(path, "its bins as rounding", away)
@@ -167,7 +168,7 @@ def _normal_int(spec: dict[str, Any], path: str, notes: Notes) -> Node:
     sums = [unit.cdf(k / count) for k in range(min(count, _MOST) + 1)]
     weights = [b - a for a, b in itertools.pairwise(sums)]
     near = Parameter(_normal(spec, q=1, integer=True))
-    return _binned(list(range(low, high + 1)), weights, near, path, notes)
+    return _binned(range(low, high + 1), weights, near, path, notes)
 
 
 def _beta_float(spec: dict[str, Any], path: str, notes: Notes) -> Node:
@@ -275,12 +276,11 @@ def _make_options(values: list[Any], weights: Any) -> Any:
     kept: list[Any] = []
     shares: list[float] = []
     for value, weight in zip(values, weights or [1.0] * len(values), strict=True):
-        same = next((i for i, other in enumerate(kept) if other == value), None)
-        if same is None:
+        if value in kept:
+            shares[kept.index(value)] += weight
+        else:
             kept.append(value)
             shares.append(weight)
-        else:
-            shares[same] += weight
     even = max(shares) == min(shares)
     return {"type": "categorical", "choices": kept, "weights": None if even else shares}
 

@@ -5,6 +5,7 @@ row, to the values of it that count. A choice between groups that all say who th
 with the choice's own name (``optimizer: {optimizer: sgd, momentum: ...}``) becomes the rows
 ``optimizer`` and ``momentum``, as people write them. Every other choice becomes the rows of W&B's
 nested form (`tune_bridge.dialects.sweep.conditions`): ``model/branch``, ``model/svm/gamma``, ...
+The items of a list are named by their places: ``layers/0``, ``layers/1``, ...
 
 Reading rows gives nested choices again. A row that depends on two selectors makes the later one
 part of the earlier one's branches: the law is the same.
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from tune_bridge import laws
 from tune_bridge.dialects.sweep.conditions import SELECTOR, branch_names
 from tune_bridge.errors import SpecError, UnsupportedError
-from tune_bridge.space import Choice, Constant, Group, Integers, Node, Parameter
+from tune_bridge.space import Choice, Constant, Group, Integers, Node, Parameter, Sequence
 from tune_bridge.values import Frozen
 
 __all__ = [
@@ -28,10 +29,13 @@ __all__ = [
     "Name",
     "Row",
     "When",
+    "as_group",
+    "is_numbered",
     "matching",
     "rows_of",
     "selector_values",
     "tree_of",
+    "unlisted",
 ]
 
 Name = tuple[str, ...]
@@ -109,10 +113,12 @@ def _single(row: Row) -> bool:
 def _has_conditions(node: Node) -> bool:
     if isinstance(node, Group):
         return any(_has_conditions(child) for _, child in node.items)
+    if isinstance(node, Sequence):
+        return any(map(_has_conditions, node.items))
     return isinstance(node, Choice) and not node.plain
 
 
-def _as_group(node: Node) -> Group | None:
+def as_group(node: Node) -> Group | None:
     """A group, or a constant mapping with names as one."""
     if isinstance(node, Group):
         return node
@@ -123,10 +129,13 @@ def _as_group(node: Node) -> Group | None:
 
 
 def _spread(node: Node, name: Name, path: str, when: When, *, short: bool) -> Iterable[Row]:
-    group = _as_group(node)
+    group = as_group(node)
     if group is not None and (group.items or isinstance(node, Group)):
         for key, child in group.items:
             yield from _spread(child, (*name, key), _join(path, key), when, short=short)
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            yield from _spread(item, (*name, str(index)), f"{path}[{index}]", when, short=short)
     elif isinstance(node, Choice) and not node.plain:
         yield from _spread_choice(node, name, path, when, short=short)
     else:
@@ -140,12 +149,13 @@ def _join(path: str, name: str) -> str:
 def _spread_choice(
     node: Choice, name: Name, path: str, when: When, *, short: bool
 ) -> Iterable[Row]:
-    titles = _titles(node, name[-1]) if short and name else None
+    # Nothing that depends on an item of a list could have a name beside it.
+    titles = _titles(node, name[-1]) if short and name and not name[-1].isdigit() else None
     if titles is not None:
         yield Row(name, _selector(titles, node), when, path)
         for index, (title, option) in enumerate(zip(titles, node.options, strict=True)):
             inner, place = {**when, name: (title.value,)}, f"{path}[{index}]"
-            for key, child in (_as_group(option) or Group()).items:
+            for key, child in (as_group(option) or Group()).items:
                 if key != name[-1]:
                     below = (*name[:-1], key)
                     yield from _spread(child, below, f"{place}.{key}", inner, short=short)
@@ -163,10 +173,15 @@ def _selector(titles: Iterable[Constant], choice: Choice) -> Choice:
 
 
 def _titles(node: Choice, key: str) -> list[Constant] | None:
-    """The constant called `key` in every option, if they are all different."""
+    """The constant called `key` in every option, if they are all different.
+
+    Where no option holds anything else, a choice of mappings would become one of plain values.
+    """
     found = []
+    if all(len((as_group(option) or Group()).items) < 2 for option in node.options):
+        return None
     for option in node.options:
-        title = (_as_group(option) or Group()).get(key)
+        title = (as_group(option) or Group()).get(key)
         if not isinstance(title, Constant) or not isinstance(title.value, str | int | float):
             return None
         found.append(title)
@@ -234,12 +249,19 @@ class _Part(NamedTuple):
 
 
 class _Builder:
-    def __init__(self) -> None:
+    """Builds one tree.
+
+    Args:
+        lists: Names that are numbers stand for the items of lists.
+    """
+
+    def __init__(self, lists: bool) -> None:
+        self.lists = lists
         self.nested: dict[Name, list[Name]] = {}
         self.nodes = 0
 
-    def build(self, parts: list[_Part]) -> Node:
-        """The tree of parts, whose selectors are among them."""
+    def build(self, parts: list[_Part], top: bool = False) -> Node:
+        """The tree of parts, whose selectors are among them; at the top it is always a group."""
         self.nodes += len(parts)
         if self.nodes > _MOST_NODES:
             raise UnsupportedError(
@@ -262,7 +284,28 @@ class _Builder:
                 bare = node
         if rest:
             raise self.dangling(rest[0])
-        return bare if bare is not None else _grouped(tree)
+        if bare is not None:
+            return bare
+        group = self.grouped(tree)
+        return group if top else self.listed(group)
+
+    def grouped(self, tree: dict[str, Any]) -> Group:
+        return Group(
+            tuple(
+                (name, self.listed(self.grouped(item)) if isinstance(item, dict) else item)
+                for name, item in tree.items()
+            )
+        )
+
+    def listed(self, group: Group) -> Node:
+        """A list in place of a group whose names say so."""
+        children = dict(group.items)
+        if not self.lists or not is_numbered(children):
+            return group
+        items = tuple(children[str(index)] for index in range(len(children)))
+        if all(isinstance(item, Constant) for item in items):
+            return Constant.of([item.value for item in items if isinstance(item, Constant)])
+        return Sequence(items)
 
     def dangling(self, part: _Part) -> SpecError:
         names = ", ".join("/".join(name) for name in part.when)
@@ -367,15 +410,34 @@ def _put(tree: dict[str, Any], place: Name, node: Node, name: Name) -> None:
     tree[place[-1]] = node
 
 
-def _grouped(tree: dict[str, Any]) -> Group:
-    return Group(tuple((k, _grouped(v) if isinstance(v, dict) else v) for k, v in tree.items()))
+def is_numbered(names: Iterable[str]) -> bool:
+    """Whether names are those of the items of a list: ``0``, ``1``, ..., without a gap."""
+    found = set(names)
+    return bool(found) and found == {str(index) for index in range(len(found))}
 
 
-def tree_of(rows: Iterable[Row]) -> tuple[Group, dict[Name, list[Name]]]:
+def unlisted(node: Group) -> Group:
+    """A tree with groups in place of the lists that numbered names were read as."""
+    return Group(tuple((name, _unlisted(child)) for name, child in node.items))
+
+
+def _unlisted(node: Node) -> Node:
+    if isinstance(node, Group):
+        return unlisted(node)
+    if isinstance(node, Sequence) and node.kind == "list":
+        return Group(tuple((str(i), _unlisted(item)) for i, item in enumerate(node.items)))
+    if isinstance(node, Choice) and not node.plain:
+        options = tuple(map(_unlisted, node.options))
+        return Choice(options, node.weights, node.label, node.grid, node.shared)
+    return node
+
+
+def tree_of(rows: Iterable[Row], *, lists: bool = True) -> tuple[Group, dict[Name, list[Name]]]:
     """The tree that rows say.
 
     Args:
         rows: One name may be in several rows, if no two of them hold together.
+        lists: Groups whose names are 0, 1, ... without a gap are lists.
 
     Returns:
         The tree, and the selectors whose values are mappings now, each with the names in them.
@@ -384,8 +446,8 @@ def tree_of(rows: Iterable[Row]) -> tuple[Group, dict[Name, list[Name]]]:
         SpecError: A selector is missing, or a name is both a parameter and a group.
         UnsupportedError: A selector has too many values.
     """
-    builder = _Builder()
+    builder = _Builder(lists)
     parts = [_Part(row.name, row.name, row.node, dict(row.when)) for row in rows]
-    tree = builder.build(parts)
+    tree = builder.build(parts, top=True)
     assert isinstance(tree, Group)
     return tree, builder.nested

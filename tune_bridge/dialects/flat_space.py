@@ -15,16 +15,26 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from tune_bridge.dialects.base import Dialect, Translation, suggest
-from tune_bridge.dialects.flat_conditions import EMPTY_WHEN, Name, Row, When, rows_of, tree_of
+from tune_bridge.dialects.flat_conditions import (
+    EMPTY_WHEN,
+    Name,
+    Row,
+    When,
+    as_group,
+    is_numbered,
+    rows_of,
+    tree_of,
+)
 from tune_bridge.dialects.flat_laws import (
     FAR,
     SAME,
     family,
     gap,
+    missing,
     proposals,
     score,
     unrounded,
-    values_of,
+    whole,
 )
 from tune_bridge.dialects.python_space import at_path, short
 from tune_bridge.errors import SpecError, UnsupportedError
@@ -37,7 +47,9 @@ from tune_bridge.space import (
     Node,
     Operation,
     Parameter,
+    Sequence,
     check_executable,
+    walk,
 )
 from tune_bridge.values import EMPTY, Frozen, Reference
 
@@ -66,7 +78,7 @@ class FlatDialect(Dialect):
     """Whether it can depend on several values of it."""
 
     nests: ClassVar[bool] = False
-    """Whether an option can hold parameters; `condition` spells such a choice."""
+    """Whether options and lists can hold parameters; `condition` and `sequence` spell them."""
 
     makers: ClassVar[Mapping[str, Maker]]
     """Kind of proposal -> its spelling: plain data."""
@@ -96,6 +108,10 @@ class FlatDialect(Dialect):
         """Spells a choice whose options hold parameters, where the notation `nests`."""
         raise NotImplementedError
 
+    def sequence(self, sequence: Sequence, path: str, notes: Notes) -> Any:
+        """Spells a list that holds parameters, where the notation `nests`."""
+        raise NotImplementedError
+
     def adapted(self, extras: dict[str, Any], rows: list[Named], notes: Notes) -> dict[str, Any]:
         """The extras of a space that was changed since it was read."""
         return extras
@@ -110,7 +126,7 @@ class FlatDialect(Dialect):
         notes = Notes() if notes is None else notes
         rows, extras = self.rows(source, notes)
         nodes = self._nodes(rows, notes)
-        space, nested = tree_of(nodes)
+        space, nested = tree_of(nodes, lists=not self.nests)
         for selector, names in nested.items():
             below = ", ".join(dict.fromkeys(name[-1] for name in names))
             notes.approximated(
@@ -119,6 +135,8 @@ class FlatDialect(Dialect):
                 "the value of a condition is its branch",
                 f"read config[{selector[-1]!r}][{selector[-1]!r}] in the program",
             )
+        if not self.nests:
+            _remark_lists(space, notes)
         check_executable(space)
         if any(when for _, _, when in rows):
             again = self._rows(space, {}, Notes())
@@ -147,7 +165,7 @@ class FlatDialect(Dialect):
         rows: list[Named] = [
             (name, spec, _mapped(when)) for name, spec, when in own.get("rows", ())
         ]
-        if rows and tree_of(self._nodes(rows, Notes()))[0] == space:
+        if rows and tree_of(self._nodes(rows, Notes()), lists=not self.nests)[0] == space:
             return rows
         return None
 
@@ -175,6 +193,9 @@ class FlatDialect(Dialect):
             leaves = [Row(name, leaf, path=".".join(name)) for name, leaf in spread(space, "/")]
         else:
             leaves = rows_of(space, unions=self.unions)
+            _remark_names(space, "", notes)
+            if not self.conditional:
+                self._remark_selectors(leaves, notes)
         found: dict[Name, Named] = {}
         for row in leaves:
             if any(self.separator in part for part in row.name):
@@ -194,6 +215,16 @@ class FlatDialect(Dialect):
                 when = {}
             found[row.name] = name, spec, when
         return list(found.values())
+
+    def _remark_selectors(self, rows: list[Row], notes: Notes) -> None:
+        selectors = {name for row in rows for name in row.when}
+        for row in rows:
+            if row.name in selectors:
+                notes.approximated(
+                    row.path,
+                    f"every option, and the one that counts as {'/'.join(row.name)}",
+                    f"{self.title} have no conditions",
+                )
 
     def source(self, experiment: Experiment) -> Translation[str]:
         """Writes the text of a file.
@@ -221,23 +252,14 @@ class FlatDialect(Dialect):
     # One leaf --------------------------------------------------------------------------------
 
     def _spell(self, leaf: Node, path: str, notes: Notes) -> Any:
-        _check_leaf(leaf, path, self.title)
+        if isinstance(leaf, Operation):
+            leaf = self._operation(leaf, path, notes)
         if isinstance(leaf, Parameter | Choice):
-            if leaf.grid:
-                notes.approximated(
-                    path, "sampled instead of enumerated", f"{self.title} have no grid"
-                )
-            if leaf.shared:
-                notes.lost(
-                    path,
-                    f"drawn apart from the other places of {leaf.label!r}",
-                    f"{self.title} draw every name by itself",
-                    "take the value from the other name in the program",
-                )
-            elif leaf.label is not None:
-                notes.exact(path, "without its label", "a parameter is known by its name here")
+            self._remark_draw(leaf, path, notes)
         if isinstance(leaf, Choice) and not leaf.plain:
             return self.condition(leaf, path, notes)
+        if isinstance(leaf, Sequence):
+            return self.sequence(leaf, path, notes)
         leaf, named = _by_name(leaf)
         if named:
             notes.approximated(path, "functions by their names", "they are found in the program")
@@ -259,6 +281,32 @@ class FlatDialect(Dialect):
         self._remark(leaf, best, path, notes)
         return best[1]
 
+    def _operation(self, operation: Operation, path: str, notes: Notes) -> Choice:
+        """The one operation that has a law of its own."""
+        leaf = whole(operation)
+        if not isinstance(leaf, Choice):
+            raise UnsupportedError(
+                f"the operation {operation.name}, and {self.title} draw and do nothing else",
+                path=path,
+                hint="search its arguments and do it in the program",
+            )
+        notes.exact(path, "the integer part of a parameter, by its values")
+        return leaf
+
+    def _remark_draw(self, leaf: Parameter | Choice, path: str, notes: Notes) -> None:
+        """What a notation that samples each name by itself does not say."""
+        if leaf.grid:
+            notes.approximated(path, "sampled instead of enumerated", f"{self.title} have no grid")
+        if leaf.shared:
+            notes.lost(
+                path,
+                f"drawn apart from the other places of {leaf.label!r}",
+                f"{self.title} draw every name by itself",
+                "take the value from the other name in the program",
+            )
+        elif leaf.label is not None:
+            notes.exact(path, "without its label", "a parameter is known by its name here")
+
     def _remark(self, leaf: Node, best: tuple[float, Any, Node], path: str, notes: Notes) -> None:
         away, spec, says = best
         shown = f"as {short(self.show(spec), 80)}"
@@ -270,7 +318,7 @@ class FlatDialect(Dialect):
         rounding = unrounded(leaf, says)
         if rounding:
             why = f"{self.title} do not round it: {gap(leaf)}"
-        other = family(leaf) != family(says) or bool(values_of(leaf) - values_of(says))
+        other = family(leaf) != family(says) or missing(leaf, says)
         if other or (away > FAR and not rounding):
             notes.lost(path, shown, why)
         else:
@@ -281,20 +329,29 @@ class FlatDialect(Dialect):
         return spec
 
 
-def _check_leaf(leaf: Node, path: str, title: str) -> None:
-    """Refuses what is no parameter with a name of its own."""
-    if isinstance(leaf, Operation):
-        raise UnsupportedError(
-            f"the operation {leaf.name}, and {title} draw and do nothing else",
-            path=path,
-            hint="do it in the program",
-        )
-    if not isinstance(leaf, Constant | Choice | Parameter):
-        raise UnsupportedError(
-            f"a list with parameters in it, and {title} have a name each",
-            path=path,
-            hint="give each of them a name",
-        )
+def _remark_lists(space: Group, notes: Notes) -> None:
+    for place in walk(space):
+        if isinstance(place.node, Sequence):
+            count = len(place.node.items)
+            notes.exact(place.path, f"a list of {count}", "the names say so: 0, 1, ...")
+
+
+def _remark_names(node: Node, path: str, notes: Notes) -> None:
+    """Names what the names of items do not keep: tuples, and mappings with numbers for names."""
+    group = as_group(node)
+    if group is not None:
+        if path and is_numbered(name for name, _ in group.items):
+            notes.approximated(path, "a list", "names that are numbers stand for the items of one")
+        for name, child in group.items:
+            _remark_names(child, f"{path}.{name}" if path else name, notes)
+    elif isinstance(node, Sequence):
+        if node.kind == "tuple":
+            notes.approximated(path, "a list", "the names of its items do not say: a tuple")
+        for index, item in enumerate(node.items):
+            _remark_names(item, f"{path}[{index}]", notes)
+    elif isinstance(node, Choice) and not node.plain:
+        for index, option in enumerate(node.options):
+            _remark_names(option, f"{path}[{index}]", notes)
 
 
 def _by_name(leaf: Node) -> tuple[Node, bool]:

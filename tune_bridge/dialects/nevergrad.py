@@ -1,4 +1,4 @@
-"""Nevergrad's parametrizations: ``p.Dict`` of Scalar, Log, Choice and TransitionChoice.
+"""Nevergrad's parametrizations: ``p.Dict`` of Scalar, Log, Choice, TransitionChoice and Tuple.
 
 The laws are those of ``parameter.sample()``: bounded scalars are uniform (``Log``: log-uniform),
 and casting to an integer rounds, so that the ends weigh half where the bounds are integers.
@@ -17,7 +17,17 @@ from tune_bridge.dialects.python_source import Program
 from tune_bridge.dialects.python_space import at_path, short, type_name
 from tune_bridge.errors import UnsupportedError
 from tune_bridge.notes import Notes
-from tune_bridge.space import Choice, Constant, Group, Integers, Node, Normal, Parameter, Uniform
+from tune_bridge.space import (
+    Choice,
+    Constant,
+    Group,
+    Integers,
+    Node,
+    Normal,
+    Parameter,
+    Sequence,
+    Uniform,
+)
 
 __all__ = ["NevergradDialect"]
 
@@ -30,6 +40,7 @@ _SIGNATURES = parse_signatures(
     TransitionChoice(choices, transitions=(1.0, 1.0), repetitions=None, ordered=True)
     Dict(**parameters)
     Instrumentation(*args, **kwargs)
+    Tuple(*parameters)
     """,
     prefix="p",
 )
@@ -74,15 +85,18 @@ def _spec(value: Any) -> dict[str, Any]:
         if value._repetitions is not None:
             raise UnsupportedError("repetitions of a choice", found=str(value._repetitions))
         return {"kind": kind, "choices": [_option(option) for option in value.choices]}
+    if kind == "Tuple":
+        return {"kind": kind, "items": [_option(item) for item in value._content.values()]}
     if kind not in ("Scalar", "Log"):
         raise UnsupportedError(
-            f"{kind} cannot be translated", expected="Scalar, Log, Choice or TransitionChoice"
+            f"{kind} cannot be translated",
+            expected="Scalar, Log, Choice, TransitionChoice or Tuple",
         )
     return _live_scalar(value, kind)
 
 
 def _option(value: Any) -> Any:
-    """A plain value, or what an option holds: ``{"$dict": {...}}`` or ``{"$one": ...}``."""
+    """A plain value, or what an option or item holds: ``{"$dict": {...}}``, ``{"$one": ...}``."""
     if isinstance(value, Call):
         tree = value.name in ("p.Dict", "p.Instrumentation")
     elif type_name(value).startswith("nevergrad's"):
@@ -134,6 +148,8 @@ def _recorded(call: Call) -> dict[str, Any]:
         choices = call.get("choices")
         choices = range(choices) if isinstance(choices, int) else choices
         return {"kind": name, "choices": [_option(option) for option in choices]}
+    if name == "Tuple":
+        return {"kind": name, "items": [_option(item) for item in call.get("parameters") or ()]}
     if name not in ("Scalar", "Log"):
         raise UnsupportedError(f"{call.name} cannot be translated", found=short(call))
     low, high, init = call.get("lower"), call.get("upper"), call.get("init")
@@ -203,6 +219,13 @@ class NevergradDialect(FlatDialect):
                 return options(spec["choices"])
             items = enumerate(spec["choices"])
             return Choice(tuple(self._held(item, f"{path}[{i}]", notes) for i, item in items))
+        if kind == "Tuple":
+            parts = tuple(
+                self._held(item, f"{path}[{i}]", notes) for i, item in enumerate(spec["items"])
+            )
+            if all(isinstance(part, Constant) for part in parts):
+                return Constant.of(tuple(p.value for p in parts if isinstance(p, Constant)), path)
+            return Sequence(parts, "tuple")
         scale: Any = "log" if kind == "Log" else "linear"
         rounding: Any = {"q": 1, "integer": True} if spec["integer"] else {}
         if "lower" in spec:
@@ -219,7 +242,7 @@ class NevergradDialect(FlatDialect):
         return Parameter(Normal(init, spec["sigma"], scale, **rounding))
 
     def _held(self, option: Any, path: str, notes: Notes) -> Node:
-        """What an option stands for."""
+        """What an option or an item stands for."""
         if not _held(option):
             return Constant.of(option, path)
         if "$one" in option:
@@ -228,7 +251,7 @@ class NevergradDialect(FlatDialect):
             Row(tuple(name.split("/")), self.node(spec, f"{path}.{name}".replace("/", "."), notes))
             for name, spec in option["$dict"].items()
         ]
-        return tree_of(rows)[0]
+        return tree_of(rows, lists=False)[0]
 
     def condition(self, choice: Choice, path: str, notes: Notes) -> Any:
         """A choice of dicts, which Nevergrad nests."""
@@ -237,20 +260,30 @@ class NevergradDialect(FlatDialect):
             away = sum(abs(weight - even) for weight in choice.weights) / 2
             why = f"Nevergrad has no weights: total variation distance {away:.2g}"
             notes.approximated(path, "with equal weights", why)
-        found = []
-        for index, option in enumerate(choice.options):
+        return {"kind": "Choice", "choices": self._inside(choice.options, path, notes)}
+
+    def sequence(self, sequence: Sequence, path: str, notes: Notes) -> Any:
+        """A ``p.Tuple``; a list becomes one too."""
+        if sequence.kind == "list":
+            notes.approximated(path, "a tuple", "Nevergrad has no lists of parameters")
+        return {"kind": "Tuple", "items": self._inside(sequence.items, path, notes)}
+
+    def _inside(self, nodes: tuple[Node, ...], path: str, notes: Notes) -> list[Any]:
+        """Options or items, as `_option` gives them."""
+        found: list[Any] = []
+        for index, node in enumerate(nodes):
             place = f"{path}[{index}]"
-            if isinstance(option, Constant):
-                found.append(option.value)
-            elif isinstance(option, Group):
+            if isinstance(node, Constant):
+                found.append(node.value)
+            elif isinstance(node, Group):
                 leaves = {
                     "/".join(name): self._spell(leaf, f"{place}.{'.'.join(name)}", notes)
-                    for name, leaf in spread(option, "/")
+                    for name, leaf in spread(node, "/")
                 }
                 found.append({"$dict": {k: v for k, v in leaves.items() if v is not None}})
             else:
-                found.append({"$one": self._spell(option, place, notes)})
-        return {"kind": "Choice", "choices": found}
+                found.append({"$one": self._spell(node, place, notes)})
+        return found
 
     def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """A call of ``p.Dict``, with groups as dicts inside."""
@@ -304,6 +337,8 @@ def _call(spec: Any) -> Any:
         return spec["value"]
     if "choices" in spec:
         return _SIGNATURES[f"p.{kind}"].call([_held_call(item) for item in spec["choices"]])
+    if kind == "Tuple":
+        return _SIGNATURES["p.Tuple"].call(*map(_held_call, spec["items"]))
     given = {key: spec[key] for key in ("init", "lower", "upper") if key in spec}
     if kind == "Log" and "sigma" in spec:
         given["exponent"] = math.exp(spec["sigma"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from tune_bridge.dialects.base import get_dialect, suggest
 from tune_bridge.dialects.calls import Call
+from tune_bridge.dialects.flat_conditions import unlisted
 from tune_bridge.dialects.hyperopt.points import from_labels
 from tune_bridge.dialects.python_space import (
     LeafReader,
@@ -64,6 +65,9 @@ _NATIVE_SPACES = {
     "TuneBOHB": "configspace",
 }
 """Searcher -> the notation of the space that it may be given."""
+
+_LISTS = ("AxSearch", "TuneBOHB")
+"""Searchers that make lists of numbered names (``unflatten_list_dict``); the others make dicts."""
 
 _TUNER = {"trainable": "run_or_experiment", "param_space": "config"}
 _PARTS = {
@@ -300,6 +304,8 @@ class _Reader:
             with at_path(path):
                 notation = get_dialect(_NATIVE_SPACES[searcher.kind])
                 inner = notation.read(value, self.notes).value.space
+            if searcher.kind not in _LISTS:
+                inner = unlisted(inner)
         else:
             raise UnsupportedError(
                 f"a space in {searcher.kind}'s own words",
