@@ -42,6 +42,7 @@ __all__ = [
     "spaces",
     "uniforms",
     "values",
+    "whole_spaces",
 ]
 
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(
@@ -132,6 +133,10 @@ def distributions() -> st.SearchStrategy[Distribution]:
     return uniforms() | integers() | normals() | betas()
 
 
+def _laws(given: st.SearchStrategy[Distribution] | None) -> st.SearchStrategy[Distribution]:
+    return distributions() if given is None else given
+
+
 @st.composite
 def _weighted(draw: st.DrawFn) -> Choice:
     options = draw(st.lists(constants(), min_size=2, max_size=4))
@@ -160,7 +165,7 @@ def spaces(
             lambda n: Parameter(Integers(0, n), grid=True)
         )
     else:
-        searched = (laws or distributions()).map(Parameter) | _choices(False)
+        searched = _laws(laws).map(Parameter) | _choices(False)
     leaf: st.SearchStrategy[Node] = searched | constants()
 
     def group(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Group]:
@@ -208,7 +213,7 @@ def conditional_spaces(
     Args:
         laws: Distributions to use; all by default.
     """
-    searched: st.SearchStrategy[Node] = (laws or distributions()).map(Parameter) | _choices(False)
+    searched: st.SearchStrategy[Node] = _laws(laws).map(Parameter) | _choices(False)
     nested = _drawn(searched, 3).filter(_is_nested)
     return st.builds(
         lambda space, node: Group((*_without(space, "x1"), ("x1", node))), spaces(laws), nested
@@ -322,3 +327,47 @@ def operation_spaces(draw: st.DrawFn) -> Group:
     # Each shared draw stands in two places at least.
     pairs = {f"z{place}_{index}": node for index, node in enumerate(shared) for place in (1, 2)}
     return Group(tuple({**found, **pairs}.items()))
+
+
+_FORMS = ("condition", "list", "shared", "operation")
+
+
+@st.composite
+def whole_spaces(
+    draw: st.DrawFn, laws: st.SearchStrategy[Distribution] | None = None
+) -> tuple[Group, frozenset[str]]:
+    """Search spaces with some of all that a tree can hold, and what there is.
+
+    ``x0`` is searched in every run. Conditions stand at ``x1``, a list at ``x2``, operations at
+    ``x3`` and shared draws in ``z1_0`` and ``z2_0`` with names of their own.
+
+    Args:
+        draw: Hypothesis's.
+        laws: Distributions to use; all by default.
+
+    Returns:
+        The space, and those of "condition", "list", "shared" and "operation" that are in it.
+    """
+    laws = _laws(laws)
+    forms = draw(st.frozensets(st.sampled_from(_FORMS)))
+    searched: st.SearchStrategy[Node] = laws.map(Parameter) | _choices(False)
+    found: dict[str, Node] = dict(draw(spaces(laws)).items)
+    if "condition" in forms:
+        found["x1"] = draw(_drawn(searched, 3).filter(_is_condition))
+    if "list" in forms:
+        items = draw(st.lists(_drawn(searched, 1) | constants(), min_size=1, max_size=3))
+        kind: Any = draw(st.sampled_from(["list", "tuple"]))
+        found["x2"] = Sequence((draw(_drawn(searched, 2)), *items), kind)
+    if "operation" in forms:
+        # Readers fold what is a law again: a negative normal, the integer part of an integer.
+        name = draw(st.sampled_from(["exp", "int", "sqrt", "authors_own"]))
+        continuous = laws.filter(lambda law: getattr(law, "q", 1) is None)
+        found["x3"] = Operation(name, (Parameter(draw(continuous)),))
+    if "shared" in forms:
+        twice: Node = draw(st.builds(Parameter, laws, st.just("twice"), shared=st.just(True)))
+        found |= {"z1_0": twice, "z2_0": Group((("again", twice),))}
+    return Group(tuple(found.items())), forms
+
+
+def _is_condition(node: Node) -> bool:
+    return isinstance(node, Choice) and not node.plain
