@@ -37,6 +37,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from tune_bridge.backends.query import RunQuery, chosen
+from tune_bridge.backends.scores import metric_of, score_of
 from tune_bridge.errors import InputError, NotFoundError
 
 __all__ = [
@@ -319,6 +320,36 @@ class Backend(abc.ABC):
         for sweep_id in query.sweeps:
             with contextlib.suppress(NotFoundError):
                 yield from self.runs(sweep_id)
+
+    def best_runs(
+        self,
+        sweep_id: str,
+        *,
+        descending: bool = False,
+        states: Iterable[str] | None = None,
+        limit: int = 1,
+    ) -> list[tuple[Run, float]]:
+        """The runs with the lowest values of the sweep's metric, and these.
+
+        Runs without a number there are left out. Of equal ones the oldest comes first.
+
+        Args:
+            sweep_id: The sweep.
+            descending: The highest values instead.
+            states: Of the runs; None for all.
+            limit: How many at most.
+
+        Raises:
+            NotFoundError: There is no such sweep.
+        """
+        metric = metric_of(self.sweep(sweep_id).config)
+        found = [
+            (run, value)
+            for run in (self.runs(sweep_id, states=states) if metric else ())
+            if (value := score_of(run.summary, metric)) is not None
+        ]
+        found.sort(key=lambda pair: -pair[1] if descending else pair[1])
+        return found[:limit]
 
     @abc.abstractmethod
     def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:

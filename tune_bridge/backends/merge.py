@@ -76,6 +76,7 @@ class RunRecord(msgspec.Struct):
     meta: dict[str, Any]
     last_step: int
     stamps: Stamps
+    score: float | None
     config: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -34,7 +34,7 @@ __all__ = [
     "sweeps",
 ]
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration, known without importing Alembic."""
 
 VERSION_TABLE = "tune_bridge_version"
@@ -62,6 +62,7 @@ sweeps = Table(
     Column("meta", Text, nullable=False),
     Column("stamps", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("metric", Text, nullable=False, server_default=""),
     Index("sweeps_by_creation", "created_at", "seq"),
     sqlite_autoincrement=True,
 )
@@ -87,8 +88,10 @@ runs = Table(
     Column("meta", Text, nullable=False),
     Column("last_step", BigInteger, nullable=False),
     Column("stamps", Text, nullable=False),
+    Column("score", Double),
     Index("runs_by_creation", "sweep_id", "created_at", "seq"),
     Index("runs_by_state", "sweep_id", "state"),
+    Index("runs_by_score", "sweep_id", "score", "created_at", "seq"),
     sqlite_autoincrement=True,
 )
 

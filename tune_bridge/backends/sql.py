@@ -222,6 +222,26 @@ class SqlBackend(Backend):
         value = codec.Picker(key).value
         return [(run_id, value(text)) for run_id, text in found]
 
+    def best_runs(
+        self,
+        sweep_id: str,
+        *,
+        descending: bool = False,
+        states: Iterable[str] | None = None,
+        limit: int = 1,
+    ) -> list[tuple[Run, float]]:
+        """See `Backend.best_runs`."""
+        score = runs.c.score
+        query = select(*_RUN, score).where(runs.c.sweep_id == sweep_id, score.is_not(None))
+        if states is not None:
+            query = query.where(runs.c.state.in_(sorted(states)))
+        order = score.desc() if descending else score.asc()
+        query = query.order_by(order, runs.c.created_at, runs.c.seq).limit(limit)
+        with self._reading() as connection:
+            self._check_sweep(connection, sweep_id)
+            found = connection.execute(query).all()
+        return [(_run(row[:-1]), row[-1]) for row in found]
+
     def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:
         """See `Backend.counts`."""
         result: dict[str, dict[str, int]] = {}

@@ -31,6 +31,7 @@ from tune_bridge.backends.base import (
     Sweep,
 )
 from tune_bridge.backends.dialect import Dialect, StoredRow
+from tune_bridge.backends.scores import metric_of, score_of
 from tune_bridge.errors import ConflictError, InputError, NotFoundError
 
 __all__ = ["Work"]
@@ -43,7 +44,10 @@ _EVENTS = "SELECT data FROM events WHERE sweep = ? AND number >= ? ORDER BY numb
 _LAST_EVENT = (
     "SELECT seq, (SELECT max(number) FROM events WHERE sweep = seq) FROM sweeps WHERE id = ?"
 )
-_HAS_SWEEP = "SELECT 1 FROM sweeps WHERE id = ?"
+_METRIC = "SELECT metric FROM sweeps WHERE id = ?"
+_SET_METRIC = "UPDATE sweeps SET metric = ? WHERE id = ?"
+_SUMMARIES = "SELECT seq, summary FROM runs WHERE sweep_id = ?"
+_SET_SCORE = "UPDATE runs SET score = ? WHERE seq = ?"
 _TOUCH = (
     "UPDATE sweeps SET version = {}, "
     "updated_at = CASE WHEN updated_at < ? THEN ? ELSE updated_at END WHERE id = ?"
@@ -60,18 +64,17 @@ class _Table(Generic[_Record]):
         name: Of the table.
         record: What of it can change; what has a default is only written, never read.
         whole: What is put.
-        more: Columns beside those of `whole`, with their first values.
+        more: Columns beside those of `whole`.
     """
 
     def __init__(
-        self, name: str, record: type[_Record], whole: type[msgspec.Struct], **more: Any
+        self, name: str, record: type[_Record], whole: type[msgspec.Struct], *more: str
     ) -> None:
         self.record = record
         self.read_fields = [
             field.name for field in msgspec.structs.fields(record) if field.required
         ]
         self.put_fields = whole.__struct_fields__
-        self.more = more
         key = "sweep_id" if "sweep_id" in self.put_fields else "id"
         read = ", ".join((key, "seq", *self.read_fields))
         columns = [*self.put_fields, *more]
@@ -85,8 +88,8 @@ class _Table(Generic[_Record]):
         self.write = f"UPDATE {name} SET {{}} WHERE seq = ?"  # noqa: S608
 
 
-_SWEEPS = _Table("sweeps", merge.SweepRecord, Sweep, version=0, stamps="{}")
-_RUNS = _Table("runs", merge.RunRecord, Run, stamps="{}")
+_SWEEPS = _Table("sweeps", merge.SweepRecord, Sweep, "version", "stamps", "metric")
+_RUNS = _Table("runs", merge.RunRecord, Run, "stamps", "score")
 
 
 class _Held(Generic[_Record]):
@@ -135,6 +138,8 @@ class Work:
         self._sweeps: dict[str, _Held[merge.SweepRecord]] = {}
         self._runs: dict[str, _Held[merge.RunRecord]] = {}
         self._touched: dict[str, float] = {}
+        self._metrics: dict[str, str | None] = {}
+        self._summed: dict[str, None] = {}
         self._rows: list[StoredRow] = []
 
     def add(self, operation: Operation) -> None:
@@ -151,6 +156,7 @@ class Work:
         elif isinstance(operation, PatchRun):
             run = self._run(operation.id)
             merge.patch_run(run.record, operation)
+            self._summed[operation.id] = None
             self._touch(run.sweep_id, operation.time)
         elif isinstance(operation, PutRun):
             self._put_run(operation)
@@ -165,9 +171,16 @@ class Work:
     def finish(self) -> None:
         """Writes what has been collected."""
         self._write_rows()
+        for run_id in self._summed:
+            run = self._runs[run_id]
+            if metric := self._metric(run.sweep_id):
+                run.record.score = score_of(run.record.summary, metric)
         helds: list[_Held[Any]] = [*self._sweeps.values(), *self._runs.values()]
         for held in helds:
             held.write(self._cursor)
+        for sweep_id, sweep in self._sweeps.items():
+            if isinstance(sweep.record.config, dict):
+                self._rescore(sweep_id, metric_of(sweep.record.config))
         if self._touched:
             if self._dialect.tick:
                 self._cursor.execute(self._dialect.tick)
@@ -202,22 +215,45 @@ class Work:
     def _put_sweep(self, operation: PutSweep) -> None:
         merge.checked_put(operation)
         sweep = operation.sweep
-        if self._insert(_SWEEPS, sweep):
+        if self._insert(_SWEEPS, sweep, 0, "{}", metric_of(sweep.config)):
             self._touch(sweep.id, sweep.updated_at)
 
     def _put_run(self, operation: PutRun) -> None:
         merge.checked_put(operation)
         # What it had elsewhere does not count here.
         run = msgspec.structs.replace(operation.run, rows=0, last_step=-1)
-        if run.sweep_id not in self._touched and not self._first(_HAS_SWEEP, run.sweep_id):
+        metric = self._metric(run.sweep_id)
+        if metric is None:
             raise NotFoundError("no such sweep", path=run.id, found=repr(run.sweep_id))
-        if self._insert(_RUNS, run):
+        score = score_of(run.summary, metric) if metric and run.summary else None
+        if self._insert(_RUNS, run, "{}", score):
             self._touch(run.sweep_id, max(run.created_at, run.updated_at))
 
-    def _insert(self, table: _Table[Any], whole: Sweep | Run) -> bool:
+    def _metric(self, sweep_id: str) -> str | None:
+        """The name of a sweep's metric, empty without one; None when there is no such sweep."""
+        found = self._metrics.get(sweep_id)
+        if found is None:
+            row = self._first(_METRIC, sweep_id)
+            found = self._metrics[sweep_id] = None if row is None else row[0]
+        return found
+
+    def _rescore(self, sweep_id: str, metric: str) -> None:
+        """Notes another metric of a sweep, when it is another one."""
+        if self._first(_METRIC, sweep_id)[0] == metric:
+            return
+        self._cursor.execute(_SET_METRIC, (metric, sweep_id))
+        self._cursor.execute(_SUMMARIES, (sweep_id,))
+        scores = [
+            (score_of(codec.loads(summary), metric) if metric else None, seq)
+            for seq, summary in self._cursor.fetchall()
+        ]
+        if scores:
+            self._cursor.executemany(_SET_SCORE, scores)
+
+    def _insert(self, table: _Table[Any], whole: Sweep | Run, *more: Any) -> bool:
         """Inserts a record unless one with its id exists; whether it did."""
         values = [_dump(name, getattr(whole, name)) for name in table.put_fields]
-        self._cursor.execute(table.put, (*values, *table.more.values()))
+        self._cursor.execute(table.put, (*values, *more))
         return bool(self._cursor.rowcount)
 
     def _log(self, operation: LogRows) -> None:
@@ -236,6 +272,7 @@ class Work:
         self._rows.extend(zip(repeat(seq), steps, times, texts))
         latest = max(times)
         merge.log(record, rows if rising else sorted(rows, key=_order), latest)
+        self._summed[operation.run_id] = None
         self._touch(run.sweep_id, latest)
 
     def _log_events(self, operation: LogEvents) -> None:

@@ -1,0 +1,41 @@
+"""What a run is worth: the value of its sweep's metric, as a number that a database can sort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["metric_of", "score_of"]
+
+_AGGREGATES = ("best", "min", "max", "last", "mean")
+"""What ``define_metric`` makes of a value in a summary; the first one that is there counts."""
+
+
+def metric_of(config: Mapping[str, Any]) -> str:
+    """The name of a sweep's metric; empty when its config names none."""
+    metric = config.get("metric")
+    name = metric.get("name") if isinstance(metric, Mapping) else None
+    return name if isinstance(name, str) else ""
+
+
+def score_of(summary: Mapping[str, Any], metric: str) -> float | None:
+    """The value of a metric in a summary, nested or with dots; None for none, NaN, or no number."""
+    value = summary.get(metric)
+    if value is None:
+        value = _within(summary, metric.split("."))
+    if isinstance(value, Mapping):
+        value = next((value[name] for name in _AGGREGATES if name in value), None)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _within(summary: Any, path: list[str]) -> Any:
+    for name in path:
+        if not isinstance(summary, Mapping) or name not in summary:
+            return None
+        summary = summary[name]
+    return summary
