@@ -175,6 +175,26 @@ def test_news_appear_without_touching_the_choices(page, backend):
     expect(page.locator('.ag-row[row-index="0"] [col-id="state"]')).to_have_text("failed")
 
 
+def test_search_for_sweeps(page, backend):
+    for number in range(5):
+        make_sweep(backend, 1, sweep_id=f"sweep00{number}", name=f"number {number}")
+    page.goto("/")
+    expect(page.locator("#sweeps tbody tr")).to_have_count(5)
+    box = page.get_by_label("Search sweeps")
+    box.fill("number 3")
+    expect(page.locator("#sweeps tbody tr")).to_have_count(1)
+    page.wait_for_function("location.search === '?q=number+3'")
+    make_sweep(backend, 1, sweep_id="sweep013", name="number 13")
+    expect(page.locator("#sweeps tbody tr")).to_have_count(2)
+    expect(box).to_have_value("number 3")
+    page.reload()
+    expect(page.locator("#sweeps tbody tr")).to_have_count(2)
+    box.fill("nowhere")
+    expect(page.get_by_text("No sweep has 'nowhere' in it.")).to_be_visible()
+    box.fill("")
+    expect(page.locator("#sweeps tbody tr")).to_have_count(6)
+
+
 def test_the_first_run_opens_the_page_up(page, backend):
     make_sweep(backend, 0)
     page.goto("/sweeps/abcd1234")

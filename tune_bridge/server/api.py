@@ -72,8 +72,9 @@ def _add_sweeps(app: FastAPI, reader: Reader) -> None:
     def sweeps(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=_INT64)] = 0,
+        q: str = "",
     ) -> Response:
-        lines = [line(overview) for overview in reader.overviews(limit, offset)]
+        lines = [line(overview) for overview in reader.overviews(limit, offset, q)]
         return _answer({"sweeps": lines, "limit": limit, "offset": offset})
 
     @app.get("/api/sweeps/{sweep_id}")

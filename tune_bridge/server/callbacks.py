@@ -65,9 +65,11 @@ def make_page(
     address = Address.of(path)
     if address.page == "sweeps":
         version = reader.backend.version()
-        given = parse_qs(search.lstrip("?")).get("offset", ["0"])[-1]
+        query = {key: values[-1] for key, values in parse_qs(search.lstrip("?")).items()}
+        given, words = query.get("offset", "0"), query.get("q", "")
         offset = int(given) if given.isascii() and given.isdigit() and len(given) < 9 else 0
-        content = pages.sweeps_page(reader.overviews(pages.PAGE_SIZE, offset), offset)
+        lines = reader.overviews(pages.PAGE_SIZE, offset, words)
+        content = pages.sweeps_page(lines, offset, words)
         return content, version, "Sweeps · tune-bridge"
     if address.sweep is None:
         return pages.missing_page("There is no page at this address."), "", "Nothing here"
@@ -92,6 +94,7 @@ def add_callbacks(app: Dash, reader: Reader, analyst: Analyst, control: Control 
     """Wires the pages up."""
     store = None if control is None else control.store
     _add_page(app, reader, store, analyst)
+    _add_list(app, reader)
     _add_analysis(app, reader, analyst)
     _add_panels(app, reader)
     _add_run(app, reader, store)
@@ -137,14 +140,17 @@ def _add_page(app: Dash, reader: Reader, store: Store | None, analyst: Analyst) 
         if version == tick["version"]:
             raise PreventUpdate
         runs = _has_runs(reader, path)
-        if sweep_id is None or not version or runs != tick["runs"] or not runs:
+        if not version or runs != tick["runs"] or not runs:
             return no_update, {**where, "again": version}
         return {"path": path, "version": version, "runs": runs}, no_update
 
 
 def _has_runs(reader: Reader, path: str) -> bool:
+    """Whether there is something to show: runs of the sweep, or sweeps."""
     sweep_id = Address.of(path).sweep
-    return sweep_id is not None and bool(reader.backend.counts([sweep_id]).get(sweep_id))
+    if sweep_id is None:
+        return bool(reader.backend.sweeps(limit=1))
+    return bool(reader.backend.counts([sweep_id]).get(sweep_id))
 
 
 def _add_panels(app: Dash, reader: Reader) -> None:
@@ -240,6 +246,23 @@ def _add_panels(app: Dash, reader: Reader) -> None:
         except NotFoundError:
             return False, no_update, no_update
         return True, run.name or run.id, pages.run_details(run)
+
+
+def _add_list(app: Dash, reader: Reader) -> None:
+    @app.callback(
+        Output("sweeps-list", "children"),
+        Input("search", "value"),
+        Input("tick", "data"),
+        State("offset", "data"),
+        prevent_initial_call=True,
+    )
+    @_threaded
+    def found(words: Any, tick: Any, offset: int) -> Any:
+        if not tick or tick["path"] != "/":
+            raise PreventUpdate
+        shown = str(words or "")
+        lines = reader.overviews(pages.PAGE_SIZE, offset, shown)
+        return pages.sweeps_list(lines, offset, shown)
 
 
 def _add_analysis(app: Dash, reader: Reader, analyst: Analyst) -> None:
@@ -357,6 +380,12 @@ def _add_clientside(app: Any) -> None:
         Input("pair-one", "value"),
         Input("pair-two", "value"),
         Input("analysis-log", "checked"),
+        prevent_initial_call=True,
+    )
+    client(
+        "rememberSearch",
+        Output("searched", "data"),
+        Input("search", "value"),
         prevent_initial_call=True,
     )
     client("closed", Input("details", "opened"), prevent_initial_call=True)

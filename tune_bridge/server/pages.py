@@ -91,9 +91,9 @@ def _search(plan: Plan) -> str:
     )
 
 
-def sweeps_page(lines: Sequence[Overview], offset: int) -> Any:
+def sweeps_page(lines: Sequence[Overview], offset: int, words: str = "") -> Any:
     """The list of sweeps."""
-    if not lines and not offset:
+    if not lines and not offset and not words:
         return empty(
             "No sweeps yet",
             html.P("Run a sweep here, or let a Tune experiment report to this place:"),
@@ -101,37 +101,64 @@ def sweeps_page(lines: Sequence[Overview], offset: int) -> Any:
             dmc.Code("tune.run(train, callbacks=[tune_bridge.SweepCallback()])", block=True),
             html.P("It appears on this page by itself.", className="tb-dim"),
         )
-    heads = ["Sweep", "State", "Project", "Search", "Runs", "Best", "Created"]
-    body = [html.Tr(_sweep_cells(line)) for line in lines]
     return html.Div(
         [
-            html.H1("Sweeps"),
-            dmc.Paper(
-                html.Div(
-                    html.Table(
-                        [
-                            html.Thead(html.Tr([html.Th(head, scope="col") for head in heads])),
-                            html.Tbody(body),
-                        ],
-                        className="tb-table",
-                        id="sweeps",
+            html.Div(
+                [
+                    html.H1("Sweeps"),
+                    dmc.TextInput(
+                        id="search",
+                        value=words,
+                        placeholder="name, project, state, searcher, metric",
+                        debounce=250,
+                        size="xs",
+                        w=300,
+                        className="tb-search",
+                        **dashed(aria_label="Search sweeps"),
                     ),
-                    className="tb-scroll",
-                ),
-                withBorder=True,
-                radius="md",
+                ],
+                className="tb-title",
             ),
-            _pager(len(lines), offset),
+            dcc.Store(id="searched"),
+            dcc.Store(id="offset", data=offset),
+            html.Div(sweeps_list(lines, offset, words), id="sweeps-list"),
         ]
     )
 
 
-def _pager(count: int, offset: int) -> Any:
+def sweeps_list(lines: Sequence[Overview], offset: int, words: str) -> list[Any]:
+    """The table of sweeps, and the way to more of them."""
+    if not lines:
+        said = f"No sweep has {words!r} in it." if words else "There are no older sweeps."
+        return [html.P(said, className="tb-dim tb-none")]
+    heads = ["Sweep", "State", "Project", "Search", "Runs", "Best", "Created"]
+    return [
+        dmc.Paper(
+            html.Div(
+                html.Table(
+                    [
+                        html.Thead(html.Tr([html.Th(head, scope="col") for head in heads])),
+                        html.Tbody([html.Tr(_sweep_cells(line)) for line in lines]),
+                    ],
+                    className="tb-table",
+                    id="sweeps",
+                ),
+                className="tb-scroll",
+            ),
+            withBorder=True,
+            radius="md",
+        ),
+        _pager(len(lines), offset, words),
+    ]
+
+
+def _pager(count: int, offset: int, words: str) -> Any:
     links = []
+    more = f"&q={quote(words)}" if words else ""
     if offset:
-        links.append(dcc.Link("Newer", href=f"/?offset={max(offset - PAGE_SIZE, 0)}"))
+        links.append(dcc.Link("Newer", href=f"/?offset={max(offset - PAGE_SIZE, 0)}{more}"))
     if count == PAGE_SIZE:
-        links.append(dcc.Link("Older", href=f"/?offset={offset + PAGE_SIZE}"))
+        links.append(dcc.Link("Older", href=f"/?offset={offset + PAGE_SIZE}{more}"))
     return html.Nav(links, className="tb-pager", **dashed(aria_label="Pages"))
 
 

@@ -46,6 +46,9 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 """What a run is to a reader -> its word and its colour; the key is W&B's state where it has one."""
 
+SEARCHED = 10_000
+"""How many of the newest sweeps a search looks at."""
+
 _INTERNAL = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})
 _NO_RESULT = frozenset({"failed", "crashed"})
 
@@ -263,6 +266,15 @@ class Overview(msgspec.Struct, frozen=True):
     best: Best | None
 
 
+def _fits(sweep: Sweep, words: str) -> bool:
+    config = sweep.config
+    parts: list[Any] = [sweep.name, sweep.id, sweep.project, sweep.state]
+    metric, controller = config.get("metric"), config.get("controller")
+    parts += [config.get("method"), config.get("program"), metric, controller]
+    shown = " ".join(str(part) for part in parts if part).lower()
+    return all(word in shown for word in words.lower().split())
+
+
 class Reader:
     """Reads snapshots, and keeps the latest ones.
 
@@ -321,9 +333,21 @@ class Reader:
             read_at=time.time(),
         )
 
-    def overviews(self, limit: int, offset: int = 0) -> list[Overview]:
-        """Lines of the list of sweeps, newest first."""
-        return [self._overview(sweep) for sweep in self.backend.sweeps(limit=limit, offset=offset)]
+    def overviews(self, limit: int, offset: int = 0, words: str = "") -> list[Overview]:
+        """Lines of the list of sweeps, newest first.
+
+        Args:
+            limit: How many at most.
+            offset: How many to leave out before.
+            words: Only sweeps with each of these words in their name, id, project, state, method,
+                searcher, scheduler, program or metric; the newest `SEARCHED` are looked at.
+        """
+        if not words.split():
+            found = self.backend.sweeps(limit=limit, offset=offset)
+        else:
+            newest = self.backend.sweeps(limit=SEARCHED)
+            found = [sweep for sweep in newest if _fits(sweep, words)][offset : offset + limit]
+        return [self._overview(sweep) for sweep in found]
 
     def _overview(self, sweep: Sweep) -> Overview:
         version = self.backend.version(sweep.id)

@@ -199,6 +199,16 @@
             replaceQuery(query);
             return none();
         },
+        rememberSearch: (words) => {
+            const query = new URLSearchParams(window.location.search);
+            if (words) {
+                query.set("q", words);
+            } else {
+                query.delete("q");
+            }
+            replaceQuery(query);
+            return none();
+        },
         rememberAnalysis: (metric, other, measure, one, two, log) => {
             const query = new URLSearchParams();
             const chosen = {metric: metric, other: other, measure: measure, one: one, two: two};
