@@ -51,7 +51,8 @@ from tune_bridge.errors import BackendError, NotFoundError, UnsupportedError
 __all__ = ["WandbBackend"]
 
 _SETTLE = 60.0
-_PAGE = 200
+_PAGES = 200
+_WRITES = "writes"
 
 
 class _Known:
@@ -61,18 +62,22 @@ class _Known:
         run: As it was put, or found.
         record: What of it can change, as it is now.
         open: The client's run while it is written, or None.
-        rows: Kinds of values by key: whether all were floats.
-        written: What of the record is at W&B.
+        floats: Keys of rows: whether all their values were floats.
+        said: What is kept at W&B beside what W&B has a place for.
+        config: The parameters as they are at W&B.
+        writes: How often it was written: by this it is seen whether all has arrived.
     """
 
-    __slots__ = ("floats", "open", "record", "run", "written")
+    __slots__ = ("config", "floats", "open", "record", "run", "said", "writes")
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.record = records.record_of(run)
         self.open: OpenRun | None = None
         self.floats: dict[str, bool] = {}
-        self.written: dict[str, Any] = {}
+        self.said: dict[str, Any] = {}
+        self.config: dict[str, Any] = {}
+        self.writes = 0
 
 
 class _Change:
@@ -179,29 +184,31 @@ class WandbBackend(Backend):
                 self._sweeps.create(sweeps[sweep_id][0])
         for change in changes.values():
             self._write_run(change)
-        for sweep_id, (now, before) in sweeps.items():
-            self._sweeps.update(sweep_id, now, before)
+        for sweep_id, (now, _) in sweeps.items():
+            self._sweeps.update(sweep_id, now)
 
     def _write_run(self, change: _Change) -> None:
         known, record = change.known, change.record
         self._known[known.run.id] = known
         ended = record.state in ENDED_RUN
+        rows = [change.rows[step] for step in sorted(change.rows) if step > known.run.last_step]
         said = records.kept(record, known.run, _floats(known, record))
-        if said == known.written.get("said") and not change.rows and not change.summary:
+        if records.same(said, known.said) and not rows and not change.summary:
             return
         if known.open is None:
             known.open = self._begin(known, record)
         run = known.open
-        run.log([change.rows[step] for step in sorted(change.rows)])
-        for row in change.rows.values():
+        run.log(rows)
+        for row in rows:
             _note_floats(known.floats, row.values)
-        if known.written.get("config") != record.config:
+        if not records.same(known.config, _config(record)):
             run.configure(_config(record))
         run.describe(record.name, record.message)
         said = records.kept(record, known.run, _floats(known, record))
-        run.summarize({**change.summary, records.OURS: said})
-        known.record = record
-        known.written = {"said": said, "config": copy.deepcopy(_config(record))}
+        known.writes += 1
+        run.summarize({**change.summary, records.OURS: {**said, _WRITES: known.writes}})
+        known.record, known.said = record, said
+        known.config = copy.deepcopy(_config(record))
         if ended:
             self.door.check()  # its end waits for W&B
             known.open = None
@@ -218,7 +225,7 @@ class WandbBackend(Backend):
             name=record.name,
             config=config,
         )
-        known.written["config"] = copy.deepcopy(config)
+        known.config = copy.deepcopy(config)
         return opened
 
     def _put(self, run: Run, *, new: bool) -> _Known:
@@ -250,7 +257,8 @@ class WandbBackend(Backend):
         if isinstance(stamps, dict):
             known.record.stamps = msgspec.convert(stamps, merge.Stamps)
         known.floats = dict.fromkeys((said.get("floats") or {}).get("rows", ()), True)
-        known.written = {"said": said, "config": run.config}
+        known.writes = said.pop(_WRITES, 0)
+        known.said, known.config = said, run.config
         self._known[run_id] = known
         return known
 
@@ -298,7 +306,7 @@ class WandbBackend(Backend):
                 meta=dict(meta or {}),
             )
             found = self._sweeps.get(self._sweeps.create(made))
-            self._sweeps.update(found.id, msgspec.structs.replace(found, state=state), found)
+            self._sweeps.update(found.id, msgspec.structs.replace(found, state=state))
             return found
 
     # What is asked for.
@@ -394,7 +402,9 @@ class WandbBackend(Backend):
         with self.door.errors():
             if not found._attrs.get("historyLineCount"):
                 return
-            scan = list(found.scan_history(page_size=1000, min_step=min_step, use_cache=False))
+            # A page is a range of steps, however few of them there are.
+            size = max(1000, int(found.lastHistoryStep) // _PAGES + 1)
+            scan = list(found.scan_history(page_size=size, min_step=min_step, use_cache=False))
         for row in sorted(scan, key=lambda row: row["_step"]):
             yield records.row_of(row, floats)
 
@@ -564,8 +574,8 @@ def _note_floats(floats: dict[str, bool], values: Mapping[str, Any]) -> None:
 
 def _arrived(known: _Known, run: Run, said: Mapping[str, Any]) -> bool:
     """Whether W&B has what this process has written."""
-    wanted = known.written.get("said")
-    return run.last_step >= known.record.last_step and (wanted is None or said == wanted)
+    steps = known.open.next_step - 1 if known.open else known.record.last_step
+    return run.last_step >= steps and said.get(_WRITES, 0) >= known.writes
 
 
 def _thinned(points: list[tuple[int, float]], most: int) -> list[tuple[int, float]]:

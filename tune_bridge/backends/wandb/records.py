@@ -30,6 +30,7 @@ __all__ = [
     "row_of",
     "run_of",
     "said_of",
+    "same",
     "seconds",
     "sweep_of",
     "with_floats",
@@ -53,6 +54,12 @@ SWEEP_STATES = {
     "crashed": "CANCELED",
 }
 """State of a sweep -> W&B's, as far as a client can set it."""
+
+_LEAST: dict[str, Any] = {
+    "method": "random",
+    "parameters": {"tune_bridge": {"value": "see the runs"}},
+}
+"""Without these W&B makes no sweep."""
 
 _RUN_STATES = {"preempted": "crashed", "preempting": "running"}
 _TECHNICAL = frozenset({"_step", "_runtime", "_timestamp", "_wandb", OURS})
@@ -99,9 +106,10 @@ def config_text(sweep: Sweep) -> str:
         "message": sweep.message,
         "meta": codec.plain(sweep.meta),
     }
-    if not config.get("parameters"):  # W&B wants one
-        config["parameters"] = {"tune_bridge": {"value": "see the runs"}}
-        added.append("parameters")
+    for name, least in _LEAST.items():
+        if not config.get(name):
+            config[name] = least
+            added.append(name)
     controller[_MARK][_ADDED] = added
     config["controller"] = controller
     return yaml.dump(config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
@@ -122,11 +130,13 @@ def sweep_of(node: Mapping[str, Any], entity: str, project: str) -> Sweep:
     for name in said.get(_ADDED, ()):
         if name == "controller.type" and isinstance(controller, dict):
             controller.pop("type", None)
-        elif name in ("controller", "parameters"):
+        elif name == "controller" or name in _LEAST:
             config.pop(name, None)
     state = str(node.get("state") or "running").lower()
     kept = said.get("state")
-    if isinstance(kept, str) and SWEEP_STATES.get(kept, "").lower() == state:
+    # A sweep is pending at W&B until the first agent works for it.
+    fits = {SWEEP_STATES.get(str(kept), "").lower(), "pending" if kept == "running" else ""}
+    if isinstance(kept, str) and state in fits:
         state = kept
     updated = seconds(node.get("updatedAt") or node.get("heartbeatAt"))
     created = said.get("created_at") or seconds(node.get("createdAt"))
@@ -176,8 +186,12 @@ def _config(node: Mapping[str, Any]) -> dict[str, Any]:
 
 def record_of(run: Run) -> RunRecord:
     """What of a run can change."""
-    values = {name: getattr(run, name) for name in RunRecord.__struct_fields__ if name != "stamps"}
-    return RunRecord(stamps=Stamps(), **values)
+    own: dict[str, Any] = {
+        "stamps": Stamps()
+    }  # and what else a database keeps beside a run, which W&B does not
+    fields = RunRecord.__struct_fields__
+    values: dict[str, Any] = {name: getattr(run, name, own.get(name)) for name in fields}
+    return RunRecord(**values)
 
 
 def kept(record: RunRecord, run: Run, floats: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,6 +311,15 @@ def with_floats(value: dict[str, Any], paths: Iterable[str]) -> dict[str, Any]:
         if isinstance(item, int) and not isinstance(item, bool):
             place[int(last) if isinstance(place, list) else last] = float(item)
     return value
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two plain values are equal, where NaN is equal to itself."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other) or (one != one and other != other)
 
 
 def _item(place: Any, key: str) -> Any:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
+from tune_bridge.backends import codec
 from tune_bridge.backends.base import Sweep
 from tune_bridge.backends.wandb import records
 from tune_bridge.backends.wandb.door import Door
@@ -57,8 +61,6 @@ class Sweeps:
     @property
     def project(self) -> str:
         """The project of the place."""
-        import os
-
         return self._place.project or os.environ.get("WANDB_PROJECT") or _DEFAULT_PROJECT
 
     def _where(self, sweep: Sweep) -> tuple[str, str]:
@@ -128,8 +130,6 @@ class Sweeps:
         return True
 
     def _keep(self, sweep_id: str, node: dict[str, Any], entity: str, project: str) -> None:
-        import msgspec
-
         at = node.get("project") or {}
         entity = (at.get("entity") or {}).get("name") or entity
         sweep = records.sweep_of(node, entity, at.get("name") or project)
@@ -173,14 +173,14 @@ class Sweeps:
         self._look(sweep.id, entity, project, name)
         return name
 
-    def update(self, sweep_id: str, now: Sweep, before: Sweep | None) -> None:
+    def update(self, sweep_id: str, now: Sweep) -> None:
         """Writes what has changed in a sweep.
 
         Raises:
             InputError: W&B refuses it.
             BackendError: W&B does not answer.
         """
-        old = before or self.get(sweep_id)
+        old = self.get(sweep_id)
         changes: dict[str, Any] = {}
         state = records.SWEEP_STATES.get(now.state)
         if state is not None and state != records.SWEEP_STATES.get(old.state, "RUNNING"):
@@ -189,14 +189,18 @@ class Sweeps:
             changes["displayName"] = now.name
         if now.message != old.message:
             changes["description"] = now.message
-        if now.config != old.config:
+        if not records.same(codec.plain(now.config), old.config):
             changes["config"] = records.config_text(now)
         if changes:
-            entity, project = self._where(now)
-            where = {"id": self.node_of(sweep_id), "entityName": entity, "projectName": project}
+            where = {
+                "id": self.node_of(sweep_id),
+                "entityName": old.entity,
+                "projectName": old.project,
+            }
             for name, value in changes.items():  # a config that is refused keeps no state away
                 self._door.ask(_UPSERT, {**where, name: value})
-        self._known[sweep_id].sweep = now
+        at = {"entity": old.entity, "project": old.project}
+        self._known[sweep_id].sweep = msgspec.structs.replace(now, name=now.name or old.name, **at)
 
     def listed(self, project: str | None) -> list[Sweep]:
         """The sweeps of a project, newest first."""
