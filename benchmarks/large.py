@@ -1,13 +1,15 @@
-"""Large spaces: YAML text to an experiment and back, and how time grows with size."""
+"""Large spaces, each way, and how time grows with size."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from tune_bridge import SweepConfig
+from tune_bridge.dialects.base import get_dialect
 
 ROUNDS = 3
-SIZES = (2_500, 5_000, 10_000, 20_000)
+SIZES = (10_000, 20_000)
 SPECS = (
     "distribution: log_uniform_values\n    min: 1.0e-4\n    max: 1.0e-1",
     "distribution: int_uniform\n    min: 1\n    max: 8",
@@ -24,28 +26,45 @@ def text(size: int) -> str:
     return f"program: train.py\nmethod: random\nparameters:\n{parameters}\nrun_cap: 20\n"
 
 
-def measure(size: int) -> tuple[float, float]:
-    """Processor seconds to read and to write, each the best of some rounds."""
+def works(size: int) -> dict[str, Callable[[], object]]:
+    """What is measured at one size."""
     source = text(size)
-    reading, writing = [], []
-    for _ in range(ROUNDS):
-        begin = time.process_time()
-        experiment = SweepConfig.from_yaml(source).experiment
-        middle = time.process_time()
-        SweepConfig.from_experiment(experiment).to_yaml()
-        reading.append(middle - begin)
-        writing.append(time.process_time() - middle)
-    return min(reading), min(writing)
+    tune, hyperopt = get_dialect("tune"), get_dialect("hyperopt")
+    experiment = SweepConfig.from_yaml(source).experiment
+    call, space = tune.write(experiment).value, hyperopt.write(experiment).value
+    return {
+        "YAML -> experiment": lambda: SweepConfig.from_yaml(source).experiment,
+        "experiment -> YAML": lambda: SweepConfig.from_experiment(experiment).to_yaml(),
+        "experiment -> Tune's calls": lambda: tune.write(experiment),
+        "Tune's calls -> experiment": lambda: tune.read(call),
+        "experiment -> a Tune program": lambda: tune.source(experiment),
+        "experiment -> HyperOpt's calls": lambda: hyperopt.write(experiment),
+        "HyperOpt's calls -> experiment": lambda: hyperopt.read(space),
+        "experiment -> a HyperOpt program": lambda: hyperopt.source(experiment),
+    }
+
+
+def measure(size: int) -> dict[str, float]:
+    """Processor seconds of each, the best of some rounds."""
+    found: dict[str, float] = {}
+    for name, work in works(size).items():
+        taken = []
+        for _ in range(ROUNDS):
+            begin = time.process_time()
+            work()
+            taken.append(time.process_time() - begin)
+        found[name] = min(taken)
+    return found
 
 
 def run() -> list[tuple[str, str]]:
-    measure(SIZES[0])
-    found = {size: measure(size) for size in SIZES}
-    rows = [
-        (f"{size:,} parameters", f"read {reading:.2f} s, written {writing:.2f} s")
-        for size, (reading, writing) in found.items()
+    measure(SIZES[0] // 10)
+    small, large = (measure(size) for size in SIZES)
+    titles = " and ".join(f"{size:,}" for size in SIZES)
+    return [
+        (
+            f"{name}, {titles} parameters",
+            f"{small[name]:.2f} s and {large[name]:.2f} s: {large[name] / small[name]:.2f} times",
+        )
+        for name in small
     ]
-    small, large = found[SIZES[0]], found[SIZES[-1]]
-    growth = SIZES[-1] // SIZES[0]
-    ratios = ", ".join(f"{b / a / growth:.2f}" for a, b in zip(small, large, strict=True))
-    return [*rows, (f"time per parameter at {growth} times the size (read, written)", ratios)]

@@ -16,6 +16,7 @@ from tune_bridge.dialects.hyperopt.reader import LEAVES
 from tune_bridge.dialects.hyperopt.writer import write_space
 from tune_bridge.dialects.python_space import TreeReader
 from tune_bridge.experiment import Experiment, Objective
+from tune_bridge.garbage import no_collection
 from tune_bridge.notes import Notes
 from tune_bridge.space import Sequence, check_executable, walk
 
@@ -28,6 +29,7 @@ class HyperOptDialect(Dialect):
     name = "hyperopt"
     suffixes = (".py",)
 
+    @no_collection()
     def read(self, source: Any, notes: Notes | None = None) -> Translation[Experiment]:
         """Reads a space, or a recorded call of ``fmin``.
 
@@ -62,6 +64,7 @@ class HyperOptDialect(Dialect):
         )
         return Translation(experiment, notes)
 
+    @no_collection()
     def write(self, experiment: Experiment) -> Translation[Any]:
         """Writes the space: a dict of ``hp`` calls and constants, or for a root what it was.
 
@@ -75,6 +78,7 @@ class HyperOptDialect(Dialect):
         whole = space if experiment.root is None else space[experiment.root]
         return Translation(whole, notes)
 
+    @no_collection()
     def source(self, experiment: Experiment) -> Translation[str]:
         """Writes a program with the space and a call of ``fmin``.
 

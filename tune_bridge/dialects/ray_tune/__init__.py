@@ -12,6 +12,7 @@ from tune_bridge.dialects.ray_tune.writer import write_run
 from tune_bridge.dialects.sweep.keys import write_metric
 from tune_bridge.errors import MissingExtraError
 from tune_bridge.experiment import Experiment, Objective
+from tune_bridge.garbage import no_collection
 from tune_bridge.notes import Notes
 from tune_bridge.values import EMPTY, Frozen
 
@@ -32,6 +33,7 @@ class TuneDialect(Dialect):
     name = "tune"
     suffixes = (".py",)
 
+    @no_collection()
     def read(self, source: Any, notes: Notes | None = None) -> Translation[Experiment]:
         """Reads a call of ``tune.run``, its arguments as a dict, or a ``Tuner``.
 
@@ -46,6 +48,7 @@ class TuneDialect(Dialect):
         notes = Notes() if notes is None else notes
         return Translation(read_experiment(source, notes), notes)
 
+    @no_collection()
     def write(self, experiment: Experiment) -> Translation[Call]:
         """Writes a call of ``tune.run``; `calls.build` of its arguments makes them live.
 
@@ -56,6 +59,7 @@ class TuneDialect(Dialect):
         notes = Notes()
         return Translation(write_run(experiment, notes), notes)
 
+    @no_collection()
     def source(self, experiment: Experiment) -> Translation[str]:
         """Writes a program that calls ``tune.run``.
 

@@ -12,6 +12,7 @@ from tune_bridge.dialects.sweep.distributions import read_parameter, write_param
 from tune_bridge.dialects.sweep.keys import read_native, write_native
 from tune_bridge.errors import InputError, SpecError
 from tune_bridge.experiment import Experiment
+from tune_bridge.garbage import no_collection
 from tune_bridge.notes import Notes
 from tune_bridge.values import shorten
 
@@ -28,6 +29,7 @@ class SweepDialect(Dialect):
     name = "sweep"
     suffixes = (".yaml", ".yml")
 
+    @no_collection()
     def read(self, source: Any, notes: Notes | None = None) -> Translation[Experiment]:
         """Reads a sweep config.
 
@@ -68,6 +70,7 @@ class SweepDialect(Dialect):
         )
         return Translation(experiment, notes)
 
+    @no_collection()
     def write(self, experiment: Experiment) -> Translation[dict[str, Any]]:
         """Writes a sweep config: native keys, and the carry for what they leave out.
 

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tune_bridge.errors import SpecError
+from tune_bridge.garbage import no_collection
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Document", "dump", "load"]
 
@@ -91,6 +92,7 @@ def _place(mark: Any) -> tuple[int, int]:
     return mark.line + 1, mark.column + 1
 
 
+@no_collection()
 def load(text: str | bytes, source: str = "<string>") -> Document:
     """Parses one YAML document.
 
@@ -315,6 +317,7 @@ class _Builder:
         )
 
 
+@no_collection()
 def dump(data: Any) -> str:
     """Writes plain data as YAML, in the order of its keys, for `load` and W&B's client alike."""
     text: str = yaml.dump(
