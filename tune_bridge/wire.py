@@ -14,7 +14,7 @@ survive) inside of the bodies below; the key, when the server has one, goes as
 | ``POST /api/sweeps/{sweep}/claims`` | `ClaimRequest` | `Answer` |
 | ``POST /api/sweeps/{sweep}/heartbeats`` | `Heartbeat` | `Verdicts` |
 | ``POST /api/runs/{run}/reports`` | `Report` | `Verdict` |
-| ``POST /api/runs/{run}/end`` | `End` | ``{}`` |
+| ``POST /api/runs/{run}/end`` | `End` | `Ended` |
 | ``POST /api/runs/{run}/output?attempt=&offset=`` | the program's output, bytes | ``{}`` |
 | ``GET /api/runs/{run}/output`` | | the program's output, text |
 | ``PUT /api/runs/{run}/checkpoints/{id}`` | a tar archive | ``{}`` |
@@ -37,6 +37,7 @@ __all__ = [
     "Command",
     "End",
     "EndState",
+    "Ended",
     "Heartbeat",
     "Idle",
     "NewSweep",
@@ -247,6 +248,7 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
         exit_code: Of the program.
         preempted: With "crashed": its agent had to go, and nothing was wrong with the run. It is
             given out again, however often that happens.
+        next: The agent is free, and wants another run of the same sweep; both are done or neither.
     """
 
     attempt: int
@@ -254,3 +256,14 @@ class End(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str = ""
     exit_code: int | None = None
     preempted: bool = False
+    next: ClaimRequest | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """That a run's end is noted.
+
+    Attributes:
+        next: What its agent gets that was free, when it asked.
+    """
+
+    next: Answer | None = None

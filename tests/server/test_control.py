@@ -58,6 +58,26 @@ def test_the_same_request_gets_the_same_run(client):
     assert client.claim(sweep, "1")["run"] != client.claim(sweep, "2")["run"]
 
 
+def test_an_end_and_the_next_run_in_one_request(client, backend):
+    sweep = client.sweep()
+    run = client.claim(sweep)["run"]
+    wanted = {"agent": "a", "host": "h", "request": "s"}
+    end = {"attempt": 1, "state": "finished", "next": wanted}
+    following = client.post(f"/api/runs/{run}/end", end).json()["next"]
+    assert (following["kind"], following["attempt"]) == ("run", 1)
+    assert following["run"] != run
+    assert client.post(f"/api/runs/{run}/end", end).json()["next"] == following
+    assert client.claim(sweep, "s") == following
+    last = client.claim(sweep, "t", "b")["run"]
+    for each, name in ((following["run"], "u"), (last, "v")):
+        end = {"attempt": 1, "state": "finished", "next": {**wanted, "request": name}}
+        over = client.post(f"/api/runs/{each}/end", end).json()["next"]
+    assert over["kind"] == "over"
+    assert backend.sweep(sweep).state == "finished"
+    refused = client.post("/api/runs/nobody00/end", end)
+    assert refused.status_code == 404
+
+
 def test_commands(client):
     sweep = client.sweep()
     path = f"/api/sweeps/{sweep}/commands"

@@ -23,7 +23,7 @@ from tune_bridge.agents.leaving import Asked, Leave
 from tune_bridge.agents.process import run_program
 from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.trial import ProgramSettings, Spare
-from tune_bridge.wire import Claim, ClaimRequest, End, Heartbeat, Idle, Over
+from tune_bridge.wire import Answer, Claim, ClaimRequest, End, Heartbeat, Idle, Over
 
 __all__ = ["Agent", "Done", "host_name", "visible_gpus"]
 
@@ -208,12 +208,15 @@ class Agent:
     def _work(self, slot: Mapping[str, str]) -> None:
         spare = Spare()
         try:
-            while not self._leave and self._take():
-                claim = self._claim()
+            claim: Claim | None = None
+            while not self._leave and (claim is not None or self._take()):
+                claim = claim or self._claim()
                 if claim is None:
                     self._give_back()
                     return
-                self._execute(claim, slot, spare)
+                claim = self._execute(claim, slot, spare)
+            if claim is not None:
+                self._return(claim)
         except BaseException as error:  # noqa: BLE001 - told by `run`, in the thread that called it
             with self._lock:
                 self._problems.append(error)
@@ -260,9 +263,7 @@ class Agent:
                 continue
             pause, away = _AWAY[0], 0.0
             if isinstance(answer, Claim) and self._is_leaving():
-                words = f"agent {self.name} left before it began"
-                end = End(answer.attempt, "crashed", words, preempted=True)
-                self._tell_end(answer, end)
+                self._return(answer)
                 break
             if isinstance(answer, Claim):
                 return answer
@@ -278,13 +279,19 @@ class Agent:
                     self._woken.wait(1.0)
         return None
 
-    def _execute(self, claim: Claim, slot: Mapping[str, str], spare: Spare) -> None:
+    def _return(self, claim: Claim) -> None:
+        """Gives a run back that has not begun."""
+        words = f"agent {self.name} left before it began"
+        self._tell_end(claim, End(claim.attempt, "crashed", words, preempted=True))
+
+    def _execute(self, claim: Claim, slot: Mapping[str, str], spare: Spare) -> Claim | None:
+        """Runs it; the next one, if there is one already."""
         folder = self._folder / f"{claim.run}-{claim.attempt}"
         folder.mkdir()
         self._say(f"run {claim.run}: {_shown(claim.config)}")
         began = time.monotonic()
         try:
-            kind, message = self._attempt(claim, folder, slot, spare)
+            kind, message, following = self._attempt(claim, folder, slot, spare)
         finally:
             with self._lock:
                 self._running.pop(claim.run, None)
@@ -296,11 +303,12 @@ class Agent:
         self._say(
             f"run {claim.run}: {kind} after {seconds:.1f} s" + (f": {first}" if first else "")
         )
+        return following
 
     def _attempt(
         self, claim: Claim, folder: Path, slot: Mapping[str, str], spare: Spare
-    ) -> tuple[str, str]:
-        """Runs it and tells of its end; how it ended, and why, for people."""
+    ) -> tuple[str, str, Claim | None]:
+        """Runs it and tells of its end; how it ended, and why, for people; and the next one."""
         about = {"sweep_id": self._sweep, "project": self._project, "agent": self.name}
         self._beat = claim.heartbeat
         try:
@@ -308,7 +316,7 @@ class Agent:
         except TuneBridgeError as error:
             end = End(claim.attempt, "crashed", f"no checkpoint to start from: {error}")
             self._tell_end(claim, end)
-            return end.state, end.message
+            return end.state, end.message, None
         with self._lock:
             self._running[claim.run] = execution
         self._begun.set()
@@ -320,11 +328,23 @@ class Agent:
             settings = msgspec.structs.replace(self._settings, env=env)
             end = run_program(execution, settings, self._server, self._stopping, spare)
         self._deliver(execution)
-        self._tell_end(claim, end)
+        following = self._end_and_claim(claim, end)
         kind: str = "preempted" if end.preempted else end.state
         if kind == "killed" and not self._stopping():
             kind = {"stop": "stopped", "pause": "paused"}.get(execution.verdict.kind, kind)
-        return kind, end.message
+        return kind, end.message, following
+
+    def _end_and_claim(self, claim: Claim, end: End) -> Claim | None:
+        """Tells of a run's end, and asks for the next one at once; that, if there is one."""
+        if self._leave or not self._take():
+            self._tell_end(claim, end)
+            return None
+        wanted = ClaimRequest(self.name, host_name(), secrets.token_hex(8))
+        answer = self._tell_end(claim, msgspec.structs.replace(end, next=wanted))
+        if isinstance(answer, Claim):
+            return answer
+        self._give_back()
+        return None
 
     def _abandon(self) -> None:
         """Leaves functions alone that go on in their threads; their runs are over."""
@@ -345,21 +365,19 @@ class Agent:
                     return
                 time.sleep(_AGAIN)
 
-    def _tell_end(self, claim: Claim, end: End) -> None:
+    def _tell_end(self, claim: Claim, end: End) -> Answer | None:
         until = time.monotonic() + _FLUSH
         while True:
             try:
-                self._server.end(claim.run, end)
+                return self._server.end(claim.run, end)
             except UnreachableError as error:
                 if time.monotonic() > until or self._leave == "kill":
                     self._say(f"run {claim.run}: {error}; its end could not be told")
-                    return
+                    return None
                 time.sleep(_AGAIN)
             except TuneBridgeError as error:
                 self._say(f"run {claim.run}: {error}")
-                return
-            else:
-                return
+                return None
 
     def _beats(self, ended: threading.Event) -> None:
         while True:

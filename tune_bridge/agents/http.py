@@ -26,6 +26,7 @@ from tune_bridge.wire import (
     ClaimRequest,
     Command,
     End,
+    Ended,
     Heartbeat,
     NewSweep,
     Report,
@@ -160,9 +161,11 @@ class Server:
         """Rows of a run."""
         return self._typed("POST", f"/api/runs/{quote(run_id, safe='')}/reports", report, Verdict)
 
-    def end(self, run_id: str, end: End) -> None:
-        """The end of a run's program."""
-        self._json("POST", f"/api/runs/{quote(run_id, safe='')}/end", end)
+    def end(self, run_id: str, end: End) -> Answer | None:
+        """The end of a run's program; what there is next, if that was asked for."""
+        wait = 0.0 if end.next is None else end.next.wait
+        path = f"/api/runs/{quote(run_id, safe='')}/end"
+        return self._typed("POST", path, end, Ended, wait).next
 
     def output(self, run_id: str, attempt: int, offset: int, data: bytes) -> None:
         """More of the output of an attempt's program."""

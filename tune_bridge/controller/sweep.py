@@ -1,7 +1,8 @@
 """One sweep's controller: the fold, made durable and given a clock.
 
 Every change is one transaction of the backend: the event, what the engine answered, and what
-follows for runs, rows and the sweep. When it cannot be written, memory is thrown away and read
+follows for runs, rows and the sweep. What waits at the same time is written at once (`together`),
+and nobody is answered before that. When it cannot be written, memory is thrown away and read
 again from the log, so that nothing is answered that is not kept.
 """
 
@@ -20,7 +21,6 @@ from tune_bridge import __version__
 from tune_bridge.backends import codec
 from tune_bridge.backends.base import (
     Backend,
-    LogEvents,
     LogRows,
     Operation,
     PatchRun,
@@ -29,6 +29,7 @@ from tune_bridge.backends.base import (
 )
 from tune_bridge.client import flatten
 from tune_bridge.controller.fold import Fold
+from tune_bridge.controller.journal import Journal
 from tune_bridge.controller.snapshots import Snapshot, Snapshots
 from tune_bridge.controller.state import (
     Claimed,
@@ -111,6 +112,8 @@ class SweepController:
         self._work = self._save_takes = 0.0
         self._seen: dict[str, float] = {}
         self._stale = False
+        self._gathers = False
+        self._journal = Journal(backend, sweep.id)
         backend.steer(sweep.id)
         self._open()
 
@@ -180,6 +183,8 @@ class SweepController:
             if seq <= run.seq:
                 return _verdict(run)
             operations: list[Operation] = [LogRows(run_id, rows)] if rows else []
+            if config:
+                self._alone()
             changes = _changes(summary, config, self._backend, run_id)
             if changes:
                 operations.append(PatchRun(run_id, changes, self._now()))
@@ -268,6 +273,42 @@ class SweepController:
                 verdicts[run_id] = Verdict("kill", "the run is over") if over else _verdict(run)
             return verdicts
 
+    def together(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Makes calls of this object, one after the other, and writes what they did at once.
+
+        Each comes out as if it were alone: one that is refused changes nothing of the others, and
+        when what was gathered cannot be written, nobody is told that it was.
+
+        Returns:
+            What each returned, or the exception that it raised.
+        """
+        results: list[Any] = [None] * len(calls)
+        made: list[int] = []
+
+        def write() -> None:
+            try:
+                self._write()
+            except InputError:  # somebody's values: each finds out alone whose
+                for number in made:
+                    results[number] = _result(calls[number])
+            except Exception as error:  # noqa: BLE001 - whoever asked is told
+                for number in made:
+                    results[number] = error
+            made.clear()
+
+        with self.lock:
+            for number, call in enumerate(calls):
+                self._gathers = True
+                results[number] = _result(call)
+                self._gathers = False
+                if isinstance(results[number], _AloneError):
+                    write()
+                    results[number] = _result(call)
+                elif not isinstance(results[number], Exception):
+                    made.append(number)
+            write()
+        return results
+
     # For people and for time.
 
     def command(self, verb: Verb, **args: Any) -> Any:
@@ -323,6 +364,11 @@ class SweepController:
             self._open()
 
     @property
+    def count(self) -> int:
+        """How many events there are."""
+        return self._journal.count
+
+    @property
     def state(self) -> SweepState:
         """The queue. Look, and change nothing."""
         return self._fold.state
@@ -375,6 +421,7 @@ class SweepController:
         with self.lock:
             self._backend.steer(self.id)
             if self._stale:
+                self._alone()
                 self._open()
             yield
 
@@ -395,7 +442,7 @@ class SweepController:
                 ) from error
         self._fold = fold
         self._work = time.perf_counter() - begun
-        self.count = self._saved + len(log)
+        self._journal.count = self._saved + len(log)
         now = self._clock()
         self._seen = {run_id: self._seen.get(run_id, now) for run_id in fold.state.live}
         self._stale = False
@@ -440,23 +487,36 @@ class SweepController:
         except _EngineFailedError as error:
             # The sweep ends here, clearly, and nothing is half-done.
             self._fail(error)
-        if records:
-            operations.append(LogEvents(self.id, self.count, records, events[-1].time))
+        self._stale = False
+        loud = bool(records) and not all(isinstance(answer, Idle) for answer in answers)
+        self._journal.add(operations, records, events[-1].time if events else 0.0, loud=loud)
         try:
-            self._backend.apply(operations)
+            if not self._gathers:
+                self._write()
         except InputError as error:
             if events and isinstance(events[0], Claimed):  # what the engine wants, nobody can keep
                 self._fail(_EngineFailedError(error))
             raise
-        self._stale = False
-        self.count += len(records)
+        return answers
+
+    def _write(self) -> None:
+        """Makes durable what was done, and wakes who waits for it."""
+        if not self._journal.waits:
+            return
+        stale, self._stale = self._stale, True
+        loud = self._journal.write()
+        self._stale = stale
         if self._work >= max(_REDONE, _SHARE * self._save_takes):
             self.save()
-        if records and not all(isinstance(answer, Idle) for answer in answers):
+        if loud:
             self._changed.notify_all()
             for call in list(self._listeners):
                 call()
-        return answers
+
+    def _alone(self) -> None:
+        """What comes needs to read what others have done, and that is not written yet."""
+        if self._gathers and self._journal.waits:
+            raise _AloneError
 
     def _apply(
         self,
@@ -484,6 +544,8 @@ class SweepController:
         self._work += time.perf_counter() - begun
 
     def _fail(self, error: _EngineFailedError) -> NoReturn:
+        if self._gathers:
+            raise _AloneError from error
         cause = error.args[0]
         reason = f"the searcher or scheduler failed: {type(cause).__name__}: {cause}"
         self._open()
@@ -505,12 +567,26 @@ class SweepController:
         )
 
     def _completed(self, claim: Claim) -> Claim:
-        last = self._backend.run(claim.run).last_step if claim.attempt > 1 else -1
+        if claim.attempt == 1:
+            return claim
+        self._alone()
+        last = self._backend.run(claim.run).last_step
         return msgspec.structs.replace(claim, first_step=last + 1)
 
 
 class _EngineFailedError(Exception):
     """An engine cannot go on; holds the reason."""
+
+
+class _AloneError(Exception):
+    """This call is to be made again when all before it is written, and by itself."""
+
+
+def _result(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - for whoever asked
+        return error
 
 
 def _results(

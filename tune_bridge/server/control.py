@@ -23,7 +23,16 @@ from tune_bridge.server.lane import Lane
 from tune_bridge.server.store import Store
 from tune_bridge.server.wandb.routes import Wandb
 from tune_bridge.values import decode, encode
-from tune_bridge.wire import ClaimRequest, Command, End, Heartbeat, NewSweep, Report, Verdicts
+from tune_bridge.wire import (
+    ClaimRequest,
+    Command,
+    End,
+    Ended,
+    Heartbeat,
+    NewSweep,
+    Report,
+    Verdicts,
+)
 
 __all__ = ["Control"]
 
@@ -221,16 +230,25 @@ class Control:
         """A run's program has ended."""
         end = await self._read(request, End)
         lane = await self.lane_of(run_id)
-        await lane.call(
-            lane.sweep.end,
-            run_id,
-            end.attempt,
-            end.state,
-            message=end.message,
-            exit_code=end.exit_code,
-            preempted=end.preempted,
-        )
-        return answer({})
+
+        def finish() -> None:
+            lane.sweep.end(
+                run_id,
+                end.attempt,
+                end.state,
+                message=end.message,
+                exit_code=end.exit_code,
+                preempted=end.preempted,
+            )
+
+        if end.next is None:
+            await lane.call(finish)
+            return answer(Ended())
+        gone = asyncio.ensure_future(_hung_up(request))
+        try:
+            return answer(Ended(await lane.claim(end.next, gone, finish)))
+        finally:
+            gone.cancel()
 
     # Files.
 
