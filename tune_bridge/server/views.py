@@ -7,10 +7,11 @@ nothing.
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
@@ -169,7 +170,7 @@ def _finite(value: Any) -> bool:
         return False
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """A sweep with all its runs at one version.
 
     Attributes:
@@ -190,13 +191,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     summaries: list[dict[str, Any]]
     read_at: float
 
-    @property
+    @functools.cached_property
     def counts(self) -> dict[str, int]:
         """Number of runs by kind, in the order of `KINDS`, without zeros."""
-        kinds = [kind_of(run) for run in self.runs]
-        return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
+        found = Counter(map(kind_of, self.runs))
+        return {kind: found[kind] for kind in KINDS if kind in found}
 
-    @property
+    @functools.cached_property
     def metrics(self) -> list[str]:
         """Logged keys that hold numbers, the objective first."""
         keys: dict[str, None] = {}
@@ -227,7 +228,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         ]
         return [index for _, index in sorted(found)]
 
-    @property
+    @functools.cached_property
     def best(self) -> Best | None:
         """The best run by the objective, or None."""
         ranked = self.ranked() if self.plan.objective else []

@@ -3,7 +3,8 @@
 | order | what is read |
 |---|---|
 | by time | the page |
-| by a value of the summary | that value of all, and the page |
+| by the metric of a sweep | the page |
+| by another value of the summary | that value of all, and the page |
 | by anything else, or with other conditions | the runs that the rest of the filter leaves |
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tune_bridge.backends.base import Run, RunQuery, Sweep
+from tune_bridge.backends.scores import metric_of
 from tune_bridge.server.wandb.execute import Call
 from tune_bridge.server.wandb.filters import (
     Record,
@@ -71,7 +73,7 @@ class Search:
         if in_order is not None:
             return self._paged(in_order, call)
         if order.lstrip("+- ").startswith(_SUMMARY) and order.count(".") == 1 and "," not in order:
-            return self._by_summary(query, order, call)
+            return self._by_score(query, order, call) or self._by_summary(query, order, call)
         found = ordered(self._look(asked, query), order)
         return page(
             found, call.get("first"), call.get("after"), lambda it: self._runs.node(it[0], call)
@@ -124,6 +126,21 @@ class Search:
         shown = found[:count]
         node = self._runs.node
         return connection(shown, start, lambda run: node(run, call), more=len(found) > count)
+
+    def _by_score(self, query: RunQuery, order: str, call: Call) -> dict[str, Any] | None:
+        """A page in the order that the database keeps; None when the page needs another one."""
+        if query != RunQuery(sweeps=query.sweeps) or len(query.sweeps) != 1:
+            return None
+        sweep = self._backend.sweep(query.sweeps[0])
+        if metric_of(sweep.config) != order.lstrip("+- ").removeprefix(_SUMMARY):
+            return None
+        start, count = window(call.get("first"), call.get("after"))
+        descending = order.startswith("-")
+        found = self._backend.best_runs(sweep.id, descending=descending, limit=start + count + 1)
+        if len(found) <= start + count:  # those without a number come after them
+            return None
+        shown = [run for run, _ in found[start : start + count]]
+        return connection(shown, start, lambda run: self._runs.node(run, call), more=True)
 
     def _by_summary(self, query: RunQuery, order: str, call: Call) -> dict[str, Any]:
         key = order.lstrip("+- ").removeprefix(_SUMMARY)
