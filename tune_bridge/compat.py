@@ -76,6 +76,7 @@ _SEARCHERS = (
     ("HyperOpt", Algorithm("HyperOptSearch"), _X),
     ("Grid search", RANDOM, None),
     ("Random search", RANDOM, _X),
+    ("Random search without replacement", Algorithm.of(RANDOM.kind, unique=True), _X),
     ("BayesOpt", Algorithm("BayesOptSearch"), _X),
     ("Nevergrad", Algorithm("NevergradSearch"), _X),
     ("Scikit-Optimize", Algorithm("SkOptSearch"), _X),

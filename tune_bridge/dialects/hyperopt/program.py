@@ -110,6 +110,10 @@ def _fmin(experiment: Experiment, objective: Signature, notes: Notes) -> Call:
 def _algorithm(experiment: Experiment, notes: Notes) -> Any:
     searcher = experiment.searcher
     if searcher.kind == RANDOM.kind:
+        if searcher.arg("unique", False):
+            notes.approximated(
+                "searcher.unique", "draws may come twice", "HyperOpt draws with replacement"
+            )
         return SIGNATURES["rand.suggest"]
     if searcher.kind != "HyperOptSearch":
         notes.approximated(

@@ -345,6 +345,13 @@ def write_searcher(
     args = searcher.args.value
     held |= _write_seed(experiment, CLASSES[searcher.kind], args, notes)
     if searcher.kind == "BasicVariantGenerator":
+        if args.pop("unique", False):
+            notes.approximated(
+                "searcher.unique",
+                "draws may come twice",
+                "Ray draws with replacement",
+                "tune-bridge run and agents of tune-bridge draw without",
+            )
         if not (args or held):
             return None, limit
         if limit is not None:

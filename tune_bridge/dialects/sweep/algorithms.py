@@ -48,6 +48,12 @@ def thinking(searcher: Algorithm, notes: Notes | None = None) -> str:
         if notes is not None:
             notes.carried("method", f"{kind} is in the carry only", _WHY_WRAPPED[kind])
         ((kind, args),) = inner.items()
+    if notes is not None and args.get("unique"):
+        notes.carried(
+            "method",
+            "unique is in the carry only",
+            "W&B draws with replacement; tune-bridge draws without, and ends when all is drawn",
+        )
     return str(kind)
 
 
