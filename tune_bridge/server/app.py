@@ -50,6 +50,7 @@ _INDEX = """<!doctype html>
 
 _SERVED = (
     "/api/", "/assets/", "/_dash-", "/_reload-hash", "/_favicon.ico", "/login", "/wandb/", "/sdk/",
+    "/artifactsV2/",
 )  # fmt: skip
 _WANDB = re.compile(r"/[^/]+/[^/]+/(runs|sweeps)/[^/]+")
 """Addresses that the wandb client prints; they lead on to ours."""

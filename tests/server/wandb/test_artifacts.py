@@ -18,7 +18,9 @@ def test_artifacts_have_versions_and_aliases_and_come_back(place):
             pathlib.Path("data/same.bin").write_bytes(bytes(range(256)))
             made = wandb.Artifact("c", type="dataset", description="d", metadata={"k": [1]})
             made.add_dir("data")
-            made.add_reference("http://127.0.0.1:1/key", name="far", checksum=False)
+            far = pathlib.Path("far.txt").resolve()
+            far.write_text("afar")
+            made.add_reference(far.as_uri(), name="far")
             return run.log_artifact(made, **more).wait()
         with wandb.init(project="art", id="maker") as run:
             said["first"] = write(run, "one").name
@@ -33,7 +35,7 @@ def test_artifacts_have_versions_and_aliases_and_come_back(place):
             used = run.use_artifact("c:best")
             said["used"] = [used.version, used.type, used.metadata, used.description]
             folder = pathlib.Path(used.download(root="down"))
-            said["text"] = (folder / "a b.txt").read_text()
+            said["text"] = (folder / "a b.txt").read_text() + (folder / "far").read_text()
         api = wandb.Api()
         for name in ("c:latest", "c:v1", "c"):
             art = api.artifact(f"local/art/{name}")
@@ -47,9 +49,9 @@ def test_artifacts_have_versions_and_aliases_and_come_back(place):
     )
     assert (found["first"], found["second"], found["again"]) == ("c:v0", "c:v1", "c:v0")
     assert found["used"] == ["v1", "dataset", {"k": [1]}, "d"]
-    assert (found["text"], found["entry"]) == ("two", "one")
+    assert (found["text"], found["entry"]) == ("twoafar", "one")
     assert found["c:latest"][:2] == ["v0", ["latest"]], "the same content is the same version"
-    assert found["c:v1"] == ["v1", ["best"], 259, 3]
+    assert found["c:v1"] == ["v1", ["best"], 263, 3]
     assert found["c"][0] == "v0"
     assert "type" in found["refused"]
     assert {"c:v0", "c:v1"} <= set(found["logged"])

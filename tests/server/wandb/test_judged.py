@@ -110,3 +110,55 @@ def test_rows_may_come_compressed(place):
     ):
         headers = {"Content-Encoding": "gzip"}
         assert httpx.post(address, content=body, headers=headers).status_code == status
+
+
+def test_files_of_artifacts_lie_here_and_elsewhere(place):
+    made = place.python(
+        """
+        with wandb.init(project="odd", id="one") as run:
+            art = wandb.Artifact("near", type="data", storage_region="default")
+            with art.new_file("in/text.txt") as file:
+                file.write("near")
+            run.log_artifact(art, tags=["gold", "new"]).wait()
+        with wandb.init(project="odd", id="two") as run:
+            far = wandb.Artifact("far", type="data")
+            far.add_reference(run.use_artifact("near:latest").get_entry("in/text.txt"), "out.txt")
+            run.log_artifact(far).wait()
+        api = wandb.Api()
+        api.run("local/odd/two").log_artifact(api.artifact("local/odd/near:v0"))
+        refused = []
+        with wandb.init(project="odd") as run:
+            art = wandb.Artifact("region", type="data", storage_region="the-moon")
+            try:
+                run.log_artifact(art).wait()
+            except ValueError as error:
+                refused.append(str(error))
+        answer(refused)
+        """
+    )
+    assert "the-moon" in made[0]
+    found = place.python(
+        """
+        import pathlib
+        api = wandb.Api()
+        near, far = api.artifact("local/odd/near:v0"), api.artifact("local/odd/far:v0")
+        entry = pathlib.Path(near.get_entry("in/text.txt").download(root="odd1"))
+        whole = pathlib.Path(far.download(root="odd2"))
+        files = [(f.name, f.size) for art in (near, far) for f in art.files()]
+        logged = sorted(a.name for a in api.run("local/odd/two").logged_artifacts())
+        near.delete(delete_aliases=True)
+        answer({
+            "entry": entry.read_text(), "far": (whole / "out.txt").read_text(), "files": files,
+            "tags": near.tags, "count": len(far.files()), "logged": logged,
+        })
+        """,
+        WANDB_CACHE_DIR=str(place.folder / "empty"),
+    )
+    assert (found["entry"], found["far"]) == ("near", "near")
+    assert found["files"] == [["in/text.txt", 4], ["out.txt", 0]]
+    assert (sorted(found["tags"]), found["count"]) == (["gold", "new"], 1)
+    assert found["logged"] == ["far:v0", "near:v0"]
+    digest = "0" * 32
+    for rest, status in (("", 404), (f"x/{digest}/n", 404), ("..%2F..%2Fsweeps.db/n", 404)):
+        address = f"{place.url}/artifactsV2/default/local/odd/near/{rest}"
+        assert httpx.get(address).status_code == status

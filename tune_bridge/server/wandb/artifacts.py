@@ -83,6 +83,8 @@ class Artifacts:
         name, kind = str(names[0] or ""), str(call.get("artifactTypeName") or "")
         if not name or not kind or set(name) & set("/:") or len(name) > _LONGEST:
             raise InputError("an artifact needs a name and a type", found=repr(name)[:100])
+        if call.get("storageRegion") not in (None, "default"):
+            raise InputError("no such storageRegion", found=str(call["storageRegion"])[:100])
         aliases = [str(alias["alias"]) for alias in call.get("aliases", [])]
         with self._shelves.edit(place) as shelf:
             shelf.collection(name, kind)
@@ -96,6 +98,11 @@ class Artifacts:
             else:
                 item["wanted"] = sorted({*item["wanted"], *aliases})
             item["clients"] = [*item["clients"], call.get("clientID")][-100:]
+            tags = {str(tag["tagName"]) for tag in call.get("tags", [])}
+            item["tags"] = sorted({*item.get("tags", []), *tags})
+            run, made = call.get("runName"), item.setdefault("made", [])
+            if run not in (None, item["run"], *made):
+                made.append(run)
         found = None if latest is None else {"id": artifact_id(place, latest)}
         return {
             "artifact": {
@@ -188,13 +195,14 @@ class Artifacts:
         place, key = self._parts(call.get("artifactID"))
         item = self._shelves.read(place).item(key)
         if item["state"] != COMMITTED:
-            contents, size = self._checked(place, item)
+            contents, refs, size = self._checked(place, item)
             with self._shelves.edit(place) as shelf:
                 item = shelf.item(key)
                 if item["state"] != COMMITTED:  # by the same request at the same time
                     item.update(
                         state=COMMITTED,
                         files=contents,
+                        refs=refs,
                         size=size,
                         version=shelf.number(item["collection"]),
                     )
@@ -202,21 +210,29 @@ class Artifacts:
                     set_aliases(entries, item, item.pop("wanted", []))
         return {"artifact": {"id": artifact_id(place, item), "digest": item["digest"]}}
 
-    def _checked(self, place: Place, item: Item) -> tuple[dict[str, str], int]:
-        """The files of a manifest, by name, and their size."""
+    def _checked(
+        self, place: Place, item: Item
+    ) -> tuple[dict[str, str], dict[str, dict[str, Any]], int]:
+        """The files of a manifest, by name, those that lie elsewhere, and the size of all."""
         owner = self._catalog.owner(place)
         found: dict[str, str] = {}
+        refs: dict[str, dict[str, Any]] = {}
         size = 0
         for name, about in self._contents(place, item).items():
             size += int(about.get("size") or 0)
             if about.get("ref"):
+                refs[str(name)] = {
+                    "ref": str(about["ref"]),
+                    "digest": str(about.get("digest")),
+                    "size": int(about.get("size") or 0),
+                }
                 continue
             file = self._files.file(owner, _content(str(about["digest"])))
             if file.md5() != about["digest"]:
                 self._files.delete(owner, file.name)
                 raise InputError(f"file {name} is not what its manifest says; send it again")
             found[str(name)] = file.name
-        return found, size
+        return found, refs, size
 
     def _contents(self, place: Place, item: Item) -> dict[str, Any]:
         """What a version's manifest says; of several parts, they are made one here."""
@@ -383,7 +399,8 @@ class Artifacts:
     def one(self, call: Call) -> dict[str, Any] | None:
         """An artifact by its id."""
         place, key = self._parts(call.get("id"))
-        return self._catalog.node(place, self._shelves.read(place).item(key), call)
+        found = self._shelves.read(place).items.get(key)  # None when it was deleted
+        return None if found is None else self._catalog.node(place, found, call)
 
     def client(self, call: Call) -> dict[str, Any] | None:
         """An artifact by the id that its client has given it."""

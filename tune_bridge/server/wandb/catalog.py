@@ -218,7 +218,7 @@ class Catalog:
             "digest": item["digest"],
             "digestAlgorithm": "MANIFEST_MD5",
             "commitHash": item["key"],
-            "fileCount": len(item["files"]),
+            "fileCount": len(item["files"]) + len(item.get("refs", {})),
             "createdAt": iso(item["created"]),
             "updatedAt": iso(item.get("updated", item["created"])),
             "aliases": lambda _: [
@@ -237,7 +237,8 @@ class Catalog:
         mine = Place(sweep.entity, sweep.project)
         if kind == "output":
             shelf = self._shelves.read(mine)
-            found = [(mine, item) for item in shelf.items.values() if item["run"] == name]
+            items = shelf.items.values()
+            found = [(mine, i) for i in items if name in (i["run"], *i.get("made", ()))]
         else:
             found = [
                 (shelf.place, item)
@@ -257,27 +258,43 @@ class Catalog:
         return {"__typename": "Run", "id": id_, "name": name, "project": about}
 
     def _file_list(self, place: Place, item: Item, call: Call) -> dict[str, Any]:
-        wanted = call.get("names")
-        names = sorted(name for name in item["files"] if wanted is None or name in wanted)
+        wanted, refs = call.get("names"), item.get("refs", {})
+        names = sorted(n for n in {*item["files"], *refs} if wanted is None or n in wanted)
+        shared = {"__typename": "File", "updatedAt": iso(item["created"])}
 
         def node(name: str) -> dict[str, Any]:
+            made = self._far(name, refs[name]) if name in refs else file(name)
+            return {**shared, "name": name, "displayName": name, **made}
+
+        def file(name: str) -> dict[str, Any]:
             found = self._files.file(self.owner(place), item["files"][name])
             address = self._address(DOWNLOAD, place, found.name, call)
             return {
-                "__typename": "File",
                 "id": global_id("File", *self.owner(place), found.name),
-                "name": name,
                 "url": address,
                 "directUrl": address,
                 "sizeBytes": found.size,
                 "mimetype": found.type,
-                "updatedAt": iso(item["created"]),
                 "storagePath": found.name,
                 "digest": lambda _: found.md5(),
                 "md5": lambda _: found.md5(),
             }
 
         return _listed(names, call, node)
+
+    @staticmethod
+    def _far(name: str, about: Item) -> dict[str, Any]:
+        """A file that lies elsewhere; the client fetches it from there."""
+        return {
+            "id": global_id("File", about["ref"], name),
+            "url": about["ref"],
+            "directUrl": about["ref"],
+            "sizeBytes": about["size"],
+            "mimetype": None,
+            "storagePath": None,
+            "digest": about["digest"],
+            "md5": None,
+        }
 
     # Files.
 

@@ -56,8 +56,14 @@ def _viewer(call: Call) -> dict[str, Any]:
     }
 
 
-FEATURES = ("FILESTREAM_GZIP", "SWEEPS_LOCAL_SCHEDULER")
-"""What the client may do beyond the least: compress rows, enqueue runs. All else is off."""
+FEATURES = (
+    "ARTIFACT_COLLECTIONS_FILTERING_SORTING",
+    "ARTIFACT_TAGS",
+    "FILESTREAM_GZIP",
+    "SWEEPS_LOCAL_SCHEDULER",
+    "TOTAL_COUNT_IN_FILE_CONNECTION",
+)
+"""What the client may do beyond the least; all else is off."""
 
 
 def _server(call: Call) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 | ``POST /graphql`` | an operation |
 | ``POST /files/{entity}/{project}/{run}/file_stream`` | what a run says |
 | ``PUT``, ``GET /wandb/files/{token}`` | a file, by a signed address that expires |
+| ``GET /artifactsV2/...`` | a file of an artifact |
 | ``GET /{entity}/{project}/runs/{run}`` and ``.../sweeps/{sweep}`` | on to the dashboard's page |
 | ``/sdk/otel/...`` | 404: the client then sends no telemetry |
 """
@@ -37,7 +38,7 @@ from tune_bridge.server.wandb.jsontext import mapping
 from tune_bridge.server.wandb.lines import Lines
 from tune_bridge.server.wandb.operations import operations
 from tune_bridge.server.wandb.runs import DOWNLOAD, UPLOAD, Runs
-from tune_bridge.server.wandb.shelf import Shelves
+from tune_bridge.server.wandb.shelf import Place, Shelves
 from tune_bridge.server.wandb.steering import Steering
 from tune_bridge.server.wandb.stream import Stream
 from tune_bridge.server.wandb.sweeps import Sweeps
@@ -96,6 +97,7 @@ class Wandb:
             ("POST", "/files/{entity}/{project}/{run}/file_stream", self.stream),
             ("PUT", "/wandb/files/{token}", self.put),
             ("GET", "/wandb/files/{token}", self.get),
+            ("GET", "/artifactsV2/{region}/{entity}/{project}/{rest:path}", self.artifact),
             ("GET", "/{entity}/{project}/sweeps/{sweep}", self.sweep_page),
             ("GET", "/{entity}/{project}/runs/{run}", self.run_page),
         ]
@@ -149,13 +151,15 @@ class Wandb:
         """A file."""
         sweep_id, run_id, name = self._checked(DOWNLOAD, token)
         found = await self._in_thread(self._files.file, (sweep_id, run_id), name)
-        return FileResponse(
-            found.path,
-            media_type="application/octet-stream",
-            filename=name.rpartition("/")[2],
-            content_disposition_type="attachment",
-            headers={"Content-Security-Policy": _SANDBOX},
-        )
+        return _attached(found.path, name)
+
+    async def artifact(self, region: str, entity: str, project: str, rest: str) -> Response:
+        """A file of an artifact, by its digest: ``.../<digest>/<name>``."""
+        digest, _, name = rest.rpartition("/")
+        owner = Catalog.owner(Place(entity, project))
+        file = f"content/{digest.rpartition('/')[2]}"
+        found = await self._in_thread(self._files.file, owner, file)
+        return _attached(found.path, name)
 
     def _checked(self, purpose: str, token: str) -> list[str]:
         try:
@@ -183,6 +187,16 @@ class Wandb:
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             found = mapping(body, "the body")
         return found if isinstance(found, dict) else mapping(found, "the body")
+
+
+def _attached(path: Path, name: str) -> Response:
+    return FileResponse(
+        path,
+        media_type="application/octet-stream",
+        filename=name.rpartition("/")[2],
+        content_disposition_type="attachment",
+        headers={"Content-Security-Policy": _SANDBOX},
+    )
 
 
 def _unpacked(body: bytes, limit: int) -> bytes:
