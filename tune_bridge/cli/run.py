@@ -35,7 +35,7 @@ __all__ = ["run"]
 @click.option("--num-samples", type=COUNT, metavar="N", help="Draws of the space.")
 @click.option("--project", type=TEXT, metavar="NAME", help="Instead of the sweep's project.")
 @click.option("--name", type=TEXT, metavar="NAME", help="Instead of the sweep's name.")
-@click.option("--backend", "--storage", type=TEXT, metavar="URL", help="Where the sweep is kept.")
+@click.option("--backend", type=TEXT, metavar="URL", help="Where the sweep is kept.")
 @click.option(
     "--object",
     "variable",

@@ -286,7 +286,13 @@ class BackendTestCase:
 
     # Idempotent.
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+    # Several backends have the suite: their classes are the executors that differ.
+    @settings(
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture, HealthCheck.differing_executors,
+        ],
+        max_examples=50,
+    )  # fmt: skip
     @given(script=scripts(), data=st.data())
     def test_replay(self, backend: Backend, script: list[Operation], data: st.DataObject) -> None:
         sweep_id = script[0].sweep.id  # type: ignore[union-attr]
