@@ -6,6 +6,7 @@ peer is Optuna on SQLite with five reports per trial, which writes as durably.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import statistics
@@ -22,6 +23,7 @@ CONFIG = {
     "parameters": {"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}},
 }
 TRIALS, AGENTS, REPORTS, EVENTS = 300, 200, 5, 10_000
+LIVE = (100, 1_000, 10_000)
 
 
 def _controller(folder: Path) -> list[tuple[str, str]]:
@@ -48,6 +50,33 @@ def _controller(folder: Path) -> list[tuple[str, str]]:
             Controller(backend, place).sweep(sweep.id)
             seconds = time.perf_counter() - started
             rows.append((f"restart with {sweep.count:,} events, from {words}", f"{seconds:.2f} s"))
+    return rows
+
+
+def _live(folder: Path) -> list[tuple[str, str]]:
+    """Processor time of an event of a sweep with so many runs at once."""
+    from tune_bridge.backends import open_backend
+    from tune_bridge.backends.base import Row
+    from tune_bridge.controller import Controller
+
+    rows = []
+    with open_backend(str(folder / "live.db")) as backend:
+        controller = Controller(backend)
+        for number in LIVE:
+            sweep = controller.sweep(controller.create(CONFIG).id)
+            claim = functools.partial(sweep.claim, host="host", request="first")
+            calls = [functools.partial(claim, f"agent-{n}") for n in range(number)]
+            claims = [
+                each for n in range(0, number, 500) for each in sweep.together(calls[n:][:500])
+            ]
+            started = time.process_time()
+            for turn, given in enumerate(claims[:100]):
+                row = Row(0, time.time(), {"loss": given.config["x"]})
+                sweep.report(given.run, given.attempt, 0, [row])
+                sweep.end(given.run, given.attempt, "crashed")
+                sweep.claim(f"agent-{turn}", "host", "second")
+            spent = (time.process_time() - started) / 300
+            rows.append((f"an event with {number:,} live runs", f"{1000 * spent:.2f} ms"))
     return rows
 
 
@@ -128,4 +157,4 @@ def _turns(server: object, agents: int, trials: int) -> tuple[float, float]:
 def run() -> list[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        return [*_controller(folder), *_optuna(folder), *_http(folder)]
+        return [*_controller(folder), *_live(folder), *_optuna(folder), *_http(folder)]

@@ -7,12 +7,12 @@ event; one that starts again drops them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from tune_bridge.backends.base import Operation, PatchRun, PatchSweep, PutRun, Run
+from tune_bridge.backends.base import PatchRun, PatchSweep, PutRun, Run
 from tune_bridge.controller.index import Index
 from tune_bridge.controller.state import (
     Claimed,
@@ -24,6 +24,7 @@ from tune_bridge.controller.state import (
     Held,
     Host,
     Lost,
+    Outcome,
     RunState,
     SweepState,
     Told,
@@ -43,7 +44,7 @@ from tune_bridge.engines.base import (
 from tune_bridge.errors import InputError, NotFoundError
 from tune_bridge.wire import Claim, Idle, Over, Settings, Verdict
 
-__all__ = ["Fold", "Outcome"]
+__all__ = ["Fold"]
 
 _CLOSED: dict[Gate, str] = {
     "stopping": "the sweep is stopping",
@@ -52,20 +53,6 @@ _CLOSED: dict[Gate, str] = {
     "finished": "the sweep is finished",
 }
 _KEPT = frozenset({"failed", "crashed", "killed"})
-
-
-class Outcome(msgspec.Struct):
-    """What came of an event.
-
-    Attributes:
-        answer: For whoever caused it.
-        operations: For the backend.
-        notes: Plain data for the log: what the engine answered.
-    """
-
-    answer: Any = None
-    operations: list[Operation] = []
-    notes: list[dict[str, Any]] = []
 
 
 class Fold:
@@ -87,6 +74,16 @@ class Fold:
         self.state = state or SweepState(concurrency=settings.concurrency)
         self._index = Index(self.state)
         self._outcome = Outcome()
+        self._writes = True
+        self._handlers: dict[type, Callable[[Any], Any]] = {
+            Claimed: self._claimed,
+            Told: self._told,
+            Held: self._held,
+            Ended: self._ended,
+            Lost: self._lost,
+            Found: self._found,
+            Commanded: self._commanded,
+        }
 
     def apply(self, event: Event) -> Outcome:
         """Takes one event.
@@ -97,18 +94,22 @@ class Fold:
         """
         self._outcome = Outcome(operations=[], notes=[])
         self.state.time = max(self.state.time, event.time)
-        handlers: dict[type, Callable[[Any], Any]] = {
-            Claimed: self._claimed,
-            Told: self._told,
-            Held: self._held,
-            Ended: self._ended,
-            Lost: self._lost,
-            Found: self._found,
-            Commanded: self._commanded,
-        }
-        self._outcome.answer = handlers[type(event)](event)
+        self._outcome.answer = self._handlers[type(event)](event)
         self._settle()
         return self._outcome
+
+    def follow(self, events: Iterable[Event]) -> None:
+        """Takes events of the past: what came of them is written already.
+
+        Raises:
+            TuneBridgeError: See `apply`.
+        """
+        self._writes = False
+        try:
+            for event in events:
+                self.apply(event)
+        finally:
+            self._writes = True
 
     # What is asked before an event is made: these change nothing.
 
@@ -594,12 +595,15 @@ class Fold:
         self._sweep(state=shown, message=reason)
 
     def _sweep(self, *, reopen: bool = False, **changes: Any) -> None:
-        patch = PatchSweep(self.sweep_id, changes, self.state.time, reopen)
-        self._outcome.operations.append(patch)
+        if self._writes:
+            patch = PatchSweep(self.sweep_id, changes, self.state.time, reopen)
+            self._outcome.operations.append(patch)
 
     def _patch(self, run: RunState, *, reopen: bool = False, **changes: Any) -> None:
-        patch = PatchRun(run.id, changes, self.state.time, reopen)
-        self._outcome.operations.append(patch)
+        if self._writes:
+            patch = PatchRun(run.id, changes, self.state.time, reopen)
+            self._outcome.operations.append(patch)
 
     def _note(self, value: msgspec.Struct) -> None:
-        self._outcome.notes.append(msgspec.to_builtins(value))
+        if self._writes:
+            self._outcome.notes.append(msgspec.to_builtins(value))

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from tune_bridge.backends.base import Operation
 from tune_bridge.errors import InputError
 from tune_bridge.wire import Checkpoint, EndState, Verb, Verdict
 
@@ -25,6 +26,7 @@ __all__ = [
     "Held",
     "Host",
     "Lost",
+    "Outcome",
     "RunState",
     "SweepState",
     "Told",
@@ -263,3 +265,17 @@ class SweepState(msgspec.Struct):
     waiting: str = ""
     done: str = ""
     time: float = 0.0
+
+
+class Outcome(msgspec.Struct):
+    """What came of an event.
+
+    Attributes:
+        answer: For whoever caused it.
+        operations: For the backend.
+        notes: Plain data for the log: what the engine answered.
+    """
+
+    answer: Any = None
+    operations: list[Operation] = []
+    notes: list[dict[str, Any]] = []

@@ -430,16 +430,15 @@ class SweepController:
         self._about = f"{__version__} {codec.dumps(self._seed)}"
         self._saved, fold, log = self._remembered() or self._from_scratch()
         begun = time.perf_counter()
-        for record in log:
-            try:
-                fold.apply(_event(record))
-            except Exception as error:
-                # What was refused is not in the log: it is an engine whose library has changed.
-                raise InputError(
-                    f"its log cannot be followed any more: {type(error).__name__}: {error}",
-                    path=self.id,
-                    hint="go back to the versions of the libraries that it was begun with",
-                ) from error
+        try:
+            fold.follow(map(_event, log))
+        except Exception as error:
+            # What was refused is not in the log: it is an engine whose library has changed.
+            raise InputError(
+                f"its log cannot be followed any more: {type(error).__name__}: {error}",
+                path=self.id,
+                hint="go back to the versions of the libraries that it was begun with",
+            ) from error
         self._fold = fold
         self._work = time.perf_counter() - begun
         self._journal.count = self._saved + len(log)
@@ -633,5 +632,4 @@ def _changes(
 
 
 def _event(record: Mapping[str, Any]) -> Event:
-    plain = {key: value for key, value in record.items() if key != "did"}
-    return msgspec.convert(plain, Event)  # type: ignore[no-any-return]
+    return msgspec.convert(record, Event)  # type: ignore[no-any-return]
