@@ -20,6 +20,7 @@ from tune_bridge import client
 from tune_bridge.agents import Agent, Done, Server
 from tune_bridge.agents.leaving import interrupts
 from tune_bridge.backends.places import hidden
+from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.errors import InputError
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import NewSweep, Settings
@@ -95,7 +96,8 @@ def sweep(
         seed: Of the searcher.
         server: See `connect`.
         key: See `connect`.
-        backend: See `connect`.
+        backend: See `connect`. ``wandb`` (or ``wandb://entity/project``) makes it at W&B, where
+            W&B's agents run it; `settings` and `seed` are of no use there.
 
     Returns:
         The sweep's id.
@@ -110,6 +112,8 @@ def sweep(
     config = dict(SweepConfig.load(given) if isinstance(given, str) else given)
     if entity is not None:
         config["entity"] = entity
+    if backend is not None and is_wandb(backend):
+        return _at_wandb(config, backend, server, project, name)
     to = connect(server, key, backend)
     made = to.create(
         NewSweep(
@@ -120,6 +124,21 @@ def sweep(
     print(f"Create sweep with ID: {sweep_id}", file=sys.stderr)
     print(f"Sweep URL: {to.url}/sweeps/{sweep_id}", file=sys.stderr)
     return sweep_id
+
+
+def _at_wandb(
+    config: dict[str, Any], backend: str, server: str | None, project: str | None, name: str | None
+) -> str:
+    if server is not None:
+        raise InputError(
+            "both a server and W&B are named", path="server", found=server, expected="one of them"
+        )
+    from tune_bridge.backends.wandb.making import make_sweep
+
+    made = make_sweep(backend, config, project=project, name=name)
+    print(f"Create sweep with ID: {made.id}", file=sys.stderr)
+    print(f"Sweep URL: {made.url}", file=sys.stderr)
+    return made.id
 
 
 def agent(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tune_bridge import ray_session
-from tune_bridge.backends import places
+from tune_bridge.backends import open_backend, places
 from tune_bridge.backends.base import Backend, new_id
+from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.ray_tune.runs import check_runs, plain_part
-from tune_bridge.errors import InputError
+from tune_bridge.errors import InputError, TuneBridgeError
 from tune_bridge.experiment import Experiment
 from tune_bridge.notes import Level, Note
 from tune_bridge.progress import Best, Progress
@@ -100,7 +102,8 @@ def run_sweep(
         gpus_per_trial: GPUs of a trial; the experiment's, else none.
         max_concurrent: Trials at once; the experiment's, else as many as there are processors for.
         num_samples: Instead of the experiment's; an experiment without any runs until Ctrl-C.
-        backend: A backend or its URL; the default one without.
+        backend: A backend or its URL; the default one without. At W&B (``wandb``) the sweep is made
+            before anything is started.
         project: Instead of the sweep's.
         name: Instead of the sweep's.
         progress: Called after every change, a few times a second at most.
@@ -128,32 +131,36 @@ def run_sweep(
     check_runs(experiment)
     experiment = _settle(experiment, cpus_per_trial, gpus_per_trial, max_concurrent, num_samples)
     project = project or experiment.project or os.environ.get("WANDB_PROJECT") or "uncategorized"
-    sweep_id = new_id()
     metric = experiment.objective.name if experiment.objective else None
-    results = places.home() / "results" / sweep_id
     address, ship = ray_session.place(address)
-    settings = None
+    program = None
     if experiment.trainable is None:
         program, cwd = resolve_program(
             experiment.program, experiment.command, Path(folder or Path.cwd()).absolute()
         )
-        settings = ProgramSettings(
-            program=program,
-            command=experiment.command,
-            cwd=None if ship else str(cwd),
-            metric=metric,
-            sweep_id=sweep_id,
-            project=project,
-            grace=grace,
-            stop_key=f"tune_bridge:{sweep_id}",
-            results_dir=None if ship else str(results),
-            wandb_place=None if ship else _place(backend),
-        )
         folder = cwd
     shipped = str(folder) if ship and folder else None
-    with ray_session.session(address, shipped, "running a sweep"):
+    with (
+        _sweep_at(backend, config, project, name) as (backend, sweep_id, project),
+        ray_session.session(address, shipped, "running a sweep"),
+    ):
         from tune_bridge.ray_run import Run
 
+        results = places.home() / "results" / sweep_id
+        settings = None
+        if program is not None:
+            settings = ProgramSettings(
+                program=program,
+                command=experiment.command,
+                cwd=None if ship else str(folder),
+                metric=metric,
+                sweep_id=sweep_id,
+                project=project,
+                grace=grace,
+                stop_key=f"tune_bridge:{sweep_id}",
+                results_dir=None if ship else str(results),
+                wandb_place=None if ship else _place(backend),
+            )
         run = Run(
             experiment=experiment,
             sweep_config=dict(config),
@@ -183,11 +190,45 @@ def run_sweep(
     )
 
 
+@contextlib.contextmanager
+def _sweep_at(
+    backend: Backend | str | None, config: SweepConfig, project: str, name: str | None
+) -> Iterator[tuple[Backend | str | None, str, str]]:
+    """The backend, and the id and project of the new sweep.
+
+    At W&B, which gives sweeps their ids, it is made now: what is wrong there is said before
+    anything is started.
+
+    Raises:
+        InputError: W&B refuses the key or the config.
+        BackendError: W&B does not answer.
+    """
+    given = isinstance(backend, Backend)
+    if not given and is_wandb(str(backend or places.default_place())):
+        backend = open_backend(str(backend or places.default_place()))
+    if not isinstance(backend, Backend) or not backend.names_sweeps:
+        yield backend, new_id(), project
+        return
+    try:
+        made = backend.create_sweep(config, project=project, name=name)
+        try:
+            yield backend, made.id, made.project
+        except BaseException:
+            with contextlib.suppress(TuneBridgeError):
+                backend.update_sweep(made.id, state="canceled", message="it could not be run")
+            raise
+    finally:
+        if not given:
+            backend.close()
+
+
 def _place(backend: Backend | str | None) -> str | None:
     """Where a server finds the sweeps of a backend; None when it cannot."""
     if isinstance(backend, Backend):
         url = getattr(backend, "url", None)
-        return None if url is None else places.canonical(str(url))
+        if url is None:
+            return None
+        backend = str(url)
     place = places.canonical(backend)
     return place if place.startswith(("sqlite:", "postgresql:")) else None
 

@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tune_bridge.backends.places import canonical, home, shown
-from tune_bridge.errors import BackendError
+from tune_bridge.backends.wandb import is_wandb
+from tune_bridge.errors import BackendError, InputError
 
 __all__ = [
     "IDLE_EXIT",
@@ -83,6 +84,14 @@ class Files(NamedTuple):
 def files_of(place: str | None = None) -> Files:
     """The files of a place, however it is named; see `tune_bridge.backends.open_backend`."""
     name = canonical(place)
+    if is_wandb(name):
+        raise InputError(
+            "W&B drives its sweeps itself",
+            path="--backend",
+            found=name,
+            expected="a place of our own for a server",
+            hint="for sweeps at W&B: tune-bridge controller, run, push or pull",
+        )
     if name.startswith("sqlite:///"):
         base = Path(os.path.realpath(name.removeprefix("sqlite:///")))
         store = base.parent

@@ -251,9 +251,11 @@ class Backend(abc.ABC):
 
     Attributes:
         names_sweeps: It gives sweeps their ids itself: `create_sweep` tells the id.
+        keeps_events: It has a place for the events of a controller, and for commands to it.
     """
 
     names_sweeps: ClassVar[bool] = False
+    keeps_events: ClassVar[bool] = True
 
     @abc.abstractmethod
     def apply(self, operations: Iterable[Operation]) -> None:

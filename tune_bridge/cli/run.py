@@ -15,6 +15,8 @@ from typing import Any
 import click
 import msgspec
 
+from tune_bridge.backends.places import default_place
+from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.cli.options import AMOUNT, COUNT, TEXT
 from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import load_source
@@ -81,12 +83,14 @@ def run(
 
     Its program is looked for beside SRC, then in the current folder; ${interpreter} is the Python
     that runs this command. A program reports with tune_bridge.init() and run.log(). Without a
-    limit of its own a sweep runs until Ctrl-C, which ends the programs and keeps their runs.
+    limit of its own a sweep runs until Ctrl-C, which ends the programs and keeps their runs. With
+    --backend wandb (or wandb://ENTITY/PROJECT) it is reported to W&B.
 
     \b
       tune-bridge run sweep.yaml
       tune-bridge run sweep.yaml --cpus-per-trial 0.5 --num-samples 50
       tune-bridge run sweep.yaml --address auto --gpus-per-trial 1
+      tune-bridge run sweep.yaml --backend wandb
 
     Exit codes: 0 done, 1 no trial gave a usable result or the input has to be changed, 2 wrong
     usage, 130 interrupted.
@@ -99,8 +103,11 @@ def run(
     if experiment.num_samples is None and num_samples is None and experiment.run_cap is None:
         say("note: no number of runs is given: it runs until Ctrl-C")
 
+    at_wandb = is_wandb(backend or default_place())
+
     def begun(sweep_id: str, of_project: str) -> None:
-        say(f"sweep {sweep_id} in project {of_project}; watch it with: tune-bridge dashboard")
+        where = "it is at W&B" if at_wandb else "watch it with: tune-bridge dashboard"
+        say(f"sweep {sweep_id} in project {of_project}; {where}")
 
     shown = None if quiet else _display(sys.stderr.isatty())
     with _dashboard(backend) if open_page else _Nothing(), shown or _Nothing():
@@ -129,7 +136,7 @@ def run(
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(result), indent=2))
     else:
-        _print(result, src, quiet)
+        _print(result, src, quiet or at_wandb)
     if result.interrupted:
         return 130
     return 0 if result.usable else 1

@@ -8,11 +8,13 @@ import shlex
 import click
 import msgspec
 
-from tune_bridge.backends.places import hidden
+from tune_bridge.backends.places import default_place, hidden
+from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.cli.options import COUNT, FROM_ZERO, SECONDS, SEED, TEXT
 from tune_bridge.cli.place import Where, place_options
 from tune_bridge.cli.scripts import OfFiles, script_arguments
 from tune_bridge.cli.source import load_source
+from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import NewSweep, Settings
 
 __all__ = ["sweep"]
@@ -83,13 +85,19 @@ def sweep(
     """Makes a sweep from FILE (YAML, or a Python file that builds an experiment).
 
     Nothing runs until an agent does. The server of this machine is started when there is none.
+    With --backend wandb (or wandb://ENTITY/PROJECT) the sweep is made at W&B, and W&B's agents run
+    it; what this server's queue can do (--max-lost and the like) is not to be had there.
 
     \b
       tune-bridge sweep sweep.yaml
       tune-bridge agent ID
       tune-bridge status ID --watch
+      tune-bridge sweep sweep.yaml --backend wandb
     """
     config = load_source(src, name=variable, arguments=script_arguments(src))
+    if where.server is None and is_wandb(at := where.backend or default_place()):
+        _at_wandb(at, config, project, name, as_json)
+        return 0
     settings = Settings(
         lease=lease,
         heartbeat=min(_DEFAULT.heartbeat, lease / 4),
@@ -113,3 +121,20 @@ def sweep(
     click.echo(f"sweep {made['id']} in project {made['project']}: {server.url}{made['url']}")
     click.echo(f"run it with: {command}")
     return 0
+
+
+def _at_wandb(
+    place: str, config: SweepConfig, project: str | None, name: str | None, as_json: bool
+) -> None:
+    from tune_bridge.backends.wandb.making import make_sweep
+
+    made = make_sweep(place, config, project=project, name=name)
+    if as_json:
+        shown = {**msgspec.structs.asdict(made), "agent": made.agent}
+        click.echo(json.dumps(shown, indent=2))
+        return
+    click.echo(f"sweep {made.id} in project {made.project}: {made.url}")
+    click.echo(f"run it with: {made.agent}")
+    if "tune" in (config.get("controller") or {}):
+        said = "W&B searches by the native keys alone; to search as the sweep says it:"
+        click.echo(f"{said} tune-bridge controller {made.path}", err=True)

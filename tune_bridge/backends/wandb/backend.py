@@ -105,6 +105,7 @@ class WandbBackend(Backend):
     """
 
     names_sweeps: ClassVar[bool] = True
+    keeps_events: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -121,6 +122,9 @@ class WandbBackend(Backend):
         self._lock = threading.RLock()
         self._known: dict[str, _Known] = {}
         self._closed = False
+
+    def __enter__(self) -> WandbBackend:  # noqa: PYI034 - Self needs Python 3.11
+        return self
 
     @classmethod
     def open(cls, url: str = "wandb") -> WandbBackend:
