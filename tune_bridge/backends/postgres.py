@@ -17,7 +17,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -155,7 +155,23 @@ class _Postgres(Dialect):
             there = kept.get(row[:2])
             if there is None or row[2] >= there[2]:
                 kept[row[:2]] = row
-        cursor.execute(_PUT_ROWS, [list(column) for column in zip(*kept.values(), strict=True)])
+        columns = zip(*kept.values(), strict=True)
+        # Texts of arrays, made here: the driver looks at each element by itself.
+        cursor.execute(
+            _PUT_ROWS, [_array(map(*pair)) for pair in zip(_TEXTS, columns, strict=True)]
+        )
+
+
+def _array(items: Iterable[str]) -> str:
+    return f"{{{','.join(items)}}}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_TEXTS: tuple[Callable[[Any], str], ...] = (str, str, repr, _quoted)
+"""How the columns of a history row stand in the text of an array."""
 
 
 class PostgresBackend(SqlBackend):
