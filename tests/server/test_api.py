@@ -72,6 +72,9 @@ def test_run_and_history(client, backend, seeded):
     assert body["config"] == run.config
     rows = strict(client.get(body["history_url"]))["rows"]
     assert len(rows) == run.rows
+    part = strict(client.get(f"{body['history_url']}?limit=2"))
+    assert (part["rows"], part["more"]) == (rows[:2], True)
+    assert client.get(f"{body['history_url']}?limit=100001").status_code == 422
     cut = strict(client.get(f"{body['history_url']}?keys=val_loss,epoch&min_step=1"))["rows"]
     assert [row["step"] for row in cut] == list(range(1, run.rows))
     assert all(set(row["values"]) == {"val_loss", "epoch"} for row in cut)

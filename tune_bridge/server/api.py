@@ -35,6 +35,7 @@ from tune_bridge.server.views import Reader
 __all__ = ["add_api", "add_missing"]
 
 _MAX = 10_000
+_MOST_ROWS = 100_000
 _INT64 = 2**63 - 1
 _STATES = frozenset(typing.get_args(RunState))
 _Texts = Annotated[list[str] | None, Query()]
@@ -166,10 +167,14 @@ def _add_runs(app: FastAPI, backend: Backend) -> None:
 
     @app.get("/api/runs/{run_id}/history")
     def history(
-        run_id: str, keys: _Texts = None, min_step: Annotated[int, Query(ge=0, le=_INT64)] = 0
+        run_id: str,
+        keys: _Texts = None,
+        min_step: Annotated[int, Query(ge=0, le=_INT64)] = 0,
+        limit: Annotated[int, Query(ge=1, le=_MOST_ROWS)] = _MOST_ROWS,
     ) -> Response:
         rows = backend.history(run_id, keys=_split(keys) or None, min_step=min_step)
-        return _answer({"run_id": run_id, "rows": [_struct(row) for row in rows]})
+        shown = [_struct(row) for row in rows[:limit]]
+        return _answer({"run_id": run_id, "rows": shown, "more": len(rows) > limit})
 
 
 def add_missing(app: FastAPI) -> None:
