@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tune_bridge.client import init as init
     from tune_bridge.dialects.sweep.folding import fold as fold
     from tune_bridge.sweep_config import SweepConfig as SweepConfig
+    from tune_bridge.sweep_scheduler import SweepScheduler as SweepScheduler
 
     config: Config
     run: Run | None
@@ -42,6 +43,7 @@ _LAZY = {
     "RunStopped": "tune_bridge.client",
     "SweepCallback": "tune_bridge.callback",
     "SweepConfig": "tune_bridge.sweep_config",
+    "SweepScheduler": "tune_bridge.sweep_scheduler",
     "fold": "tune_bridge.dialects.sweep.folding",
     "agent": "tune_bridge.api",
     "finish": "tune_bridge.api",
@@ -58,6 +60,7 @@ __all__ = [
     "RunStopped",
     "SweepCallback",
     "SweepConfig",
+    "SweepScheduler",
     "__version__",
     "agent",
     "config",

@@ -11,13 +11,12 @@ backend that is away costs nothing, and no error in here reaches the experiment.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ray.tune import Callback
 
@@ -36,82 +35,24 @@ from tune_bridge.backends.base import (
     Sweep,
     new_id,
 )
-from tune_bridge.backends.places import default_place
+from tune_bridge.backends.places import canonical, default_place
 from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.backends.writer import Writer
+from tune_bridge.callback_parts import Record, contained, error_text, runs_of
+from tune_bridge.controller.steering import STEERED, Link
 from tune_bridge.errors import TuneBridgeError
 from tune_bridge.reports import PAYLOAD
-from tune_bridge.trial import ProgramError, printable, run_id
+from tune_bridge.sweep_scheduler import COMMANDED
+from tune_bridge.trial import ProgramError, run_id
 from tune_bridge.tune_observer import plain_config, plain_row
 
 __all__ = ["SweepCallback"]
 
 _logger = logging.getLogger(__name__)
-_MESSAGE = 8000  # characters of an error that are kept, the last ones
+_LIVE = ("_writer", "_opened", "_link", "_known", "_observer", "_records", "_told", "_running")
+"""Attributes that are made anew in each process."""
 
-_Hook = TypeVar("_Hook", bound=Callable[..., None])
-
-
-def _contained(hook: _Hook) -> _Hook:
-    """Keeps an exception away from Tune, which would abort the experiment; it is logged once."""
-
-    @functools.wraps(hook)
-    def call(self: SweepCallback, *args: Any, **kwargs: Any) -> None:
-        try:
-            hook(self, *args, **kwargs)
-        except Exception as error:  # reporting must not end a search
-            place = (hook.__name__, type(error))
-            if place not in self._told:
-                self._told.add(place)
-                _logger.warning(
-                    "the sweep misses something: %s failed; it is not said again",
-                    hook.__name__,
-                    exc_info=True,
-                )
-
-    return cast("_Hook", call)
-
-
-class _Record:
-    """What the callback remembers of a trial.
-
-    Attributes:
-        run: The run's id.
-        next: The next free step.
-        offset: Added to the steps of a program that counts from 0 again after a restart.
-        tag: The experiment tag, which Tune changes with the configuration.
-        source: Where the checkpoint is that was taken over from another trial, or None.
-        config: The parameters as stored.
-        state: The run's state as stored.
-        natural: Why the trial ends at its last result, or None when the scheduler ended it.
-        program: It is a program, which reports rows of its own.
-        stopped: The last result was marked as the last one.
-        unwanted: Somebody has asked, where the sweep is shown, that it ends.
-    """
-
-    __slots__ = (
-        "config",
-        "natural",
-        "next",
-        "offset",
-        "program",
-        "run",
-        "source",
-        "state",
-        "stopped",
-        "tag",
-        "unwanted",
-    )
-
-    def __init__(self, run: str) -> None:
-        self.run = run
-        self.next = self.offset = 0
-        self.tag: str | None = None
-        self.source: str | None = None
-        self.config: dict[str, Any] = {}
-        self.state = "pending"
-        self.natural: str | None = None
-        self.program = self.stopped = self.unwanted = False
+_RECALL = 10.0  # seconds to look, after a restore, for what the sweep has already
 
 
 class SweepCallback(Callback):
@@ -160,11 +101,13 @@ class SweepCallback(Callback):
         self._fresh()
 
     def _fresh(self) -> None:
-        self._records: dict[str, _Record] = {}
+        self._records: dict[str, Record] = {}
         self._told: set[Any] = set()
         self._writer: Writer | None = None
         self._opened: Backend | None = None
+        self._link: Link | None = None
         self._observer = tune_observer.Observer(None, {})
+        self._known: dict[str, Run] = {}
         self._restored = self._over = False
         self._running: dict[str, Any] = {}
         self._derived = False
@@ -174,10 +117,12 @@ class SweepCallback(Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Without the writer and the views of Tune's objects: a ``Tuner`` pickles its callbacks."""
         state = dict(self.__dict__)
-        for name in ("_writer", "_opened", "_observer", "_records", "_told", "_running"):
+        for name in _LIVE:
             del state[name]
         if isinstance(self._backend, Backend):
             state["_backend"] = getattr(self._backend, "url", None)
+        elif isinstance(self._backend, str):  # another folder may be the current one then
+            state["_backend"] = canonical(self._backend)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -189,7 +134,7 @@ class SweepCallback(Callback):
         return {
             "sweep_id": self.sweep_id,
             "records": {
-                trial: {slot: getattr(record, slot) for slot in _Record.__slots__}
+                trial: {slot: getattr(record, slot) for slot in Record.__slots__}
                 for trial, record in self._records.items()
             },
         }
@@ -199,7 +144,7 @@ class SweepCallback(Callback):
         self.sweep_id = state["sweep_id"]
         self._records = {}
         for trial, slots in state["records"].items():
-            record = self._records[trial] = _Record(slots["run"])
+            record = self._records[trial] = Record(slots["run"])
             for slot, value in slots.items():
                 setattr(record, slot, value)
             record.unwanted = False
@@ -209,7 +154,7 @@ class SweepCallback(Callback):
 
     # Hooks, in the order in which Tune calls them.
 
-    @_contained
+    @contained
     def setup(self, *args: Any, **info: Any) -> None:
         """Creates the sweep, or opens it again after a restore."""
         if self._over:  # the same callback in a second experiment: another sweep
@@ -226,6 +171,11 @@ class SweepCallback(Callback):
         project = self.project or config.get("project") or os.environ.get("WANDB_PROJECT")
         name = self.name or config.get("name") or self._observer.experiment_name
         about = {"made_by": "SweepCallback", **self._observer.about()}
+        steered = self._observer.steered
+        if steered is not None:
+            about[STEERED] = "SweepScheduler"
+            steered.listener = self._decided
+        known = 0 if self.sweep_id is None else None
         self.sweep_id = self.sweep_id or self._named(project, name, about) or new_id()
         self._put(
             PutSweep(
@@ -241,9 +191,28 @@ class SweepCallback(Callback):
                 )
             )
         )
+        self._link = Link(
+            self._opened or self._backend,
+            self.sweep_id,
+            self._put,
+            known=known,
+            steered=steered is not None,
+        )
         if self._restored:
             changes = {"state": "running", "message": "restored"}
             self._put(PatchSweep(self.sweep_id, changes, now, reopen=True))
+            self._log("restored")
+            self._recall()
+
+    def _recall(self) -> None:
+        """Learns of rows and runs that are newer than what Tune has kept of this callback."""
+        assert self._writer is not None
+        assert self.sweep_id is not None
+        self._writer.flush(_RECALL)
+        self._known = runs_of(self._opened or self._backend, self.sweep_id, _RECALL)
+        for record in self._records.values():
+            if record.run in self._known:
+                record.next = max(record.next, self._known[record.run].last_step + 1)
 
     def _open(self) -> Backend | str | None:
         """The backend for the writer; a place at W&B is opened here, since stops come from it."""
@@ -268,7 +237,7 @@ class SweepCallback(Callback):
             _logger.info("sweep %s: %s", made.id, page(made.id))
         return made.id
 
-    @_contained
+    @contained
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Creates the trial's run, or notes that it goes on."""
         record, now = self._record(trial), time.time()
@@ -278,6 +247,8 @@ class SweepCallback(Callback):
                 # The program's own wandb may have made the run before this was written.
                 about |= {"name": str(trial), "meta": {"trial_id": trial.trial_id}}
             self._patch(record, now, reopen=self._restored, state="running", **about)
+            again = "restored" if self._restored else "resumed"
+            self._log(again if record.next else "started", record)
         record.state = "running"
         self._running[trial.trial_id] = trial
         record.offset = record.next
@@ -285,7 +256,7 @@ class SweepCallback(Callback):
         record.natural = None
         self._notice_exploit(record, trial, now)
 
-    @_contained
+    @contained
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
@@ -294,7 +265,7 @@ class SweepCallback(Callback):
         record, now = self._record(trial), time.time()
         if payload is None:
             row = plain_row(result, self._exclude, self._told)
-            self._log(record, [Row(record.next, now, row)])
+            self._add(record, [Row(record.next, now, row)])
         else:
             record.program = True
             self._log_payload(record, payload, now, result)
@@ -303,7 +274,7 @@ class SweepCallback(Callback):
             final = payload is not None and payload.get("final", False)
             record.natural = "" if final else self._observer.natural_end(trial, result)
 
-    @_contained
+    @contained
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Ends a run that came to its end, or that the scheduler ended."""
         record = self._record(trial)
@@ -313,24 +284,27 @@ class SweepCallback(Callback):
             return
         if trial.status in ("PAUSED", "PENDING"):
             record.stopped, record.natural = True, self._observer.natural_end(trial, last)
-        if record.stopped and record.natural is None:
+        if words := self._observer.commanded(trial):
+            self._end(record, "finished", message=words, stopped_early=True)
+        elif record.stopped and record.natural is None:
             at = last.get("training_iteration")
             message = f"stopped early by {self._observer.scheduler_name}"
             if at is not None:
                 message += f" at iteration {at}"
-            message = self._observer.why(trial) or message
+            message = self._observer.why(trial) or message + self._observer.because(trial)
             self._end(record, "finished", message=message, stopped_early=True)
         else:
             by_itself = record.program and not record.natural
             code = {"exit_code": 0} if by_itself else {}
             self._end(record, "finished", message=record.natural or "", **code)
 
-    @_contained
+    @contained
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         """Notes which trials have been paused: Tune does not tell. Stops those that have to."""
         backend = self._opened or self._backend
         if isinstance(backend, Backend) and (unwanted := backend.stop_requests()):
             self._stop(unwanted)
+        self._obey(trials)
         for trial_id, trial in list(self._running.items()):
             record = self._record(trial)
             if record.state == "running" and trial.status != "PAUSED":
@@ -340,6 +314,47 @@ class SweepCallback(Callback):
                 record.state = "pending"
                 message = f"paused by {self._observer.scheduler_name} before step {record.next}"
                 self._patch(record, time.time(), state="pending", message=message)
+                self._log("paused", record)
+
+    def _obey(self, trials: Any) -> None:
+        """Does what is asked of the sweep."""
+        scheduler, controller = self._observer.steered, self._observer.controller
+        if scheduler is None or controller is None or self._link is None:
+            return
+        for command in self._link.take():
+            record = None
+            named = [t for t in trials if self._record(t).run == command.args.get("run")]
+            if named:
+                record = self._record(named[0])
+            state = scheduler.command(controller, command, named[0] if named else None)
+            self._log("command", record, verb=command.verb, args=command.args)
+            if state is not None and self.sweep_id is not None:
+                message = "paused by command" if state == "paused" else ""
+                changes = {"state": state, "message": message}
+                self._put(PatchSweep(self.sweep_id, changes, time.time()))
+        scheduler.step(controller)
+
+    def _decided(self, said: dict[str, Any]) -> None:
+        """The scheduler has decided; `tune_bridge.SweepScheduler` says why."""
+        run = run_id(self.sweep_id or "", said["run"])
+        record = self._records.get(said["run"])
+        did = {**said, "run": run, "info": plain_config(said["info"])}
+        self._log("decision", record, did=[did])
+
+    def _log(self, event: str, record: Record | None = None, **more: Any) -> None:
+        """Adds an event to the sweep's log."""
+        if self._link is not None:
+            about = {} if record is None else {"run": record.run, "step": record.next}
+            self._link.log({"event": event, **about, **more})
+
+    @contained
+    def on_checkpoint(
+        self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any
+    ) -> None:
+        """Notes the last checkpoint, where it is now."""
+        record = self._record(trial)
+        saved = {"step": record.next - 1, "path": str(getattr(checkpoint, "path", ""))}
+        self._patch(record, time.time(), meta={"checkpoint": saved})
 
     def _stop(self, unwanted: frozenset[str]) -> None:
         """Has Tune end the trials that somebody wants stopped."""
@@ -350,11 +365,11 @@ class SweepCallback(Callback):
                 record.unwanted = True
                 controller.stop_trial(trial)
 
-    @_contained
+    @contained
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Notes an attempt that failed, when Tune tries again."""
         record = self._record(trial)
-        text = _error_text(trial)
+        text = error_text(trial)
         failures = int(getattr(trial, "num_failures", 1) or 1)
         self._patch(
             record,
@@ -362,8 +377,9 @@ class SweepCallback(Callback):
             message=f"attempt {failures} failed and is repeated:\n{text}",
             meta={"failures": failures},
         )
+        self._log("recovered", record, failures=failures, error=text.partition("\n")[0])
 
-    @_contained
+    @contained
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Ends a run with its error; a program without a usable metric has finished."""
         record = self._record(trial)
@@ -375,24 +391,30 @@ class SweepCallback(Callback):
                 message += "; the searcher was told of a failure"
             self._end(record, error.outcome, message=message, exit_code=error.exit_code)
         else:
-            self._end(record, "failed", message=_error_text(trial))
+            self._end(record, "failed", message=error_text(trial))
 
-    @_contained
+    @contained
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         """Closes what is open: Tune says nothing of trials that a budget or an interrupt ended."""
+        steered = self._observer.steered
+        wanted = steered.ending if steered is not None else ""
         interrupted = self._observer.interrupted()
         reached, refused = self._observer.reached, self._observer.refused
         if interrupted:
             self._close_sweep("canceled", "killed", "interrupted")
         elif refused:
             self._close_sweep("failed", "killed", refused)
+        elif wanted == "cancel":
+            self._close_sweep("canceled", "killed", "canceled by command")
+        elif wanted:
+            self._close_sweep("finished", "finished", COMMANDED, stopped_early=True)
         elif reached:
             self._close_sweep("finished", "finished", reached, stopped_early=True)
         else:
             self._close_sweep("finished", "killed", "the experiment ended before the run did")
         self.close()
 
-    @_contained
+    @contained
     def abort(self, reason: str) -> None:
         """Closes what is open when Tune did not come to its end; nothing happens when it did."""
         if self._writer is not None:
@@ -403,6 +425,11 @@ class SweepCallback(Callback):
         cut = [record for record in self._records.values() if record.state not in ENDED_RUN]
         for record in cut:
             self._end(record, runs, message=reason, **changes)
+        ours = {record.run for record in self._records.values()}
+        for run in self._known.values():
+            if run.id not in ours and run.state not in ENDED_RUN:
+                lost = {"state": "crashed", "message": "lost when its experiment was killed"}
+                self._put(PatchRun(run.id, lost, time.time()))
         if self.sweep_id is None:
             return
         about: dict[str, Any] = {"state": state}
@@ -412,10 +439,13 @@ class SweepCallback(Callback):
             observed = tune_observer.observed([r.config for r in self._records.values()])
             about["config"] = {**self._config, "parameters": observed}
         self._put(PatchSweep(self.sweep_id, about, time.time()))
+        self._log("end", state=state)
 
     def close(self) -> None:
         """Waits for the backend, at most ``close_timeout`` seconds. Idempotent."""
         self._over = True
+        if self._link is not None:
+            self._link.close()
         writer, self._writer = self._writer, None
         if writer is None:
             return
@@ -439,15 +469,17 @@ class SweepCallback(Callback):
         if self._writer is not None:
             self._writer.put(operation)
 
-    def _patch(self, record: _Record, when: float, *, reopen: bool = False, **changes: Any) -> None:
+    def _patch(self, record: Record, when: float, *, reopen: bool = False, **changes: Any) -> None:
         self._put(PatchRun(record.run, changes, when, reopen))
 
-    def _record(self, trial: Any) -> _Record:
+    def _record(self, trial: Any) -> Record:
         record = self._records.get(trial.trial_id)
         if record is not None:
             return record
         assert self.sweep_id is not None
-        record = _Record(run_id(self.sweep_id, trial.trial_id))
+        record = Record(run_id(self.sweep_id, trial.trial_id))
+        if record.run in self._known:  # it began after Tune last kept what it knows
+            record.next = self._known[record.run].last_step + 1
         self._records[trial.trial_id] = record
         record.tag = trial.experiment_tag
         record.config = plain_config(trial.config)
@@ -465,9 +497,10 @@ class SweepCallback(Callback):
         )
         return record
 
-    def _notice_exploit(self, record: _Record, trial: Any, now: float) -> None:
+    def _notice_exploit(self, record: Record, trial: Any, now: float) -> None:
         """Notes other values, and a state that was taken over, where a trial goes on."""
-        donor, source = tune_observer.source_of(trial) or (trial.trial_id, None)
+        donor, saved = tune_observer.source_of(trial) or (trial.trial_id, "")
+        source = f"{donor}/{saved}"
         copied = donor != trial.trial_id and source != record.source
         if not copied and trial.experiment_tag == record.tag:
             return
@@ -478,10 +511,16 @@ class SweepCallback(Callback):
             return
         took = "goes on with other values from"
         exploit: dict[str, Any] = {"old": record.config, "new": config}
+        reason, more = self._observer.exploited(trial)
         if copied:
             record.source = source
             exploit["donor"] = run_id(self.sweep_id or "", donor)
             took = f"took over the state of run {exploit['donor']} before"
+            more = {**tune_observer.copied(trial), **more}
+        if not record.lineage:
+            record.lineage = [{"step": 0, "config": record.config}]
+        since = {"step": record.next, "config": config, "time": now}
+        record.lineage = [*record.lineage, {**since, "donor": exploit.get("donor")}]
         record.config = config
         shown = ", ".join(f"{key}={value}" for key, value in changed.items())
         self._patch(
@@ -489,16 +528,18 @@ class SweepCallback(Callback):
             now,
             config=config,
             message=f"{took} step {record.next}" + (f": {shown}" if shown else ""),
-            meta={"exploit": exploit},
+            meta={"exploit": exploit, "lineage": record.lineage},
         )
+        did = {"action": "exploit", "run": record.run, "reason": reason, **exploit}
+        self._log("exploit", record, did=[{**did, "info": plain_config(more)}])
 
-    def _log(self, record: _Record, rows: list[Row]) -> None:
+    def _add(self, record: Record, rows: list[Row]) -> None:
         if rows:
             record.next = max(record.next, rows[-1].step + 1)
             self._put(LogRows(record.run, rows))
 
     def _log_payload(
-        self, record: _Record, payload: Mapping[str, Any], now: float, result: Mapping[str, Any]
+        self, record: Record, payload: Mapping[str, Any], now: float, result: Mapping[str, Any]
     ) -> None:
         rows = [
             Row(record.offset + step, when, values)
@@ -508,22 +549,17 @@ class SweepCallback(Callback):
             for key in ("training_iteration", "time_total_s"):
                 if key in result:
                     rows[-1].values.setdefault(key, result[key])
-        self._log(record, rows)
+        self._add(record, rows)
         if payload.get("config"):
             record.config = {**record.config, **payload["config"]}
             self._patch(record, now, config=record.config)
         if payload.get("summary"):
             self._patch(record, now, summary=payload["summary"])
 
-    def _end(self, record: _Record, state: str, **changes: Any) -> None:
+    def _end(self, record: Record, state: str, **changes: Any) -> None:
         record.state = state
         self.outcomes[state] = self.outcomes.get(state, 0) + 1
         self.stopped_early += bool(changes.get("stopped_early"))
+        told = {"state": state, "message": str(changes.get("message", "")).partition("\n")[0]}
+        self._log("ended", record, **told)
         self._patch(record, time.time(), state=state, **changes)
-
-
-def _error_text(trial: Any) -> str:
-    """A trial's traceback, under the error that it ends with."""
-    text = tune_observer.error_text(trial)[-_MESSAGE:]
-    lines = [printable(line) for line in text.splitlines()]
-    return "\n".join(lines if len(lines) == 1 else [*lines[-1:], *lines])

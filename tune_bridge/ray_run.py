@@ -35,7 +35,8 @@ from tune_bridge.experiment import Experiment, Objective
 from tune_bridge.progress import Best, Progress, interrupts, is_better
 from tune_bridge.ray_search import HostedSearch
 from tune_bridge.reports import PAYLOAD
-from tune_bridge.trainable import Halt, program_trainable, request_stop
+from tune_bridge.sweep_scheduler import SweepScheduler
+from tune_bridge.trainable import Halt, of_trial, program_trainable, request_stop
 from tune_bridge.trial import ProgramError, ProgramSettings, RefusedError, run_id
 
 __all__ = ["Run", "SweepStopper"]
@@ -348,10 +349,11 @@ class Run:
             arguments["search_alg"] = _CappedGenerator.cap(
                 arguments.get("search_alg"), experiment.run_cap
             )
-        if scheduler is not None:
-            arguments["scheduler"] = scheduler
+        arguments["scheduler"] = steered = SweepScheduler(scheduler)
         if self._settings is not None:
             arguments["run_or_experiment"] = program_trainable(self._settings)
+            key = self._settings.stop_key
+            steered.stop_program = lambda trial: request_stop(of_trial(key, trial))
         arguments |= {
             "name": self._sweep_id,
             "stop": self._stopper,

@@ -25,7 +25,7 @@ from tune_bridge.server_process import find_server
 from tune_bridge.trial import Program, ProgramError, ProgramSettings, RefusedError, run_id
 from tune_bridge.wandb_relay import Upstream
 
-__all__ = ["Halt", "ProgramTrainable", "program_trainable", "request_stop"]
+__all__ = ["Halt", "ProgramTrainable", "of_trial", "program_trainable", "request_stop"]
 
 _LOOK = 0.5  # seconds between two looks at the stop sign
 
@@ -41,6 +41,11 @@ def request_stop(key: str, *, kill: bool = False) -> None:
 
     with contextlib.suppress(Exception):
         _internal_kv_put(key, b"kill" if kill else b"stop", overwrite=True)
+
+
+def of_trial(key: str, trial_id: str) -> str:
+    """The sign on which the program of one trial ends."""
+    return f"{key}:{trial_id}"
 
 
 def _stop_sign(key: str) -> bytes:
@@ -90,6 +95,8 @@ class ProgramTrainable(tune.Trainable):
             if sign:
                 program.stop(kill=sign == b"kill", hurry=self._killing)
                 raise ProgramError("the sweep was stopped", exit_code=program.exit_code)
+            if self._unwanted():
+                return program.cut()
 
     def _check(self, program: Program) -> None:
         """Refuses a program that reports before it has asked for a checkpoint, as agents do."""
@@ -124,6 +131,11 @@ class ProgramTrainable(tune.Trainable):
 
     def _sign(self) -> bytes:
         return _stop_sign(self.settings.stop_key) if self.settings.stop_key else b""
+
+    def _unwanted(self) -> bool:
+        """Whether this trial alone is to end."""
+        key = self.settings.stop_key
+        return bool(key) and bool(_stop_sign(of_trial(key, self.trial_id)))
 
     def _killing(self) -> bool:
         return self._sign() == b"kill"

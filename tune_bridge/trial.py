@@ -289,7 +289,7 @@ class Program:
         self._about = dict(about or {})
         self._ended = threading.Event()
         self._guard: socket.socket | None = None
-        self._last: dict[str, Any] = {}
+        self._said: dict[str, Any] = {}
         self._problem = ""
 
     def start(self) -> None:
@@ -377,7 +377,7 @@ class Program:
                 last = {}
         # A row that waits for its confirmation keeps its connection open until the trial
         # proceeds; a connection of somebody else is cut after a while.
-        self._last = last
+        self._said = last
         self.exit_code = last.get("exit")
         self._ended.set()
         self._listener.drain(_CUT_AFTER)
@@ -410,11 +410,19 @@ class Program:
                     "run = tune_bridge.init(); run.log({...}))"
                 )
             raise ProgramError(complaint, "finished", 0, self.reports.take())
+        return self._last()
+
+    def _last(self) -> dict[str, Any]:
         if self.reports.waiting:
             result = {**self.reports.result(), "done": True}
             result[PAYLOAD]["final"] = True
             return result
         return {"__duplicate__": True, PAYLOAD: {}}
+
+    def cut(self) -> dict[str, Any]:
+        """Ends the program; what it has not said yet as the last result."""
+        self.stop()
+        return self._last()
 
     def waiting(self) -> dict[str, Any] | None:
         """Rows that wait for the metric, to be shown already; None when there are none."""
@@ -484,7 +492,7 @@ class Program:
         return self._with_tail(text)
 
     def _with_tail(self, text: str) -> str:
-        tail = [printable(line) for line in self._last.get("tail", ()) if line.strip()]
+        tail = [printable(line) for line in self._said.get("tail", ()) if line.strip()]
         if tail:
             text += f": {tail[-1].strip()[:_SHOWN]}"
         if len(tail) > 1:

@@ -20,6 +20,7 @@ from tune_bridge.errors import TuneBridgeError
 
 __all__ = [
     "Observer",
+    "copied",
     "error_of",
     "error_text",
     "find",
@@ -75,9 +76,19 @@ class Observer:
         return getattr(self.controller, "_scheduler_alg", None)
 
     @property
+    def steered(self) -> Any:
+        """The scheduler, when it is a `tune_bridge.SweepScheduler`; else None."""
+        return self.scheduler if hasattr(self.scheduler, "commanded") else None
+
+    @property
+    def deciding(self) -> Any:
+        """The scheduler that decides, or None."""
+        return _deciding(self.scheduler)
+
+    @property
     def scheduler_name(self) -> str:
         """The scheduler's class, for people."""
-        name = "the scheduler" if self.scheduler is None else _class_name(self.scheduler)
+        name = "the scheduler" if self.scheduler is None else _class_name(self.deciding)
         stopper = getattr(self.controller, "_stopper", None)
         if stopper is not None and type(stopper).__name__ not in ("NoopStopper", "SweepStopper"):
             # Tune does not say which of the two it was.
@@ -111,13 +122,28 @@ class Observer:
 
     def why(self, trial: Any) -> str:
         """Why the scheduler stopped a trial, when it says so."""
-        return str(getattr(self.scheduler, "reasons", {}).get(trial.trial_id, ""))
+        return str(getattr(self.deciding, "reasons", {}).get(trial.trial_id, ""))
+
+    def because(self, trial: Any) -> str:
+        """What a `tune_bridge.SweepScheduler` knows of that, behind a colon; empty without one."""
+        reason = self.steered.reasons.get(trial.trial_id) if self.steered is not None else None
+        return f": {reason}" if reason else ""
+
+    def commanded(self, trial: Any) -> str:
+        """Why a trial ends, when somebody has asked for it; else empty."""
+        steered = self.steered
+        return steered.words if steered and trial.trial_id in steered.commanded else ""
+
+    def exploited(self, trial: Any) -> tuple[str, dict[str, Any]]:
+        """Why a trial goes on with another configuration, when the scheduler says so."""
+        known = self.steered.exploits if self.steered is not None else {}
+        return known.pop(trial.trial_id, ("", {}))  # type: ignore[no-any-return]
 
     def about(self) -> dict[str, Any]:
         """What runs it, for the sweep's meta data."""
         searcher = _unwrap(getattr(self.controller, "_search_alg", None))
         found = {}
-        for name, thing in (("searcher", searcher), ("scheduler", self.scheduler)):
+        for name, thing in (("searcher", searcher), ("scheduler", self.deciding)):
             if thing is not None:
                 found[name] = _class_name(thing)
         return found
@@ -138,7 +164,7 @@ class Observer:
                 value = lookup(result, name)
                 if isinstance(value, int | float) and value >= limit:
                     return f"reached {name} >= {limit}"
-        scheduler = self.scheduler
+        scheduler = self.deciding
         limit = getattr(scheduler, "_max_t", getattr(scheduler, "_max_t_attr", None))
         unit = getattr(scheduler, "_time_attr", None)
         value = lookup(result, str(unit))
@@ -180,7 +206,7 @@ class Observer:
     def _tune_arguments(self) -> dict[str, Any]:
         found = self._arguments
         searcher = _unwrap(found.get("search_alg"))
-        scheduler = found.get("scheduler")
+        scheduler = _deciding(found.get("scheduler"))
         arguments: dict[str, Any] = {
             "run_or_experiment": found.get("run_or_experiment"),
             "config": found.get("config") or None,
@@ -216,12 +242,26 @@ def find(frame: FrameType | None) -> Observer:
 
 
 def source_of(trial: Any) -> tuple[str, str] | None:
-    """The checkpoint that a trial goes on from: the trial that saved it, and where it is."""
+    """The checkpoint that a trial goes on from: the trial that saved it, and the name of it.
+
+    The name is that of its folder; where that lies changes when an experiment is moved.
+    """
     with contextlib.suppress(AttributeError, TypeError):
         found = trial.latest_checkpoint_result
         if found is not None:
-            return str(found.metrics["trial_id"]), str(found.checkpoint.path)
+            return str(found.metrics["trial_id"]), Path(str(found.checkpoint.path)).name
     return None
+
+
+def copied(trial: Any) -> dict[str, Any]:
+    """Of a trial that goes on from another's checkpoint: both steps, and the other's values."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(AttributeError, KeyError, TypeError):
+        metrics = trial.latest_checkpoint_result.metrics
+        own = (trial.last_result or {}).get("training_iteration", 0)
+        found["steps"] = [int(own), int(metrics["training_iteration"])]
+        found["donor_config"] = dict(metrics["config"])
+    return found
 
 
 def error_of(trial: Any) -> BaseException | None:
@@ -352,6 +392,10 @@ def _without_space(searcher: Any) -> Any:
 def _class_name(thing: Any) -> str:
     """A class for people; a private one stands for the class of Ray's that it is based on."""
     return next(kind.__name__ for kind in type(thing).__mro__ if not kind.__name__.startswith("_"))
+
+
+def _deciding(scheduler: Any) -> Any:
+    return getattr(scheduler, "inner", scheduler) if hasattr(scheduler, "commanded") else scheduler
 
 
 def _named(thing: Any, name: str) -> bool:

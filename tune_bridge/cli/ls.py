@@ -18,7 +18,7 @@ from tune_bridge.cli.place import Sweeps, Where, id_of, place_options
 from tune_bridge.errors import NotFoundError
 from tune_bridge.server.values import number, plain, relative_time, text, to_yaml
 
-__all__ = ["best", "events", "ls", "status"]
+__all__ = ["all_events", "best", "events", "ls", "status"]
 
 _OVER = ("finished", "canceled", "failed")
 _LOOK = 1.0
@@ -213,7 +213,7 @@ def events(where: Where, sweep: str, jsonl: bool) -> int:
       tune-bridge events 3f9c2d1a --jsonl > events.jsonl
     """
     with where.read() as sweeps:
-        for index, event in enumerate(_events(sweeps, id_of(sweep))):
+        for index, event in enumerate(all_events(sweeps, id_of(sweep))):
             if jsonl:
                 click.echo(json.dumps(plain(event), ensure_ascii=False))
             else:
@@ -221,7 +221,8 @@ def events(where: Where, sweep: str, jsonl: bool) -> int:
     return 0
 
 
-def _events(sweeps: Sweeps, sweep_id: str) -> Iterator[dict[str, Any]]:
+def all_events(sweeps: Sweeps, sweep_id: str) -> Iterator[dict[str, Any]]:
+    """The events of a sweep, in order."""
     first = 0
     while page := sweeps.events(sweep_id, first):
         yield from page

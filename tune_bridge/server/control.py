@@ -18,6 +18,7 @@ from tune_bridge import __version__
 from tune_bridge.backends.base import Row
 from tune_bridge.controller import Controller, SweepController
 from tune_bridge.controller.listing import describe
+from tune_bridge.controller.steering import ask, is_steered
 from tune_bridge.errors import InputError, TooLargeError
 from tune_bridge.server.lane import Lane
 from tune_bridge.server.store import Store
@@ -31,6 +32,7 @@ from tune_bridge.wire import (
     Heartbeat,
     NewSweep,
     Report,
+    Verb,
     Verdicts,
 )
 
@@ -162,8 +164,21 @@ class Control:
     async def command(self, request: Request, sweep_id: str) -> Response:
         """Does what somebody wants."""
         command = await self._read(request, Command)
+        return answer({"result": await self.tell(sweep_id, command.verb, command.args)})
+
+    async def tell(self, sweep_id: str, verb: Verb, args: dict[str, Any]) -> Any:
+        """Does what somebody wants, or has the experiment do it that drives the sweep.
+
+        Raises:
+            NotFoundError: There is no such sweep, or run.
+            InputError: It is not possible now, or makes no sense.
+        """
+        backend = self.controller.backend
+        sweep = await self.in_thread(backend.sweep, sweep_id)
+        if is_steered(sweep):
+            return await self.in_thread(ask, backend, sweep, verb, args)
         lane = await self.lane(sweep_id)
-        return answer({"result": await lane.call(lane.sweep.command, command.verb, **command.args)})
+        return await lane.call(lane.sweep.command, verb, **args)
 
     async def queue(self, sweep_id: str) -> Response:
         """Gate, limits, hosts, agents, runs by status."""

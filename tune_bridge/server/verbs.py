@@ -14,6 +14,7 @@ from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from tune_bridge.backends.base import ENDED_RUN, ENDED_SWEEP, Run
+from tune_bridge.controller.steering import VERBS, is_steered
 from tune_bridge.controller.sweep import META
 from tune_bridge.dialects.sweep.yaml_file import load
 from tune_bridge.errors import InputError, TuneBridgeError
@@ -86,7 +87,12 @@ _BUTTONS: dict[str, _Button] = {
 
 
 def _can(snapshot: Snapshot) -> bool:
-    return META in snapshot.sweep.meta
+    return META in snapshot.sweep.meta or is_steered(snapshot.sweep)
+
+
+def _possible(snapshot: Snapshot, verbs: list[Verb]) -> list[Verb]:
+    """What the one who drives a sweep knows how to do."""
+    return [verb for verb in verbs if verb in VERBS or not is_steered(snapshot.sweep)]
 
 
 def _made(verb: Verb, target: str) -> Any:
@@ -110,7 +116,7 @@ def sweep_verbs(snapshot: Snapshot) -> Any:
         verbs += ["resume" if sweep.state == "paused" else "pause", "stop", "cancel"]
     if sweep.state != "canceled" and any(run.state in _AGAIN for run in snapshot.runs):
         verbs.append("retry")
-    return _bar(verbs, sweep.id)
+    return _bar(_possible(snapshot, verbs), sweep.id)
 
 
 def run_verbs(snapshot: Snapshot, run: Run) -> Any:
@@ -124,7 +130,7 @@ def run_verbs(snapshot: Snapshot, run: Run) -> Any:
         verbs.append("enqueue")
     if run.state in _AGAIN and snapshot.sweep.state != "canceled":
         verbs.append("retry")
-    return _bar(verbs, f"{snapshot.sweep.id}/{run.id}")
+    return _bar(_possible(snapshot, verbs), f"{snapshot.sweep.id}/{run.id}")
 
 
 def _bar(verbs: list[Verb], target: str) -> Any:
@@ -263,8 +269,7 @@ async def _do(control: Control, pressed: dict[str, str], config: dict[str, Any] 
     elif verb == "retry" and run_id:
         args = {"runs": [run_id]}
     try:
-        lane = await control.lane(sweep_id)
-        result = await lane.call(lane.sweep.command, verb, **args)
+        result = await control.tell(sweep_id, verb, args)
     except TuneBridgeError as error:
         return dmc.Alert(text(str(error), 600), color="red", withCloseButton=True)
     target = f"run {run_id}" if run_id else f"sweep {sweep_id}"

@@ -10,13 +10,28 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_bridge.engines.base import Exploit
+from tune_bridge.engines.base import Checkpoint, Exploit
 
-__all__ = ["as_file", "policies", "policy"]
+__all__ = ["as_file", "exploits", "policies", "policy"]
+
+
+def exploits(events: Iterable[Mapping[str, Any]]) -> list[Exploit]:
+    """The exploits that a sweep's log tells of, in order: of agents, and of Ray's experiments."""
+    found = []
+    for event in events:
+        for did in event.get("did", ()):
+            if did.get("action") == "exploit" and did.get("donor"):
+                info = did.get("info", {})
+                step = int(info.get("steps", [0, 0])[1])
+                state = Checkpoint("", did["donor"], step)
+                told = {name: did.get(name, {}) for name in ("old", "new", "info")}
+                reason = str(did.get("reason", ""))
+                found.append(Exploit(did["run"], did["donor"], state, reason=reason, **told))
+    return found
 
 
 def policies(exploits: Iterable[Exploit]) -> dict[str, str]:

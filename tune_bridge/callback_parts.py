@@ -1,0 +1,121 @@
+"""What `tune_bridge.callback` is made of: a trial's record, its errors, and what a sweep has."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from tune_bridge import tune_observer
+from tune_bridge.backends import open_backend
+from tune_bridge.backends.base import Backend, Run
+from tune_bridge.errors import TuneBridgeError
+from tune_bridge.trial import printable
+
+__all__ = ["Record", "contained", "error_text", "runs_of"]
+
+_logger = logging.getLogger("tune_bridge.callback")
+_MESSAGE = 8000  # characters of an error that are kept, the last ones
+
+_Hook = TypeVar("_Hook", bound=Callable[..., None])
+
+
+def contained(hook: _Hook) -> _Hook:
+    """Keeps an exception away from Tune, which would abort the experiment; it is logged once."""
+
+    @functools.wraps(hook)
+    def call(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as error:  # reporting must not end a search
+            place = (hook.__name__, type(error))
+            if place not in self._told:
+                self._told.add(place)
+                _logger.warning(
+                    "the sweep misses something: %s failed; it is not said again",
+                    hook.__name__,
+                    exc_info=True,
+                )
+
+    return cast("_Hook", call)
+
+
+class Record:
+    """What the callback remembers of a trial.
+
+    Attributes:
+        run: The run's id.
+        next: The next free step.
+        offset: Added to the steps of a program that counts from 0 again after a restart.
+        tag: The experiment tag, which Tune changes with the configuration.
+        source: Where the checkpoint is that was taken over from another trial, or None.
+        config: The parameters as stored.
+        lineage: Its configurations: since which step, and taken over from whom.
+        state: The run's state as stored.
+        natural: Why the trial ends at its last result, or None when the scheduler ended it.
+        program: It is a program, which reports rows of its own.
+        stopped: The last result was marked as the last one.
+        unwanted: Somebody has asked, where the sweep is shown, that it ends.
+    """
+
+    __slots__ = (
+        "config",
+        "lineage",
+        "natural",
+        "next",
+        "offset",
+        "program",
+        "run",
+        "source",
+        "state",
+        "stopped",
+        "tag",
+        "unwanted",
+    )
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.next = self.offset = 0
+        self.tag: str | None = None
+        self.source: str | None = None
+        self.config: dict[str, Any] = {}
+        self.lineage: list[dict[str, Any]] = []
+        self.state = "pending"
+        self.natural: str | None = None
+        self.program = self.stopped = self.unwanted = False
+
+
+def error_text(trial: Any) -> str:
+    """A trial's traceback, under the error that it ends with."""
+    text = tune_observer.error_text(trial)[-_MESSAGE:]
+    lines = [printable(line) for line in text.splitlines()]
+    return "\n".join(lines if len(lines) == 1 else [*lines[-1:], *lines])
+
+
+def runs_of(place: Backend | str | None, sweep_id: str, timeout: float) -> dict[str, Run]:
+    """The runs that a sweep has already, by id; none when its backend does not say in time.
+
+    Args:
+        place: The backend, or where it is.
+        sweep_id: The sweep.
+        timeout: Seconds to wait.
+    """
+    found: dict[str, Run] = {}
+
+    def read() -> None:
+        try:
+            backend = place if isinstance(place, Backend) else open_backend(place)
+            try:
+                found.update({run.id: run for run in backend.runs(sweep_id)})
+            finally:
+                if backend is not place:
+                    backend.close()
+        except TuneBridgeError as error:
+            _logger.warning("what sweep %s has already is not known: %s", sweep_id, error)
+
+    reader = threading.Thread(target=read, name="tune-bridge-recall", daemon=True)
+    reader.start()
+    reader.join(timeout)
+    return dict(found)

@@ -1,0 +1,172 @@
+"""Sweeps that Ray Tune drives: what is asked of them, and the log of what is decided there.
+
+The process of the experiment is the one that decides. Whoever wants something - the command line,
+a page - leaves it with the sweep (`ask`); the experiment looks twice a second (`Link`) and does it
+(`tune_bridge.SweepScheduler`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tune_bridge.backends import open_backend
+from tune_bridge.backends.base import ENDED_SWEEP, Backend, LogEvents, Operation, PatchSweep, Sweep
+from tune_bridge.controller.state import check_args
+from tune_bridge.errors import InputError, NotFoundError, TuneBridgeError
+from tune_bridge.wire import Command, Verb
+
+__all__ = ["STEERED", "VERBS", "Link", "ask", "is_steered"]
+
+_logger = logging.getLogger(__name__)
+
+STEERED = "steered_by"
+"""Key of a sweep's meta data: who does what is asked."""
+
+VERBS: frozenset[Verb] = frozenset({"pause", "resume", "stop", "cancel", "concurrency", "stop_run"})
+"""What an experiment of Ray Tune can be asked for."""
+
+_PREFIX = "asked."
+_LOOK = 0.5  # seconds between two looks for what is asked
+_AWAY = 5.0  # the same while the backend is away
+_PAGE = 1000
+
+
+def is_steered(sweep: Sweep) -> bool:
+    """Whether the experiment that reports a sweep can be asked for something."""
+    return STEERED in sweep.meta
+
+
+def ask(backend: Backend, sweep: Sweep, verb: Verb, args: Mapping[str, Any]) -> None:
+    """Leaves a command with a sweep.
+
+    Raises:
+        InputError: It cannot be done there, makes no sense, or comes too late.
+        NotFoundError: The sweep has no such run.
+    """
+    check_args(verb, args)
+    if verb not in VERBS:
+        raise InputError(
+            f"Ray Tune drives sweep {sweep.id}, and {verb} is nothing that it can do",
+            found=verb,
+            expected=", ".join(sorted(VERBS)),
+        )
+    if sweep.state in ENDED_SWEEP:
+        raise InputError(f"sweep {sweep.id} is over", found=sweep.state, expected="a running one")
+    if verb == "stop_run" and backend.run(args["run"]).sweep_id != sweep.id:
+        raise NotFoundError(f"sweep {sweep.id} has no such run", found=args["run"])
+    now = time.time()
+    command = {"verb": verb, "args": dict(args), "time": now}
+    meta = {f"{_PREFIX}{time.time_ns():020}": command}
+    backend.apply([PatchSweep(sweep.id, {"meta": meta}, now)])
+
+
+class Link:
+    """The way between an experiment and its sweep: events there, commands back.
+
+    Args:
+        place: The sweep's backend, or where it is.
+        sweep_id: The sweep.
+        put: Takes operations; never waits.
+        known: Number of events that the sweep has: 0 for a new one, None when that has to be
+            looked up.
+        steered: Whether commands are looked for.
+    """
+
+    def __init__(
+        self,
+        place: Backend | str | None,
+        sweep_id: str,
+        put: Callable[[Operation], None],
+        *,
+        known: int | None,
+        steered: bool,
+    ) -> None:
+        self._place, self._sweep, self._put = place, sweep_id, put
+        self._kept = not isinstance(place, Backend) or place.keeps_events
+        if not self._kept:  # neither are commands
+            steered, known = False, 0
+        self._steered = steered
+        self._begun = time.time_ns()
+        self._lock = threading.Lock()
+        self._next = known
+        self._waiting: list[tuple[dict[str, Any], float]] = []
+        self._commands: deque[Command] = deque()
+        self._seen: set[str] = set()
+        self._ended = threading.Event()
+        if steered or known is None:
+            threading.Thread(target=self._main, name="tune-bridge-link", daemon=True).start()
+
+    def log(self, event: dict[str, Any]) -> None:
+        """Adds an event to the sweep's log, where there is one."""
+        if not self._kept:
+            return
+        now = time.time()
+        with self._lock:
+            if self._next is None:
+                self._waiting.append(({**event, "time": now}, now))
+                return
+            self._write([{**event, "time": now}], now)
+
+    def _write(self, events: list[dict[str, Any]], now: float) -> None:
+        assert self._next is not None
+        self._put(LogEvents(self._sweep, self._next, events, now))
+        self._next += len(events)
+
+    def take(self) -> list[Command]:
+        """What was asked since the last time."""
+        found = []
+        while self._commands:
+            found.append(self._commands.popleft())
+        return found
+
+    def close(self) -> None:
+        """Ends it; events whose numbers could not be found out are lost, and said to be."""
+        self._ended.set()
+        with self._lock:
+            if self._waiting:
+                _logger.warning("%d events of sweep %s are lost", len(self._waiting), self._sweep)
+                self._waiting = []
+
+    def _main(self) -> None:
+        own = None if isinstance(self._place, Backend) else self._place
+        backend: Backend | None = self._place if isinstance(self._place, Backend) else None
+        try:
+            while True:
+                pause = _LOOK
+                try:
+                    backend = backend or open_backend(own)
+                    self._look(backend)
+                except NotFoundError:  # it is not written yet
+                    pass
+                except TuneBridgeError:
+                    pause = _AWAY
+                if self._ended.wait(pause) or (not self._steered and self._next is not None):
+                    return
+        finally:
+            if backend is not None and backend is not self._place:
+                with contextlib.suppress(TuneBridgeError):
+                    backend.close()
+
+    def _look(self, backend: Backend) -> None:
+        if self._next is None:
+            number = 0
+            while page := backend.events(self._sweep, first=number, limit=_PAGE):
+                number += len(page)
+            with self._lock:
+                self._next = number
+                if self._waiting:
+                    self._write([event for event, _ in self._waiting], self._waiting[-1][1])
+                    self._waiting = []
+        if self._steered:
+            for key, told in sorted(backend.sweep(self._sweep).meta.items()):
+                if not key.startswith(_PREFIX) or key in self._seen:
+                    continue
+                self._seen.add(key)
+                if int(key.removeprefix(_PREFIX)) >= self._begun:  # not of an earlier life
+                    self._commands.append(Command(told["verb"], dict(told["args"])))
