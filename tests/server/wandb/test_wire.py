@@ -306,14 +306,15 @@ def test_a_sweep_whose_answer_was_lost_is_made_once(wire):
 
 def test_agents_outlive_the_server(tmp_path):
     wire = Wire(tmp_path)
-    sweep = wire.sweep()
-    agent = wire.agent(sweep)
-    (command,) = wire.beat(agent)
-    wire.backend.close()
+    with contextlib.closing(wire.backend), wire.http:
+        sweep = wire.sweep()
+        agent = wire.agent(sweep)
+        (command,) = wire.beat(agent)
     again = Wire(tmp_path)
-    assert again.beat(agent) == [command], "it cannot know whether that has arrived"
-    again.upsert(command["run_id"], sweep=sweep)
-    assert again.beat(agent, command["run_id"]) == []
+    with contextlib.closing(again.backend), again.http:
+        assert again.beat(agent) == [command], "it cannot know whether that has arrived"
+        again.upsert(command["run_id"], sweep=sweep)
+        assert again.beat(agent, command["run_id"]) == []
 
 
 def test_an_agent_whose_sweep_is_gone(wire):
@@ -511,3 +512,13 @@ def test_patches_of_a_summary_reach_the_dashboard(wire):
     wire.upsert(summaryMetrics='{"best": 1}')
     wire.backend.apply([PatchRun("run1", {"state": "finished"}, 1e12)])
     assert wire.http.get("/api/runs/run1").json()["summary"] == {"best": 1}
+
+
+def test_earlier_clients_are_told_the_schema(wire):
+    query = """query Probe { A: __type(name: "Mutation") { fields { name } }
+      B: __type(name: "CreateArtifactInput") { inputFields { name } }
+      C: __type(name: "Nothing") { fields { name } inputFields { name } } }"""
+    said = wire.ask(query)["data"]
+    assert {"name": "upsertBucket"} in said["A"]["fields"]
+    assert {"name": "historyStep"} in said["B"]["inputFields"]
+    assert said["C"] == {"fields": [], "inputFields": []}

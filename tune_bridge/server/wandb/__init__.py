@@ -4,6 +4,7 @@
 |---|---|
 | `routes` | the addresses that the client asks for |
 | `execute` | GraphQL documents, walked over plain values |
+| `types` | what earlier clients ask of the schema |
 | `operations` | the table of operations |
 | `home` | where the client's runs and projects live in a backend |
 | `runs`, `sweeps`, `agents` | what the operations do |

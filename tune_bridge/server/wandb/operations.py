@@ -12,6 +12,7 @@ from tune_bridge.server.wandb.home import ENTITY
 from tune_bridge.server.wandb.runs import USER, Runs, entity_node
 from tune_bridge.server.wandb.steering import Steering
 from tune_bridge.server.wandb.sweeps import Sweeps
+from tune_bridge.server.wandb.types import Types
 
 __all__ = ["operations"]
 
@@ -20,7 +21,7 @@ def operations(
     runs: Runs, sweeps: Sweeps, agents: Agents, artifacts: Artifacts, steering: Steering
 ) -> dict[str, Callable[[Call], Any]]:
     """Queries and mutations by their root fields."""
-    return {
+    table: dict[str, Callable[[Call], Any]] = {
         "viewer": _viewer,
         "serverInfo": _server,
         "entity": lambda call: entity_node(str(call.get("name") or ENTITY)),
@@ -43,6 +44,7 @@ def operations(
         "notifyScriptableRunAlert": runs.alert,
         **artifacts.operations,
     }
+    return {**table, "__type": Types(table).one}
 
 
 def _viewer(call: Call) -> dict[str, Any]:

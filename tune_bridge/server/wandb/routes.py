@@ -12,8 +12,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from tune_bridge.backends.base import Backend
 from tune_bridge.controller import Controller
-from tune_bridge.errors import InputError, NotFoundError, TooLargeError
+from tune_bridge.errors import InputError, NotFoundError, TooLargeError, TuneBridgeError
+from tune_bridge.server.lane import Lane
 from tune_bridge.server.security import error_response
 from tune_bridge.server.store import Limits
 from tune_bridge.server.values import json_bytes
@@ -33,7 +35,7 @@ from tune_bridge.server.wandb.catalog import Catalog
 from tune_bridge.server.wandb.execute import GoneError, execute
 from tune_bridge.server.wandb.files import Files
 from tune_bridge.server.wandb.home import Home
-from tune_bridge.server.wandb.ids import Signer
+from tune_bridge.server.wandb.ids import Signer, parts
 from tune_bridge.server.wandb.jsontext import mapping
 from tune_bridge.server.wandb.lines import Lines
 from tune_bridge.server.wandb.operations import operations
@@ -45,6 +47,9 @@ from tune_bridge.server.wandb.sweeps import Sweeps
 from tune_bridge.server.wandb.watch import Watch
 
 __all__ = ["Wandb"]
+
+_MOST_KNOWN = 100_000
+"""Runs whose sweep is remembered."""
 
 _SANDBOX = "sandbox; default-src 'none'"
 """Policy of files of runs: a browser runs nothing of them."""
@@ -58,6 +63,7 @@ class Wandb:
         folder: For files of runs.
         limits: How much is taken.
         in_thread: Calls a function in a thread.
+        lane: The way to a sweep, on which its requests wait without a thread.
         pieces: Reads the body of a request piece by piece, up to a number of bytes.
     """
 
@@ -67,11 +73,14 @@ class Wandb:
         folder: Path,
         limits: Limits,
         in_thread: Callable[..., Any],
+        lane: Callable[[str], Awaitable[Lane]],
         pieces: Callable[[Request, int], AsyncIterator[bytes]],
     ) -> None:
         backend: Backend = controller.backend
         self._limits = limits
         self._in_thread = in_thread
+        self._lane = lane
+        self._sweeps: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._pieces = pieces
         self._home = Home(controller)
         self._signer = Signer(folder / "wandb")
@@ -123,7 +132,8 @@ class Wandb:
             return execute(query, variables, self._operations, name=name, base=base, lost=lost)
 
         try:
-            answer = await self._in_thread(run)
+            sweep_id, alive = _beat(query, variables)
+            answer = await self._in_turn(sweep_id, alive, run)
         except GoneError as error:
             data = {"data": None, "errors": [{"message": str(error)}]}
             return Response(json_bytes(data), 404, media_type="application/json")
@@ -135,8 +145,38 @@ class Wandb:
     async def stream(self, request: Request, entity: str, project: str, run: str) -> Response:
         """What a run says."""
         body = await self._json(request)
-        answer = await self._in_thread(self._stream.take, entity, project, run, body)
+        run_id, sweep_id = await self._run_of(entity, project, run)
+        take = self._stream.take
+        answer = await self._in_turn(sweep_id, (run_id,), take, entity, project, run, body)
         return Response(json_bytes(answer), media_type="application/json")
+
+    async def _in_turn(
+        self, sweep_id: str | None, seen: Iterable[str], function: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Calls a function in a thread, behind those that were asked for the same sweep before.
+
+        An engine that thinks for long keeps one thread, and not as many as programs of its sweep
+        have something to say. They count as alive although they wait.
+        """
+        lane = None
+        if sweep_id is not None:
+            with contextlib.suppress(TuneBridgeError):  # no controller has it: nobody waits there
+                lane = await self._lane(sweep_id)
+        if lane is None:
+            return await self._in_thread(function, *args)
+        lane.sweep.seen(seen)
+        return await lane.call(function, *args)
+
+    async def _run_of(self, entity: str, project: str, run: str) -> tuple[str, str]:
+        """The id of a run in the backend, and its sweep."""
+        key = (entity, project, run)
+        found = self._sweeps.get(key)
+        if found is None:
+            there = await self._in_thread(self._home.existing, *key)
+            if len(self._sweeps) >= _MOST_KNOWN:
+                self._sweeps.clear()
+            found = self._sweeps[key] = (there.id, there.sweep_id)
+        return found
 
     async def put(self, request: Request, token: str) -> Response:
         """A file."""
@@ -216,6 +256,17 @@ def _unpacked(body: bytes, limit: int) -> bytes:
     if not unpacking.eof:
         raise InputError("the body is cut off", path="Content-Encoding")
     return found
+
+
+def _beat(query: str, variables: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """The sweep of an agent that gives a sign of life, and the runs that it says to have."""
+    if "agentHeartbeat" not in query:
+        return None, []
+    try:
+        sweep_id = parts("Agent", variables.get("id"))[0]
+        return sweep_id, list(mapping(variables.get("runState") or "{}", "runState"))
+    except (NotFoundError, InputError, IndexError):  # refused where it is looked at
+        return None, []
 
 
 async def _nothing(rest: str) -> Response:

@@ -320,7 +320,7 @@ class Runs:
                 self._lines.last(owner(run), "events", _MOST_ROWS), call.get("samples")
             ),
             "sampledHistory": lambda call: self._sampled(run, call),
-            "parquetHistory": lambda call: {"parquetUrls": [], "liveData": []},
+            "parquetHistory": lambda _: {"parquetUrls": [], "liveData": _live(run)},
             "files": lambda inner: self._list(run, inner, call.base),
             "fileCount": lambda _: len(self._files.list(owner(run))),
             "outputArtifacts": lambda inner: self._catalog.of_run(
@@ -468,6 +468,11 @@ def _internal(run: Run, call: Call) -> str:
     internal = run.meta.get("wandb.internal") or {}
     keys = call.get("keys")
     return dump({key: internal[key] for key in internal if keys is None or key in keys})
+
+
+def _live(run: Run) -> list[dict[str, Any]]:
+    """From where on rows are in no Parquet file; clients of 0.27 read pages from there."""
+    return [{"_step": 0}] if run.rows else []
 
 
 def _history_keys(run: Run) -> dict[str, Any]:
