@@ -195,7 +195,8 @@ def _close(one: float, other: float) -> bool:
 
 def _draw(node: Node, seed: str, draws: int) -> list[Any]:
     rng = random.Random(f"compare:{seed}")
-    return [laws.sample(node, rng) for _ in range(draws)]
+    draw = laws.drawer(node)
+    return [draw(rng, {}) for _ in range(draws)]
 
 
 def _is_number(value: Any) -> bool:

@@ -39,6 +39,7 @@ __all__ = [
     "argument_names",
     "cdf",
     "cell_probabilities",
+    "drawer",
     "grid_cells",
     "grid_count",
     "grid_values",
@@ -378,8 +379,14 @@ def operate(
 # Draws --------------------------------------------------------------------------------------------
 
 
-def sample(node: Node, rng: random.Random, drawn: dict[str, Any] | None = None) -> Any:
-    """Draws one value of a tree.
+Drawn = dict[str, Any]
+"""Values of shared nodes by label, which are drawn once; filled in."""
+Draw = Callable[[random.Random, Drawn], Any]
+"""Draws one value, from the only source of randomness that there is."""
+
+
+def sample(node: Node, rng: random.Random, drawn: Drawn | None = None) -> Any:
+    """Draws one value of a tree; `drawer` draws many.
 
     Args:
         node: Any node; grids are drawn uniformly.
@@ -395,46 +402,91 @@ def sample(node: Node, rng: random.Random, drawn: dict[str, Any] | None = None) 
         SpecError: An operation has no value for what was drawn.
         UnsupportedError: A value that a function of the configuration makes.
     """
-    drawn = {} if drawn is None else drawn
+    return drawer(node)(rng, {} if drawn is None else drawn)
+
+
+def drawer(node: Node, chosen: Mapping[tuple[str, ...], Draw] | None = None) -> Draw:
+    """A function that draws values of a tree, each as `sample` does.
+
+    Args:
+        node: Any node.
+        chosen: What decides some leaves outside of options instead of their laws, by path: the
+            values of a grid.
+    """
+    return _drawer(node, (), chosen or {})
+
+
+def _drawer(node: Node, path: tuple[str, ...], chosen: Mapping[tuple[str, ...], Draw]) -> Draw:
     if isinstance(node, Group):
-        return {name: sample(child, rng, drawn) for name, child in node.items}
+        pairs = [(name, _drawer(child, (*path, name), chosen)) for name, child in node.items]
+        return lambda rng, drawn: {name: draw(rng, drawn) for name, draw in pairs}
+    if path in chosen:
+        return chosen[path]
     if isinstance(node, Constant):
-        return node.value
+        value = node.value
+        if isinstance(value, dict | list):
+            return lambda rng, drawn: node.value  # a copy for each
+        return lambda rng, drawn: value
     if isinstance(node, Sequence):
-        items = [sample(item, rng, drawn) for item in node.items]
-        return tuple(items) if node.kind == "tuple" else items
+        kind, items = (tuple if node.kind == "tuple" else list), list(map(drawer, node.items))
+        return lambda rng, drawn: kind(draw(rng, drawn) for draw in items)
     if isinstance(node, Operation):
-        return _sample_operation(node, rng, drawn)
-    if node.shared and node.label in drawn:
-        return drawn[node.label]
+        return _operation_drawer(node)
     if isinstance(node, Choice):
-        value = sample(node.options[_index(node, rng)], rng, drawn)
+        draw = _choice_drawer(node)
     else:
-        value = ppf(node.distribution, rng.random())
-    if node.shared and node.label is not None:
-        drawn[node.label] = value
-    return value
+        law = node.distribution
+        draw = lambda rng, drawn: ppf(law, rng.random())  # noqa: E731 - one of many
+    return _once(node.label, draw) if node.shared else draw
 
 
-def _index(choice: Choice, rng: random.Random) -> int:
-    if choice.weights is None:
-        return int(rng.random() * len(choice.options))
-    sums = list(itertools.accumulate(choice.weights))
-    return min(bisect.bisect_right(sums, rng.random() * sums[-1]), len(sums) - 1)
+def _once(label: str | None, draw: Draw) -> Draw:
+    """One draw for all places of a shared node."""
+    if label is None:
+        return draw
+
+    def once(rng: random.Random, drawn: Drawn) -> Any:
+        if label not in drawn:
+            drawn[label] = draw(rng, drawn)
+        return drawn[label]
+
+    return once
 
 
-def _sample_operation(node: Operation, rng: random.Random, drawn: dict[str, Any]) -> Any:
-    if node.name == SAMPLE_FROM:
-        function = node.args[0].value if isinstance(node.args[0], Constant) else ""
-        raise UnsupportedError(
-            "a value that a function makes, which only Ray calls",
-            found=f"tune.sample_from({function})",
-            expected="a run on Ray",
-        )
-    if node.name == "switch":
-        # Nothing of the other options is drawn, as in HyperOpt.
-        index = sample(node.args[0], rng, drawn)
-        options = range(len(node.args) - 1)
-        chosen = operate(Operation("switch", node.args), [index, *options])
-        return sample(node.args[1 + chosen], rng, drawn)
-    return operate(node, [sample(part, rng, drawn) for _, part in node.arguments])
+def _choice_drawer(choice: Choice) -> Draw:
+    size = len(choice.options)
+    sums = None if choice.weights is None else list(itertools.accumulate(choice.weights))
+    made: dict[int, Draw] = {}
+
+    def draw(rng: random.Random, drawn: Drawn) -> Any:
+        if sums is None:
+            index = int(rng.random() * size)
+        else:
+            index = min(bisect.bisect_right(sums, rng.random() * sums[-1]), size - 1)
+        option = made.get(index)
+        if option is None:
+            option = made[index] = drawer(choice.options[index])
+        return option(rng, drawn)
+
+    return draw
+
+
+def _operation_drawer(node: Operation) -> Draw:
+    parts = [drawer(part) for _, part in node.arguments]
+
+    def draw(rng: random.Random, drawn: Drawn) -> Any:
+        if node.name == SAMPLE_FROM:
+            function = node.args[0].value if isinstance(node.args[0], Constant) else ""
+            raise UnsupportedError(
+                "a value that a function makes, which only Ray calls",
+                found=f"tune.sample_from({function})",
+                expected="a run on Ray",
+            )
+        if node.name == "switch":
+            # Nothing of the other options is drawn, as in HyperOpt.
+            index = parts[0](rng, drawn)
+            options = range(len(node.args) - 1)
+            return parts[1 + operate(node, [index, *options])](rng, drawn)
+        return operate(node, [part(rng, drawn) for part in parts])
+
+    return draw

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tune_bridge import laws
+from tune_bridge.engines.configs import initial_points
+from tune_bridge.engines.native.draws import Cells, complete, handles
 from tune_bridge.errors import SpecError
 from tune_bridge.experiment import Experiment
 from tune_bridge.space import (
@@ -49,25 +51,22 @@ def configurations(experiment: Experiment, seed: int = 0) -> Iterator[dict[str, 
     draws = itertools.count() if experiment.num_samples is None else range(experiment.num_samples)
     limit = math.inf if experiment.run_cap is None else experiment.run_cap
     constant = bool(experiment.searcher.arg("constant_grid_search", default=False))
-    number = 0
-    points = [point.value for point in experiment.points]
+    number, points = 0, initial_points(experiment)
+    cells = Cells(experiment.space) if handles(experiment.space) and not constant else None
     for _ in draws:
-        for drawn in _variants(experiment.space, rng, constant):
+        for drawn in (
+            _variants(experiment.space, rng, constant)
+            if cells is None
+            else (cells.draw(cell, rng) for cell in range(cells.size))
+        ):
             if number >= limit:
                 return
             if number < len(points):
-                drawn = _merge(drawn, points[number])  # noqa: PLW2901 - the same draw
+                drawn = complete(  # noqa: PLW2901 - the same draw
+                    experiment.space, drawn, points[number], rng
+                )
             number += 1
             yield drawn
-
-
-def _merge(base: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in above.items():
-        old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 def _variants(space: Group, rng: random.Random, constant: bool) -> Iterator[dict[str, Any]]:
@@ -78,10 +77,6 @@ def _variants(space: Group, rng: random.Random, constant: bool) -> Iterator[dict
     again, which are met in a further round with everything else fixed.
     """
     grids = {path: node for path, node in _places(space) if getattr(node, "grid", False)}
-    if not constant and not any(map(_holds_grid, _below(space))):
-        for cell in _cells(space, grids):
-            yield laws.sample(cell, rng)
-        return
     drawn = _drawn(space, rng) if constant else space
     for cell in _cells(drawn, grids):
         # What a grid's value holds is met in the next round; what stands beside it now.

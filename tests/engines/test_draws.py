@@ -20,7 +20,18 @@ from tune_bridge.engines.native.draws import Draws, handles
 from tune_bridge.engines.parts import Refused
 from tune_bridge.errors import InputError, SpecError
 from tune_bridge.experiment import RANDOM, Algorithm, Experiment
-from tune_bridge.space import Choice, Constant, Group, Integers, Normal, Parameter, Uniform
+from tune_bridge.space import (
+    Choice,
+    Constant,
+    Group,
+    Integers,
+    Normal,
+    Parameter,
+    Sequence,
+    Uniform,
+    leaves,
+    walk,
+)
 from tune_bridge.testing.strategies import conditional_spaces, spaces
 from tune_bridge.values import Frozen
 
@@ -118,19 +129,56 @@ def test_a_grid_without_an_end_is_refused():
 # Draws.
 
 
+def spelled_out(node, rng, cell=None):
+    """What a draw is, and in which order: one number of the generator for each law, in turn."""
+    if isinstance(node, Group):
+        return {name: spelled_out(child, rng, cell) for name, child in node.items}
+    if isinstance(node, Constant):
+        return node.value
+    if isinstance(node, Sequence):
+        return [spelled_out(item, rng) for item in node.items]
+    if node.grid and cell is not None:
+        values = sampling.grid_nodes(node, "")
+        return spelled_out(values[cell.pop(0)], rng)
+    if isinstance(node, Parameter):
+        return laws.ppf(node.distribution, rng.random())
+    u, sizes = rng.random(), node.weights or [1] * len(node.options)
+    if node.weights is None:
+        return spelled_out(node.options[int(u * len(sizes))], rng)
+    sums = list(itertools.accumulate(sizes))
+    index = next((i for i, total in enumerate(sums) if total > u * sums[-1]), len(sums) - 1)
+    return spelled_out(node.options[index], rng)
+
+
 @given(st.one_of(spaces(), conditional_spaces()), st.integers(0, 99))
 def test_draws_are_those_of_the_laws(space, seed):
-    """The fast path draws what `laws.sample` does, and what ``tune-bridge sample`` shows."""
+    """Engines and ``tune-bridge sample`` draw alike: each law's quantile of the next number."""
     assume(handles(space))
     experiment = Experiment(space, num_samples=6, seed=seed)
-    draws = Draws(experiment, seed=12345)
     rng = random.Random(seed)
-    if not draws._axes:
-        expected = [laws.sample(space, rng) for _ in range(6)]
+    draws = Draws(experiment, seed=12345)
+    found = take(draws, 6)
+    shown = list(itertools.islice(sampling.configurations(experiment, seed), len(found)))
+    assert [canonical(fit(space, one)) for one in shown] == [canonical(c) for c in found]
+    if not any(getattr(place.node, "grid", False) for place in walk(space)):
+        sampled = [fit(space, laws.sample(space, rng)) for _ in found]
+        assert list(map(canonical, sampled)) == list(map(canonical, found))
+        rng = random.Random(seed)
+        spelled = [spelled_out(space, rng) for _ in found]
     else:
-        expected = list(itertools.islice(sampling.configurations(experiment, seed), 6))
-    found = take(draws, 6)[: len(expected)]
-    assert [canonical(fit(space, one)) for one in expected] == [canonical(c) for c in found]
+        names = sorted(path for path, node in leaves(space) if getattr(node, "grid", False))
+        order = [path for path, node in leaves(space) if getattr(node, "grid", False)]
+        sizes = {
+            path: len(sampling.grid_nodes(node, ""))
+            for path, node in leaves(space)
+            if getattr(node, "grid", False)
+        }
+        cells = itertools.cycle(itertools.product(*(range(sizes[path]) for path in names)))
+        spelled = [
+            spelled_out(space, rng, [dict(zip(names, cell, strict=True))[path] for path in order])
+            for cell, _ in zip(cells, found, strict=False)
+        ]
+    assert [canonical(fit(space, one)) for one in spelled] == [canonical(c) for c in found]
 
 
 def test_a_mixed_grid_repeats_its_cells():

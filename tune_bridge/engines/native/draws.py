@@ -8,8 +8,9 @@ grid, with its random parameters drawn again for each cell (Ray Tune's rule).
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tune_bridge import laws
@@ -19,11 +20,10 @@ from tune_bridge.engines.parts import EXHAUSTED, Proposal, Proposer, Refused
 from tune_bridge.engines.results import plain
 from tune_bridge.errors import SpecError
 from tune_bridge.experiment import Experiment
-from tune_bridge.space import Choice, Constant, Group, Node, Operation, Parameter, leaves, walk
+from tune_bridge.space import Choice, Group, Node, Operation, Parameter, leaves, walk
 
-__all__ = ["Draws", "complete", "handles"]
+__all__ = ["Cells", "Draws", "complete", "handles"]
 
-_Maker = Callable[[], Any]
 _TRIES = 100
 """Draws before a point that is not taken yet is looked for one after the other."""
 
@@ -52,11 +52,11 @@ class Draws(Proposer):
         self._number = 0  # draws so far
         self._taken: set[str] = set()
         self._only_grid = experiment.is_grid and experiment.num_samples == 1
-        self._compile()
+        self._grid = Cells(self._space)
         samples = experiment.num_samples
-        self.total = None if samples is None else samples * self._cells
+        self.total = None if samples is None else samples * self._grid.size
         self._size: int | None = None
-        if experiment.searcher.arg("unique", False) and not self._axes:
+        if experiment.searcher.arg("unique", False) and not self._grid.any:
             self._size = points.count(experiment.space)
             if self._size is not None:
                 self.total = self._size if self.total is None else min(self.total, self._size)
@@ -69,10 +69,10 @@ class Draws(Proposer):
         if self._only_grid:
             return self._next_cell()
         number, self._number = self._number, self._number + 1
-        config = self._cell(number % self._cells)
+        config = self._cell(number % self._grid.size)
         if number < len(self._points):
             config = complete(self._space, config, self._points[number], self._rng)
-        return Proposal(config, {"grid": number % self._cells} if self._axes else {})
+        return Proposal(config, {"grid": number % self._grid.size} if self._grid.any else {})
 
     def enqueued(self, run: str, config: Mapping[str, Any]) -> None:
         """A point of a finite search that somebody wants now is not run again later."""
@@ -85,8 +85,10 @@ class Draws(Proposer):
             config, info = None, {}
             if self._points:
                 config = complete(self._space, self._cell(0), self._points.pop(0), self._rng)
-            elif self._number >= self._cells:
-                return Refused(f"all {self._cells} points of the grid have been given", final=True)
+            elif self._number >= self._grid.size:
+                return Refused(
+                    f"all {self._grid.size} points of the grid have been given", final=True
+                )
             else:
                 config, info = self._cell(self._number), {"grid": self._number}
                 self._number += 1
@@ -102,13 +104,13 @@ class Draws(Proposer):
         """A draw that has not come yet: redrawn, and at last the next free point."""
         assert self._size is not None
         while self._points:
-            config = complete(self._space, self._make(), self._points.pop(0), self._rng)
+            config = complete(self._space, self._cell(0), self._points.pop(0), self._rng)
             if self._take(config):
                 return Proposal(config)
         if len(self._taken) >= self._size:
             return EXHAUSTED
         for _ in range(_TRIES):
-            config = self._make()
+            config = self._cell(0)
             if self._take(config):
                 return Proposal(config)
         index = self._rng.randrange(self._size)
@@ -122,80 +124,58 @@ class Draws(Proposer):
         self._taken.add(key)
         return free
 
-    # Making configurations: functions without arguments, one for each node.
-
     def _cell(self, number: int) -> dict[str, Any]:
-        for slot, size in self._radices:
-            number, self._chosen[slot] = divmod(number, size)
-        made: dict[str, Any] = self._make()
+        made: dict[str, Any] = plain(self._grid.draw(number, self._rng))
         return made
 
-    def _compile(self) -> None:
-        self._axes = {
-            path: node
-            for path, node in leaves(self._space)
-            if isinstance(node, Parameter | Choice) and node.grid
-        }
-        paths = sorted(self._axes)
-        self._chosen = [0] * len(paths)
-        sizes = [_size(self._axes[path], path) for path in paths]
-        self._radices = list(enumerate(sizes))[::-1]
-        self._cells = 1
-        for size in sizes:
-            self._cells *= size
-        slots = {path: slot for slot, path in enumerate(paths)}
-        simple = all(
-            isinstance(place.node, Parameter | Choice | Constant)
-            and not getattr(place.node, "shared", False)
-            for place in walk(self._space)
-        )
-        if simple or self._axes:
-            self._make = self._maker(self._space, (), slots)
-        else:
-            self._make = self._sample
-
-    def _sample(self) -> Any:
-        return plain(laws.sample(self._space, self._rng))
-
-    def _maker(
-        self, node: Node, path: tuple[str, ...], slots: dict[tuple[str, ...], int]
-    ) -> _Maker:
-        """Draws a node as `laws.sample` does, in the same order."""
-        if isinstance(node, Group):
-            pairs = [(name, self._maker(child, (*path, name), slots)) for name, child in node.items]
-            return lambda: {name: make() for name, make in pairs}
-        if isinstance(node, Constant):
-            value = plain(node.value)
-            if isinstance(value, dict | list):
-                return lambda: plain(value)
-            return lambda: value
-        uniform, distribution = self._rng.random, getattr(node, "distribution", None)
-        if path in slots:
-            chosen, slot = self._chosen, slots[path]
-            if distribution is not None:
-                values = _grid_axis(node)
-                return lambda: values[chosen[slot]]
-            assert isinstance(node, Choice)
-            options = [self._maker(option, (), {}) for option in node.options]
-            return lambda: options[chosen[slot]]()  # noqa: PLW0108 - looked up when it is called
-        if distribution is not None:
-            ppf = laws.ppf
-            return lambda: ppf(distribution, uniform())
-        if isinstance(node, Choice) and node.weights is None and node.plain:
-            plains = [self._maker(option, (), {}) for option in node.options]
-            size = len(plains)
-            return lambda: plains[int(uniform() * size)]()  # noqa: PLW0108 - drawn when called
-        return lambda: plain(laws.sample(node, self._rng))
-
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        for made in ("_make", "_axes", "_chosen", "_radices", "_cells"):
-            del state[made]
-        return state
+        return {name: value for name, value in vars(self).items() if name != "_grid"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._compile()
+        self._grid = Cells(self._space)
+
+
+class Cells:
+    """The cells of a space's grid, none of which is made before it is asked for.
+
+    Args:
+        space: See `handles`; without a grid it has one cell.
+
+    Raises:
+        SpecError: A grid over a parameter without an end.
+    """
+
+    def __init__(self, space: Group) -> None:
+        axes = {
+            path: node
+            for path, node in leaves(space)
+            if isinstance(node, Parameter | Choice) and node.grid
+        }
+        paths = sorted(axes)
+        sizes = [_size(axes[path], path) for path in paths]
+        self._radices = list(enumerate(sizes))[::-1]
+        self._chosen = [0] * len(paths)
+        self.size = math.prod(sizes)
+        self.any = bool(axes)
+        self._draw = laws.drawer(
+            space, {path: self._axis(axes[path], slot) for slot, path in enumerate(paths)}
+        )
+
+    def draw(self, number: int, rng: random.Random) -> dict[str, Any]:
+        """A cell by its number, the last parameter varying fastest; all else is drawn."""
+        for slot, size in self._radices:
+            number, self._chosen[slot] = divmod(number, size)
+        made: dict[str, Any] = self._draw(rng, {})
+        return made
+
+    def _axis(self, node: Parameter | Choice, slot: int) -> laws.Draw:
+        chosen = self._chosen
+        if isinstance(node, Choice):
+            options = [laws.drawer(option) for option in node.options]
+            return lambda rng, drawn: options[chosen[slot]](rng, drawn)  # noqa: PLW0108 - by slot
+        values = _grid_axis(node)
+        return lambda rng, drawn: values[chosen[slot]]
 
 
 def handles(space: Group) -> bool:
