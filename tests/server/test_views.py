@@ -12,6 +12,7 @@ from tune_bridge.backends.base import LogRows, PutRun, PutSweep, Row, Run, Sweep
 
 pytest.importorskip("dash")
 
+from tune_bridge.server import views
 from tune_bridge.server.axes import make_axis, ticks
 from tune_bridge.server.figures import curves, parallel_coordinates
 from tune_bridge.server.state import Choices
@@ -241,3 +242,19 @@ def test_a_thousand_runs_are_quick(backend):
     started = time.perf_counter()
     make_page(Reader(backend), None, Analyst(), "/sweeps/abcd1234", "", "light")
     assert time.perf_counter() - started < 5  # about 0.4 s on a quiet machine
+
+
+def test_a_large_sweep_is_not_read_for_every_change(backend, monkeypatch):
+    make_sweep(backend, 3)
+    reader = Reader(backend)
+    first = reader.snapshot("abcd1234")
+    backend.update_sweep("abcd1234", name="new")
+    assert reader.snapshot("abcd1234").sweep.name == "new"
+    monkeypatch.setattr(views, "_SLOW", -1.0)
+    monkeypatch.setattr(views, "_SHARE", 1e9)
+    known = reader.snapshot("abcd1234")
+    backend.update_sweep("abcd1234", name="newer")
+    assert reader.snapshot("abcd1234") is known
+    monkeypatch.setattr(views, "_SHARE", 0.0)
+    assert reader.snapshot("abcd1234").sweep.name == "newer"
+    assert not first.fresh

@@ -50,6 +50,12 @@ KINDS: dict[str, tuple[str, str]] = {
 SEARCHED = 10_000
 """How many of the newest sweeps a search looks at."""
 
+_SLOW = 0.5
+"""Seconds of processor time from which on a sweep is large: some 10,000 runs."""
+
+_SHARE = 8
+"""A large sweep is read anew after so many times what it took."""
+
 _INTERNAL = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})
 _NO_RESULT = frozenset({"failed", "crashed"})
 
@@ -181,6 +187,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         configs: Their flat configs.
         summaries: Their flat summaries.
         read_at: When this was read.
+        took: Seconds of processor time that this took.
     """
 
     sweep: Sweep
@@ -190,6 +197,12 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     configs: list[dict[str, Any]]
     summaries: list[dict[str, Any]]
     read_at: float
+    took: float = 0.0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it is too early to read it again: a page must not take a server's time alone."""
+        return self.took > _SLOW and time.time() - self.read_at < _SHARE * self.took
 
     @functools.cached_property
     def counts(self) -> dict[str, int]:
@@ -304,7 +317,7 @@ class Reader:
             version = self.backend.version(sweep_id)
             with self._lock:
                 known = self._snapshots.get(sweep_id)
-            if known is not None and known.version == version:
+            if known is not None and (known.version == version or known.fresh):
                 return known
             try:
                 made = self._read(sweep_id, version)
@@ -322,6 +335,7 @@ class Reader:
             return made
 
     def _read(self, sweep_id: str, version: str) -> Snapshot:
+        begun = time.thread_time()
         sweep = self.backend.sweep(sweep_id)
         runs = self.backend.runs(sweep_id)
         return Snapshot(
@@ -332,6 +346,7 @@ class Reader:
             configs=[flatten(run.config) for run in runs],
             summaries=[flatten(run.summary) for run in runs],
             read_at=time.time(),
+            took=time.thread_time() - begun,
         )
 
     def overviews(self, limit: int, offset: int = 0, words: str = "") -> list[Overview]:
