@@ -21,10 +21,7 @@ openings are skipped.
 from __future__ import annotations
 
 import math
-import multiprocessing
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -49,44 +46,21 @@ from tune_bridge.backends.base import (
 )
 from tune_bridge.backends.query import chosen
 from tune_bridge.errors import BackendError, ConflictError, InputError, NotFoundError
-from tune_bridge.testing.operations import NESTED, comparable, scripts, snapshot
+from tune_bridge.testing.concurrent import ConcurrentWork, Connect
+from tune_bridge.testing.operations import (
+    NESTED,
+    comparable,
+    made_rows,
+    made_run,
+    made_sweep,
+    scripts,
+    snapshot,
+)
 
 __all__ = ["BackendTestCase"]
 
-Connect = Callable[[], Backend]
 
-
-def _sweep(backend: Backend, **more: Any) -> str:
-    sweep_id = new_id()
-    backend.apply([PutSweep(Sweep(id=sweep_id, **more))])
-    return sweep_id
-
-
-def _run(backend: Backend, sweep_id: str | None = None, **more: Any) -> str:
-    run_id = new_id()
-    sweep_id = sweep_id or _sweep(backend)
-    backend.apply([PutRun(Run(id=run_id, sweep_id=sweep_id, **more))])
-    return run_id
-
-
-def _rows(number: int, first: int = 0, key: str = "loss") -> list[Row]:
-    return [Row(step, 100.0 + step, {key: step / 2}) for step in range(first, first + number)]
-
-
-def _write_rows(connect: Connect, run_id: str, first: int, number: int) -> None:
-    """Writes rows one by one; what another process does in these tests."""
-    with connect() as backend:
-        for row in _rows(number, first):
-            backend.apply([LogRows(run_id, [row])])
-
-
-def _in_process(target: Callable[..., None], *arguments: Any) -> multiprocessing.Process:
-    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
-    process.start()
-    return process  # type: ignore[return-value]
-
-
-class BackendTestCase:
+class BackendTestCase(ConcurrentWork):
     """Subclass it, give it a ``backend`` (and ``connect``) fixture, and run pytest."""
 
     @pytest.fixture
@@ -127,7 +101,7 @@ class BackendTestCase:
     def test_run_as_it_was(self, backend: Backend) -> None:
         run = Run(
             id="any text: ü/1",
-            sweep_id=_sweep(backend),
+            sweep_id=made_sweep(backend),
             name="a run",
             state="running",
             config=NESTED,
@@ -145,7 +119,7 @@ class BackendTestCase:
         assert comparable(backend.runs(run.sweep_id)) == comparable([run])
 
     def test_row_as_it_was(self, backend: Backend) -> None:
-        run_id = _run(backend)
+        run_id = made_run(backend)
         rows = [Row(0, 1.5, NESTED), Row(3, 2.5, {}), Row(2**40, 1e10, {"a": 1})]
         backend.apply([LogRows(run_id, rows)])
         assert comparable(backend.history(run_id)) == comparable(rows)
@@ -154,7 +128,7 @@ class BackendTestCase:
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_what_json_cannot_say(self, backend: Backend, value: float) -> None:
         config = {"a": value, "b": [{"c": value}, None], "d": None, "e": "NaN"}
-        run_id = _run(backend, config=config, meta=config)
+        run_id = made_run(backend, config=config, meta=config)
         backend.apply([LogRows(run_id, [Row(0, 1.0, config), Row(1, 2.0, {"a": 1.0})])])
         run = backend.run(run_id)
         for kept in (run.config, run.meta, backend.history(run_id)[0].values):
@@ -164,7 +138,7 @@ class BackendTestCase:
         assert comparable(found) == comparable([(0, value), (1, 1.0)])
 
     def test_what_cannot_be_kept_is_refused(self, backend: Backend) -> None:
-        run_id = _run(backend)
+        run_id = made_run(backend)
         before = snapshot(backend, backend.run(run_id).sweep_id)
         for operation in (
             LogRows(run_id, [Row(0, 0.0, {"a": 1}), Row(1, 0.0, {"a": object()})]),
@@ -178,18 +152,18 @@ class BackendTestCase:
         assert snapshot(backend, backend.run(run_id).sweep_id) == before
 
     def test_events_as_they_were(self, backend: Backend) -> None:
-        sweep_id = _sweep(backend)
+        sweep_id = made_sweep(backend)
         kept: list[dict[str, Any]] = [{"event": "tell", "result": NESTED}, {}, {"a": math.nan}]
         backend.apply([LogEvents(sweep_id, 0, kept[:1], 1.0)])
         backend.apply([LogEvents(sweep_id, 1, kept[1:], 2.0)])
         assert comparable(backend.events(sweep_id)) == comparable(kept)
         assert comparable(backend.events(sweep_id, first=2)) == comparable(kept[2:])
         assert backend.events(sweep_id, first=1, limit=1) == [{}]
-        assert backend.events(_sweep(backend)) == []
+        assert backend.events(made_sweep(backend)) == []
 
     def test_events_have_one_author(self, backend: Backend) -> None:
-        sweep_id = _sweep(backend)
-        run_id = _run(backend, sweep_id)
+        sweep_id = made_sweep(backend)
+        run_id = made_run(backend, sweep_id)
         first = LogEvents(sweep_id, 0, [{"n": 0}, {"n": 1}], 1.0)
         backend.apply([first])
         backend.apply([first])  # replayed
@@ -213,7 +187,10 @@ class BackendTestCase:
             backend.events(sweep_id)
 
     def test_a_run_is_deleted_with_its_rows(self, backend: Backend) -> None:
-        gone, kept = _run(backend, sweep_id := _sweep(backend), rows=2), _run(backend, sweep_id)
+        gone, kept = (
+            made_run(backend, sweep_id := made_sweep(backend), rows=2),
+            made_run(backend, sweep_id),
+        )
         before = backend.version(sweep_id)
         for _ in range(2):
             backend.delete_run(gone)
@@ -225,17 +202,17 @@ class BackendTestCase:
     # Atomic, durable, isolated.
 
     def test_all_or_nothing(self, backend: Backend) -> None:
-        sweep_id = _sweep(backend)
-        run_id = _run(backend, sweep_id)
+        sweep_id = made_sweep(backend)
+        run_id = made_run(backend, sweep_id)
         before = snapshot(backend, sweep_id)
         with pytest.raises(NotFoundError):
             backend.apply(
                 [
                     PatchSweep(sweep_id, {"state": "finished"}, 5.0),
                     PutRun(Run(id=new_id(), sweep_id=sweep_id)),
-                    LogRows(run_id, _rows(5)),
+                    LogRows(run_id, made_rows(5)),
                     PatchRun(run_id, {"name": "new"}, 5.0),
-                    LogRows("no such run", _rows(1)),
+                    LogRows("no such run", made_rows(1)),
                 ]
             )
         assert snapshot(backend, sweep_id) == before
@@ -246,7 +223,7 @@ class BackendTestCase:
             [
                 PutSweep(Sweep(id=sweep_id)),
                 PutRun(Run(id=run_id, sweep_id=sweep_id)),
-                LogRows(run_id, _rows(2)),
+                LogRows(run_id, made_rows(2)),
                 LogRows(run_id, [Row(1, 200.0, {"loss": 9.0})]),
                 PatchRun(run_id, {"summary": {"loss": 7.0}}, 300.0),
                 PatchSweep(sweep_id, {"name": "named"}, 300.0),
@@ -258,8 +235,8 @@ class BackendTestCase:
         assert backend.sweep(sweep_id).updated_at == 300.0
 
     def test_durable(self, backend: Backend, again: Connect) -> None:
-        run_id = _run(backend, config=NESTED)
-        backend.apply([LogRows(run_id, _rows(3))])
+        run_id = made_run(backend, config=NESTED)
+        backend.apply([LogRows(run_id, made_rows(3))])
         sweep_id = backend.run(run_id).sweep_id
         before = snapshot(backend, sweep_id)
         backend.close()
@@ -268,8 +245,8 @@ class BackendTestCase:
 
     def test_copies(self, backend: Backend) -> None:
         config = {"a": {"b": [1]}}
-        sweep_id = _sweep(backend, config=config, meta=config)
-        run_id = _run(backend, sweep_id, config=config)
+        sweep_id = made_sweep(backend, config=config, meta=config)
+        run_id = made_run(backend, sweep_id, config=config)
         backend.apply([LogRows(run_id, [Row(0, 0.0, config)])])
         before = snapshot(backend, sweep_id)
         config["a"]["b"].append(2)
@@ -310,7 +287,7 @@ class BackendTestCase:
         assert snapshot(backend, sweep_id) == before, "one apply is the same as many"
 
     def test_put_of_what_exists(self, backend: Backend) -> None:
-        run_id = _run(backend, name="first")
+        run_id = made_run(backend, name="first")
         sweep_id = backend.run(run_id).sweep_id
         before = snapshot(backend, sweep_id)
         backend.apply([PutSweep(Sweep(id=sweep_id, name="other"))])
@@ -318,10 +295,10 @@ class BackendTestCase:
         assert snapshot(backend, sweep_id) == before
 
     def test_rows_are_replaced_and_counted(self, backend: Backend) -> None:
-        run_id = _run(backend, rows=7)
+        run_id = made_run(backend, rows=7)
         assert backend.run(run_id).rows == 0
-        backend.apply([LogRows(run_id, _rows(5))])
-        backend.apply([LogRows(run_id, _rows(5, first=3))])
+        backend.apply([LogRows(run_id, made_rows(5))])
+        backend.apply([LogRows(run_id, made_rows(5, first=3))])
         backend.apply([LogRows(run_id, [Row(20, 500.0, {}), Row(20, 501.0, {"b": 1})])])
         backend.apply([LogRows(run_id, [Row(10, 502.0, {}), Row(2, 503.0, {"loss": 99.0})])])
         backend.apply([LogRows(run_id, [])])
@@ -335,7 +312,7 @@ class BackendTestCase:
     # The lives of runs and sweeps.
 
     def test_life_of_a_run(self, backend: Backend) -> None:
-        run_id = _run(backend)
+        run_id = made_run(backend)
         for state, at in (("running", 10.0), ("pending", 11.0), ("running", 12.0)):
             backend.apply([PatchRun(run_id, {"state": state}, at)])
         run = backend.run(run_id)
@@ -346,13 +323,13 @@ class BackendTestCase:
         assert (run.state, run.ended_at, run.stopped_early) == ("finished", 20.0, True)
         late = {"state": "failed", "message": "killed", "exit_code": -9}
         backend.apply([PatchRun(run_id, late, 21.0), PatchRun(run_id, {"state": "running"}, 22.0)])
-        backend.apply([LogRows(run_id, _rows(1))])
+        backend.apply([LogRows(run_id, made_rows(1))])
         run = backend.run(run_id)
         assert (run.state, run.message, run.exit_code) == ("finished", "rung 3", -9)
         assert (run.ended_at, run.rows) == (20.0, 1)
 
     def test_reopened_run(self, backend: Backend) -> None:
-        run_id = _run(backend)
+        run_id = made_run(backend)
         end = PatchRun(run_id, {"state": "finished"}, 20.0)
         reopen = PatchRun(run_id, {"state": "running"}, 30.0, reopen=True)
         backend.apply([PatchRun(run_id, {"state": "running"}, 10.0), end, reopen, end])
@@ -362,13 +339,13 @@ class BackendTestCase:
         assert (backend.run(run_id).state, backend.run(run_id).ended_at) == ("failed", 40.0)
 
     def test_end_counts_although_clocks_differ(self, backend: Backend) -> None:
-        run_id = _run(backend)
+        run_id = made_run(backend)
         backend.apply([PatchRun(run_id, {"state": "running"}, 10.0)])
         backend.apply([PatchRun(run_id, {"state": "killed"}, 9.0)])
         assert backend.run(run_id).state == "killed"
 
     def test_life_of_a_sweep(self, backend: Backend) -> None:
-        sweep_id = _sweep(backend, meta={"a": 1, "b": 1})
+        sweep_id = made_sweep(backend, meta={"a": 1, "b": 1})
         backend.apply([PatchSweep(sweep_id, {"state": "finished", "meta": {"b": 2}}, 20.0)])
         backend.apply([PatchSweep(sweep_id, {"state": "running", "name": "n"}, 30.0)])
         sweep = backend.sweep(sweep_id)
@@ -381,7 +358,7 @@ class BackendTestCase:
         )
 
     def test_patches(self, backend: Backend) -> None:
-        run_id = _run(backend, config={"a": 1}, meta={"a": 1}, summary={"a": 1})
+        run_id = made_run(backend, config={"a": 1}, meta={"a": 1}, summary={"a": 1})
         new = {"b": 2}
         backend.apply([PatchRun(run_id, {"config": new, "meta": new, "summary": new}, 10.0)])
         run = backend.run(run_id)
@@ -399,7 +376,7 @@ class BackendTestCase:
     # What is asked for.
 
     def test_what_does_not_exist(self, backend: Backend) -> None:
-        sweep_id = _sweep(backend)
+        sweep_id = made_sweep(backend)
         for ask in (
             lambda: backend.sweep("none"),
             lambda: backend.run("none"),
@@ -421,17 +398,17 @@ class BackendTestCase:
         backend.delete_sweep("none")
 
     def test_sweeps_newest_first(self, backend: Backend) -> None:
-        ids = [_sweep(backend, project="ab"[i % 2], created_at=float(i)) for i in range(5)]
+        ids = [made_sweep(backend, project="ab"[i % 2], created_at=float(i)) for i in range(5)]
         assert [sweep.id for sweep in backend.sweeps()] == ids[::-1]
         assert [sweep.id for sweep in backend.sweeps(project="a")] == ids[::2][::-1]
         assert [sweep.id for sweep in backend.sweeps(limit=2, offset=1)] == [ids[3], ids[2]]
         assert backend.sweeps(project="none") == []
 
     def test_runs_in_order_of_creation(self, backend: Backend) -> None:
-        sweep_id = _sweep(backend)
+        sweep_id = made_sweep(backend)
         states: Sequence[Any] = ("running", "finished", "failed")
-        ids = [_run(backend, sweep_id, state=states[i % 3]) for i in range(6)]
-        _run(backend)  # of another sweep
+        ids = [made_run(backend, sweep_id, state=states[i % 3]) for i in range(6)]
+        made_run(backend)  # of another sweep
         assert [run.id for run in backend.runs(sweep_id)] == ids
         assert [run.id for run in backend.runs(sweep_id, states=["failed"])] == ids[2::3]
         assert backend.runs(sweep_id, states=[]) == []
@@ -440,11 +417,11 @@ class BackendTestCase:
         assert backend.counts([sweep_id]) == {sweep_id: {"running": 2, "finished": 2, "failed": 2}}
 
     def test_runs_are_found(self, backend: Backend) -> None:
-        one, two = _sweep(backend), _sweep(backend)
+        one, two = made_sweep(backend), made_sweep(backend)
         states: Sequence[Any] = ("running", "finished", "failed")
         for number in range(8):
             more = {"created_at": 100.0 + number, "updated_at": 200.0 - number}
-            _run(
+            made_run(
                 backend,
                 (one, two)[number % 2],
                 state=states[number % 3],
@@ -475,7 +452,7 @@ class BackendTestCase:
                 assert backend.summaries(query, key) == values
 
     def test_history_of_some_keys(self, backend: Backend) -> None:
-        run_id = _run(backend)
+        run_id = made_run(backend)
         odd = 'a "key"\n'
         rows = [
             Row(0, 0.0, {"loss": 1.0, "text": '"acc":'}),
@@ -491,11 +468,13 @@ class BackendTestCase:
         assert backend.history(run_id, keys=["loss"], min_step=2) == []
 
     def test_histories_take_only_numbers(self, backend: Backend) -> None:
-        sweep_id = _sweep(backend)
-        first, second, third = (_run(backend, sweep_id) for _ in range(3))
+        sweep_id = made_sweep(backend)
+        first, second, third = (made_run(backend, sweep_id) for _ in range(3))
         values = [1, 2.5, True, "3", None, [4], {"x": 5}, math.inf]
         rows = [Row(step, float(step), {"x": value}) for step, value in enumerate(values)]
-        backend.apply([LogRows(first, rows), LogRows(second, _rows(2)), LogRows(third, rows[:1])])
+        backend.apply(
+            [LogRows(first, rows), LogRows(second, made_rows(2)), LogRows(third, rows[:1])]
+        )
         assert backend.histories(sweep_id, "x") == {
             first: [(0, 1.0), (1, 2.5), (7, math.inf)],
             third: [(0, 1.0)],
@@ -506,8 +485,8 @@ class BackendTestCase:
     @pytest.mark.parametrize("every", [1, 3])
     @pytest.mark.parametrize("gap", [1, 2])
     def test_thinning(self, backend: Backend, every: int, gap: int) -> None:
-        sweep_id = _sweep(backend)
-        run_id, short = _run(backend, sweep_id), _run(backend, sweep_id)
+        sweep_id = made_sweep(backend)
+        run_id, short = made_run(backend, sweep_id), made_run(backend, sweep_id)
         rows = [
             Row(step * gap, 0.0, {"x": step} if step % every == 0 else {"y": 1})
             for step in range(1000)
@@ -530,15 +509,15 @@ class BackendTestCase:
         assert len(backend.histories(sweep_id, "x", max_points=almost)[run_id]) == almost
 
     def test_version(self, backend: Backend) -> None:
-        sweep_id, other = _sweep(backend), _sweep(backend)
-        run_id = _run(backend, sweep_id)
+        sweep_id, other = made_sweep(backend), made_sweep(backend)
+        run_id = made_run(backend, sweep_id)
         unchanged = backend.version(other)
         seen, seen_all = {backend.version(sweep_id)}, {backend.version()}
         operations: list[Operation] = [
             PatchSweep(sweep_id, {"name": "new"}, 1.0),
             PutRun(Run(id=new_id(), sweep_id=sweep_id)),
             PatchRun(run_id, {"state": "running"}, 2.0),
-            LogRows(run_id, _rows(1)),
+            LogRows(run_id, made_rows(1)),
             LogRows(run_id, [Row(0, 500.0, {"loss": 7.0})]),
         ]
         for number, operation in enumerate(operations, start=2):
@@ -553,9 +532,9 @@ class BackendTestCase:
         assert backend.version() not in seen_all
 
     def test_delete(self, backend: Backend) -> None:
-        sweep_id, other = _sweep(backend), _sweep(backend)
-        run_id, kept = _run(backend, sweep_id), _run(backend, other)
-        backend.apply([LogRows(run_id, _rows(3)), LogRows(kept, _rows(2))])
+        sweep_id, other = made_sweep(backend), made_sweep(backend)
+        run_id, kept = made_run(backend, sweep_id), made_run(backend, other)
+        backend.apply([LogRows(run_id, made_rows(3)), LogRows(kept, made_rows(2))])
         backend.delete_sweep(sweep_id)
         for ask in (
             lambda: backend.sweep(sweep_id),
@@ -574,70 +553,3 @@ class BackendTestCase:
         backend.close()
         with pytest.raises(BackendError):
             backend.sweeps()
-
-    # Concurrent.
-
-    def test_threads(self, backend: Backend) -> None:
-        sweep_id = _sweep(backend)
-        start = threading.Barrier(4)
-
-        def work(number: int) -> str:
-            start.wait()
-            run_id = _run(backend, sweep_id)
-            for row in _rows(20):
-                backend.apply([LogRows(run_id, [row]), PatchSweep(sweep_id, {}, row.time)])
-                assert len(backend.history(run_id)) == backend.run(run_id).rows == row.step + 1
-                backend.counts([sweep_id])
-            return run_id
-
-        with ThreadPoolExecutor(4) as pool:
-            ids = set(pool.map(work, range(4)))
-        assert {run.id for run in backend.runs(sweep_id)} == ids
-        assert [run.rows for run in backend.runs(sweep_id)] == [20] * 4
-
-    def test_one_run_from_many_threads(self, backend: Backend) -> None:
-        run_id = _run(backend)
-        start = threading.Barrier(4)
-
-        def work(number: int) -> None:
-            start.wait()
-            for step in range(number, 80, 4):
-                backend.apply([LogRows(run_id, [Row(step, float(step), {f"k{step}": step})])])
-
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(work, range(4)))
-        run = backend.run(run_id)
-        assert run.rows == len(run.summary) == len(backend.history(run_id)) == 80
-
-    def test_another_process_writes(self, backend: Backend, again: Connect) -> None:
-        run_id = _run(backend)
-        process = _in_process(_write_rows, again, run_id, 0, 40)
-        for row in _rows(40, first=40):
-            backend.apply([LogRows(run_id, [row])])
-        process.join(120)
-        assert process.exitcode == 0
-        assert backend.run(run_id).rows == 80
-        assert [row.step for row in backend.history(run_id)] == list(range(80))
-
-    def test_a_reader_sees_whole_applies(self, backend: Backend, again: Connect) -> None:
-        sweep_id = _sweep(backend)
-        first, second = _run(backend, sweep_id), _run(backend, sweep_id)
-        done = threading.Event()
-
-        def write() -> None:
-            try:
-                for row in _rows(60):
-                    backend.apply([LogRows(first, [row]), LogRows(second, [row])])
-            finally:
-                done.set()
-
-        thread = threading.Thread(target=write)
-        thread.start()
-        with again() as other:
-            looks = 0
-            while not done.is_set() or looks == 0:
-                rows = [run.rows for run in other.runs(sweep_id)]
-                assert rows[0] == rows[1]
-                looks += 1
-            thread.join()
-            assert [run.rows for run in other.runs(sweep_id)] == [60, 60]

@@ -20,7 +20,15 @@ from tune_bridge.backends.base import (
     new_id,
 )
 
-__all__ = ["NESTED", "comparable", "scripts", "snapshot"]
+__all__ = [
+    "NESTED",
+    "comparable",
+    "made_rows",
+    "made_run",
+    "made_sweep",
+    "scripts",
+    "snapshot",
+]
 
 NESTED: dict[str, Any] = {
     "int": 1,
@@ -108,3 +116,23 @@ def scripts(draw: st.DrawFn) -> list[Operation]:
             rows = [Row(step, time + i / 8, draw(values)) for i, step in enumerate(steps)]
             operations.append(LogRows(run_id, rows))
     return operations
+
+
+def made_sweep(backend: Backend, **more: Any) -> str:
+    """The id of a new sweep."""
+    sweep_id = new_id()
+    backend.apply([PutSweep(Sweep(id=sweep_id, **more))])
+    return sweep_id
+
+
+def made_run(backend: Backend, sweep_id: str | None = None, **more: Any) -> str:
+    """The id of a new run, of a new sweep without one."""
+    run_id = new_id()
+    sweep_id = sweep_id or made_sweep(backend)
+    backend.apply([PutRun(Run(id=run_id, sweep_id=sweep_id, **more))])
+    return run_id
+
+
+def made_rows(number: int, first: int = 0, key: str = "loss") -> list[Row]:
+    """Rows with one value each."""
+    return [Row(step, 100.0 + step, {key: step / 2}) for step in range(first, first + number)]
