@@ -455,7 +455,8 @@ class SweepCallback(Callback):
             opened.close()
         if left.count or left.lost or left.refused:
             _logger.warning(
-                "sweep %s: %d changes wait in %s, %d were refused, %d are lost",
+                "sweep %s: %d changes wait in %s (tune-bridge sync delivers them), %d were "
+                "refused, %d are lost",
                 self.sweep_id,
                 left.count,
                 left.spool,

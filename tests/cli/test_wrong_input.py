@@ -37,11 +37,13 @@ OF_SWEEPS = {
     **dict.fromkeys(("agent", "status", "best", "events", "stop", "pause", "resume"), ()),
     **dict.fromkeys(("cancel", "retry", "release", "run-cap", "concurrency", "enqueue"), ()),
     "release": ("host",),
+    "policy": ("run",),
+    "bundle": (),
     "run-cap": ("3",),
     "concurrency": ("3",),
     "enqueue": ("--set", "x=1"),
 }
-OF_NEITHER = ("ls", "dashboard", "server")
+OF_NEITHER = ("ls", "dashboard", "server", "key", "sync")
 JSON = [name for name, command in ALL.items() if "--json" in str([p.opts for p in command.params])]
 
 

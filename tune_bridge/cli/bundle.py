@@ -15,9 +15,7 @@ __all__ = ["bundle"]
 
 @click.command(short_help="Write a sweep with its drawings into one HTML file.")
 @click.argument("sweep", type=TEXT)
-@click.option(
-    "-o", "--output", type=click.Path(), metavar="FILE", help="Where to; SWEEP.html without."
-)
+@click.option("-o", "--output", type=TEXT, metavar="FILE", help="Where to; SWEEP.html without.")
 @place_options
 def bundle(where: Where, sweep: str, output: str | None) -> int:
     """Writes SWEEP into one HTML file: its runs, its drawings, its config.

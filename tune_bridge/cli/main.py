@@ -34,6 +34,7 @@ COMMANDS = {
     "events": "tune_bridge.cli.ls:events",
     "bundle": "tune_bridge.cli.bundle:bundle",
     "policy": "tune_bridge.cli.policy:policy",
+    "sync": "tune_bridge.cli.sync:sync",
     "stop": "tune_bridge.cli.control:stop",
     "pause": "tune_bridge.cli.control:pause",
     "resume": "tune_bridge.cli.control:resume",
