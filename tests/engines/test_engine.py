@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tune_bridge.engines import make_engine, restore_engine
+from tune_bridge.engines import make_engine, restore_engine, snapshots
 from tune_bridge.engines.base import (
     Checkpoint,
     Done,
@@ -485,8 +485,9 @@ def test_a_snapshot_is_ours_and_of_this_version():
     snapshot = hosted().snapshot()
     with pytest.raises(InputError, match="not a snapshot"):
         restore_engine(b"\x80\x05")
+    version = f"engine {snapshots.VERSION}\n".encode()
     with pytest.raises(InputError, match="another version"):
-        restore_engine(snapshot.replace(b"engine 1\n", b"engine 0\n"))
+        restore_engine(snapshot.replace(version, b"engine 0\n"))
 
 
 def test_late_and_unknown_reports_are_ignored():
