@@ -16,6 +16,7 @@ from tune_bridge.experiment import Algorithm, Experiment
 from tune_bridge.laws import grid_cells
 from tune_bridge.sampling import configurations
 from tune_bridge.testing.translations import assert_same_law
+from tune_bridge.values import Frozen
 
 SWEEP, TUNE = get_dialect("sweep"), get_dialect("tune")
 
@@ -149,3 +150,15 @@ def test_draws_are_constant_over_the_grid_where_the_searcher_says_so():
     draws = [draw["u"] for draw in configurations(experiment, 1)]
     assert len({*draws[:3]}) == len({*draws[3:]}) == 1
     assert draws[0] != draws[3]
+
+
+def test_a_point_is_completed_inside_of_the_option_that_it_takes():
+    """As agents get it: not the drawn option with parts of the point in it."""
+    net = tune.choice(
+        [{"kind": "a", "x": tune.uniform(0, 1)}, {"kind": "b", "y": tune.randint(2, 9)}]
+    )
+    points = tuple(Frozen({"net": {"kind": kind}}) for kind in "abab")
+    experiment = read({"net": net, "u": tune.uniform(0, 1)}, num_samples=4).replace(points=points)
+    drawn = list(configurations(experiment, 3))
+    assert [draw["net"]["kind"] for draw in drawn] == list("abab")
+    assert [sorted(draw["net"]) for draw in drawn] == [["kind", "x"], ["kind", "y"]] * 2
