@@ -39,12 +39,11 @@ from tune_bridge.backends.base import (
     Run,
     Sweep,
     SweepState,
-    new_id,
 )
 from tune_bridge.backends.wandb import records
 from tune_bridge.backends.wandb.door import Door
 from tune_bridge.backends.wandb.place import WandbPlace, parse_place
-from tune_bridge.backends.wandb.sdk_runs import Opener, OpenRun
+from tune_bridge.backends.wandb.sdk_runs import LONGEST_NOTES, Opener, OpenRun
 from tune_bridge.backends.wandb.sweeps import Sweeps
 from tune_bridge.errors import BackendError, NotFoundError, UnsupportedError
 
@@ -65,10 +64,11 @@ class _Known:
         floats: Keys of rows: whether all their values were floats.
         said: What is kept at W&B beside what W&B has a place for.
         config: The parameters as they are at W&B.
+        summary: The values of the summary that are at W&B.
         writes: How often it was written: by this it is seen whether all has arrived.
     """
 
-    __slots__ = ("config", "floats", "open", "record", "run", "said", "writes")
+    __slots__ = ("config", "floats", "open", "record", "run", "said", "summary", "writes")
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -77,6 +77,7 @@ class _Known:
         self.floats: dict[str, bool] = {}
         self.said: dict[str, Any] = {}
         self.config: dict[str, Any] = {}
+        self.summary: dict[str, Any] = {}
         self.writes = 0
 
 
@@ -121,6 +122,7 @@ class WandbBackend(Backend):
         self._sweeps = Sweeps(self.door, self.place)
         self._lock = threading.RLock()
         self._known: dict[str, _Known] = {}
+        self._homes: dict[str, str] = {}
         self._closed = False
 
     def __enter__(self) -> WandbBackend:  # noqa: PYI034 - Self needs Python 3.11
@@ -162,7 +164,10 @@ class WandbBackend(Backend):
                         merge.checked_put(operation)
                         _, home = self._of_sweep(run.sweep_id, sweeps)
                         if run.id not in changes:
-                            changes[run.id] = _Change(self._put(run, new=home is None))
+                            known = self._put(run, new=home is None)
+                            changes[run.id] = _Change(known)
+                            if not known.writes and not known.said:
+                                changes[run.id].summary.update(codec.plain(run.summary))
                     case PatchRun():
                         change = self._change(operation.id, changes)
                         merge.patch_run(change.record, operation)
@@ -197,7 +202,12 @@ class WandbBackend(Backend):
         ended = record.state in ENDED_RUN
         rows = [change.rows[step] for step in sorted(change.rows) if step > known.run.last_step]
         said = records.kept(record, known.run, _floats(known, record))
-        if records.same(said, known.said) and not rows and not change.summary:
+        summary = {
+            key: value
+            for key, value in change.summary.items()
+            if key not in known.summary or not records.same(known.summary[key], value)
+        }
+        if records.same(said, known.said) and not rows and not summary:
             return
         if known.open is None:
             known.open = self._begin(known, record)
@@ -210,7 +220,9 @@ class WandbBackend(Backend):
         run.describe(record.name, record.message)
         said = records.kept(record, known.run, _floats(known, record))
         known.writes += 1
-        run.summarize({**change.summary, records.OURS: {**said, _WRITES: known.writes}})
+        run.summarize({**summary, records.OURS: {**said, _WRITES: known.writes}})
+        for values in (*(row.values for row in rows), summary):
+            known.summary.update(values)
         known.record, known.said = record, said
         known.config = copy.deepcopy(_config(record))
         if ended:
@@ -228,6 +240,7 @@ class WandbBackend(Backend):
             sweep=self._sweeps.name_of(known.run.sweep_id),
             name=record.name,
             config=config,
+            about={"notes": record.message[-LONGEST_NOTES:], **records.about(record.meta)},
         )
         known.config = copy.deepcopy(config)
         return opened
@@ -262,11 +275,12 @@ class WandbBackend(Backend):
             known.record.stamps = msgspec.convert(stamps, merge.Stamps)
         known.floats = dict.fromkeys((said.get("floats") or {}).get("rows", ()), True)
         known.writes = said.pop(_WRITES, 0)
-        known.said, known.config = said, run.config
+        known.said, known.config, known.summary = said, run.config, run.summary
         self._known[run_id] = known
         return known
 
     def _fetch(self, run_id: str, sweep_id: str | None = None) -> Any:
+        sweep_id = sweep_id or self._homes.get(run_id)
         sweep = self._sweeps.get(sweep_id) if sweep_id else None
         entity = sweep.entity if sweep else self.door.entity
         project = sweep.project if sweep else self._sweeps.project
@@ -299,7 +313,7 @@ class WandbBackend(Backend):
         with self._use():
             now = time.time()
             made = Sweep(
-                id=new_id(),
+                id="",
                 project=project or config.get("project") or "uncategorized",
                 entity=entity or config.get("entity") or "local",
                 name=name or config.get("name") or "",
@@ -335,7 +349,7 @@ class WandbBackend(Backend):
     def _settled(self, run_id: str) -> tuple[Any, Run, dict[str, Any]]:
         """A run at W&B, when all that this process has written has arrived."""
         known = self._known.get(run_id)
-        sweep_id = known.run.sweep_id if known else None
+        sweep_id = known.run.sweep_id if known else self._homes.get(run_id)
         until = time.monotonic() + _SETTLE
         while True:
             found = self._fetch(run_id, sweep_id)
@@ -363,6 +377,7 @@ class WandbBackend(Backend):
             found = []
             for each in self._sweeps.runs(sweep_id):
                 run, said = records.run_of(each, sweep_id)
+                self._homes[run.id] = sweep_id
                 known = self._known.get(run.id)
                 if known is not None and not _arrived(known, run, said):
                     run = self._settled(run.id)[1]
@@ -498,6 +513,22 @@ class WandbBackend(Backend):
             sweep = self._sweeps.get(sweep_id)
             return f"{sweep.entity}/{sweep.project}/{self._sweeps.name_of(sweep_id)}"
 
+    def begin(self, sweep: Sweep) -> None:
+        """Puts a sweep, but leaves it running until its state is set by a patch.
+
+        Raises:
+            InputError: W&B refuses it.
+            BackendError: W&B does not answer.
+        """
+        with self._use():
+            if self._sweeps.find(sweep) is None:
+                self._sweeps.create(sweep)
+
+    def own_id(self, sweep_id: str) -> str:
+        """The id under which this package has put a sweep here, else the one that W&B gave it."""
+        with self._use():
+            return self._sweeps.own_id(sweep_id)
+
     def close(self) -> None:
         """Ends what is open at the client; runs that have not ended count as crashed at W&B.
 
@@ -565,6 +596,7 @@ def _exit_code(record: merge.RunRecord) -> int:
 def _floats(known: _Known, record: merge.RunRecord) -> dict[str, Any]:
     found = {
         "config": records.floats_of(_config(record)),
+        "summary": records.floats_of(record.summary),
         "rows": sorted(key for key, whole in known.floats.items() if whole),
     }
     return {key: paths for key, paths in found.items() if paths}

@@ -23,6 +23,7 @@ __all__ = [
     "EXIT_CODES",
     "OURS",
     "SWEEP_STATES",
+    "about",
     "config_text",
     "floats_of",
     "kept",
@@ -79,6 +80,15 @@ _KEPT = (
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LONGEST = 16 * 2**20
+
+
+_ABOUT = {
+    "tags": "wandb.tags",
+    "notes": "wandb.notes",
+    "group": "wandb.group",
+    "job_type": "wandb.job_type",
+}
+"""Argument of ``wandb.init`` -> key of a run's meta, as our server has it."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -238,7 +248,7 @@ def run_of(found: Any, sweep_id: str) -> tuple[Run, dict[str, Any]]:
         config=with_floats(config, floats.get("config", ())),
         summary=with_floats(
             {key: value for key, value in summary.items() if key not in _TECHNICAL},
-            floats.get("rows", ()),
+            floats.get("summary", ()),
         ),
         rows=int(found._attrs.get("historyLineCount") or 0),
         last_step=-1 if last is None else int(last),
@@ -254,15 +264,17 @@ def run_of(found: Any, sweep_id: str) -> tuple[Run, dict[str, Any]]:
     return run, said
 
 
+def about(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What W&B's client takes of a run's meta when the run begins."""
+    given = {name: meta.get(key) for name, key in _ABOUT.items()}
+    return {name: value for name, value in given.items() if value}
+
+
 def _about(found: Any) -> dict[str, Any]:
     """What W&B knows of a run that others have made."""
-    about = {
-        "wandb.tags": list(found.tags or []),
-        "wandb.notes": getattr(found, "notes", None),
-        "wandb.group": getattr(found, "group", None),
-        "wandb.job_type": getattr(found, "jobType", None),
-    }
-    return {key: value for key, value in about.items() if value}
+    names = {"job_type": "jobType"}
+    known = {key: getattr(found, names.get(name, name), None) for name, key in _ABOUT.items()}
+    return {key: value for key, value in known.items() if value}
 
 
 def row_of(found: Mapping[str, Any], floats: Iterable[str] = ()) -> Row:

@@ -17,7 +17,7 @@ from tune_bridge.backends.wandb.door import Door
 __all__ = ["OpenRun", "Opener"]
 
 _logger = logging.getLogger(__name__)
-_LONGEST_NOTES = 8000
+LONGEST_NOTES = 8000
 
 Errors = Callable[[], AbstractContextManager[None]]
 
@@ -64,8 +64,8 @@ class OpenRun:
         with self._errors():
             if name and name != self._run.name:
                 self._run.name = name
-            if message:
-                self._run.notes = message[-_LONGEST_NOTES:]
+            if message and (notes := message[-LONGEST_NOTES:]) != self._run.notes:
+                self._run.notes = notes
 
     def finish(self, exit_code: int) -> None:
         """Ends it, in bounded time."""
@@ -112,6 +112,7 @@ class Opener:
         sweep: str,
         name: str,
         config: Mapping[str, Any],
+        about: Mapping[str, Any],
     ) -> OpenRun:
         """Begins a run, or goes on with it where it is.
 
@@ -130,6 +131,7 @@ class Opener:
                 id=run_id,
                 name=name or None,
                 config=dict(config),
+                **about,
                 reinit="create_new",
                 resume="allow",
                 settings=self._settings(run_id, sweep),

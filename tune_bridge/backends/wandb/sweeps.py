@@ -42,6 +42,7 @@ class _Place:
     def __init__(self, node: dict[str, Any], sweep: Sweep) -> None:
         self.name = str(node["name"])
         self.node_id = str(node["id"])
+        self.own_id = records.said_of(node) or self.name
         self.sweep = sweep
 
 
@@ -64,9 +65,10 @@ class Sweeps:
         return self._place.project or os.environ.get("WANDB_PROJECT") or _DEFAULT_PROJECT
 
     def _where(self, sweep: Sweep) -> tuple[str, str]:
-        entity = sweep.entity if sweep.entity != _DEFAULT_ENTITY else self._door.entity
-        project = sweep.project if sweep.project != _DEFAULT_PROJECT else self.project
-        return entity, project
+        own = None if sweep.entity == _DEFAULT_ENTITY else sweep.entity
+        project = None if sweep.project == _DEFAULT_PROJECT else sweep.project
+        entity = self._place.entity or own or self._door.entity
+        return entity, self._place.project or project or self.project
 
     def find(self, sweep: Sweep) -> Sweep | None:
         """The sweep at W&B that is this one, by its name there or by the id that it was put with.
@@ -106,6 +108,11 @@ class Sweeps:
         """The id that a sweep has at W&B."""
         self.get(sweep_id)
         return self._known[sweep_id].name
+
+    def own_id(self, sweep_id: str) -> str:
+        """The id with which a sweep was put here, else the one that it has at W&B."""
+        self.get(sweep_id)
+        return self._known[sweep_id].own_id
 
     def node_of(self, sweep_id: str) -> str:
         """The id that GraphQL has for a sweep."""
@@ -169,8 +176,9 @@ class Sweeps:
             },
         )["upsertSweep"]["sweep"]
         name = str(made["name"])
-        self._look(name, entity, project)
-        self._look(sweep.id, entity, project, name)
+        for known in (name, sweep.id):
+            if known:
+                self._look(known, entity, project, name)
         return name
 
     def update(self, sweep_id: str, now: Sweep) -> None:
