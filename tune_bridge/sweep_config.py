@@ -147,12 +147,12 @@ class SweepConfig(dict[str, Any]):
         return yaml_file.dump(_plain(self))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a sweep file: whole, or not at all.
+        """Writes a sweep file, YAML or (``.json``) JSON: whole, or not at all.
 
         Raises:
             InputError: It cannot be written; an old file stays as it was.
         """
-        write_text(path, self.to_yaml())
+        write_text(path, yaml_file.text_for(path, _plain(self)))
 
     def set(
         self,

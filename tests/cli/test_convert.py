@@ -72,6 +72,34 @@ def test_what_names_no_program_says_so(tmp_path: Path) -> None:
     assert [note["path"] for note in notes if note["level"] == "exact"] == ["program"]
 
 
+def test_the_ending_of_the_output_says_what_is_written(tmp_path: Path) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    written(tmp_path, "e.py", TWO.partition("b = ")[0])
+    for name in ("s.json", "s2.yml"):
+        assert cli("convert", "s.yaml", "-o", name, cwd=tmp_path).returncode == 0
+        assert SweepConfig.load(tmp_path / name) == SweepConfig.load(tmp_path / "s.yaml")
+    data = json.loads((tmp_path / "s.json").read_text())
+    assert data["parameters"]["lr"]["min"] == 1e-05
+    SweepConfig(data).save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "s.json").read_text()
+    # Other endings leave it to what is read.
+    for source, name in (("s.yaml", "s.txt"), ("e.py", "e.txt")):
+        assert cli("convert", source, "-o", name, cwd=tmp_path).returncode == 0
+    assert "tune.run(" in (tmp_path / "s.txt").read_text()
+    assert (tmp_path / "e.txt").read_text().startswith("program: t.py")
+    written(tmp_path, "inf.yaml", SWEEP + "note: .inf\n")
+    done = cli("convert", "inf.yaml", "-o", "inf.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("error: inf.json: JSON has no infinity")) == (1, 1)
+    assert not (tmp_path / "inf.json").exists()
+
+
+@pytest.mark.parametrize(("name", "meant"), [("ray", "tune"), ("wandb", "sweep"), ("hp", "hyper")])
+def test_other_names_of_notations_are_understood(tmp_path: Path, name: str, meant: str) -> None:
+    written(tmp_path, "s.yaml", SWEEP)
+    done = cli("convert", "s.yaml", "--to", name, cwd=tmp_path)
+    assert (done.returncode, f"did you mean '{meant}" in done.stderr) == (2, True)
+
+
 def test_the_seeds_example(tmp_path: Path) -> None:
     written(tmp_path, "seed.py", SEED)
     done = cli("convert", "seed.py", "-o", "out.yaml", cwd=tmp_path)

@@ -46,6 +46,14 @@ class _Result:
             path = Path(self.output)
             self.output = str(path.with_name(f"{path.stem}-{self.built.number}{path.suffix}"))
 
+    def file_text(self) -> str:
+        """What is written to the output: a sweep is JSON where the name of the file says so."""
+        if self.target != "sweep" or not (self.output or "").lower().endswith(".json"):
+            return self.text
+        from tune_bridge.dialects.sweep import yaml_file
+
+        return yaml_file.text_for(str(self.output), yaml_file.load(self.text).data)
+
     def as_dict(self) -> dict[str, object]:
         """The result as JSON."""
         return {
@@ -129,9 +137,10 @@ def convert(
     if len(built) > 1:
         for result in results:
             result.numbered()
-    for result in results:
+    texts = [result.file_text() for result in results]
+    for result, text in zip(results, texts, strict=True):
         if result.output:
-            write_text(result.output, result.text)
+            write_text(result.output, text)
     if as_json:
         import json
 
@@ -164,7 +173,11 @@ def _line(note: Note, src: str) -> str:
     return f"note: {place}: {note.what} - {note.why}"
 
 
+_DATA = (".yaml", ".yml", ".json")
+
+
 def _target(src: str, dst: str | None) -> str:
-    if dst:
-        return "sweep" if Path(dst).suffix.lower() in (".yaml", ".yml", ".json") else "tune"
-    return "tune" if Path(src).suffix.lower() in (".yaml", ".yml", ".json") else "sweep"
+    ending = Path(dst or "").suffix.lower()
+    if ending in (*_DATA, ".py"):
+        return "sweep" if ending in _DATA else "tune"
+    return "tune" if Path(src).suffix.lower() in _DATA else "sweep"

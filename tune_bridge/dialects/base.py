@@ -78,6 +78,15 @@ DIALECTS: dict[str, str] = {
 """Built-in dialects: name -> ``module:class``, loaded on first use."""
 
 
+_OTHER_NAMES = {
+    **dict.fromkeys(("ray", "raytune", "ray_tune", "python", "py"), "tune"),
+    **dict.fromkeys(("wandb", "w&b", "yaml", "yml", "json"), "sweep"),
+    **dict.fromkeys(("hp", "tpe"), "hyperopt"),
+    **dict.fromkeys(("scikit-optimize", "sklearn"), "skopt"),
+}
+"""What people call a notation -> its name, for the hint."""
+
+
 def get_dialect(name: str) -> Dialect:
     """The dialect called `name`.
 
@@ -90,7 +99,7 @@ def get_dialect(name: str) -> Dialect:
         raise InputError(
             f"unknown notation {name!r}",
             expected=f"one of {', '.join(known)}",
-            hint=suggest(name, known),
+            hint=suggest(_OTHER_NAMES.get(name.lower(), name), known),
         )
     module, _, attribute = target.partition(":")
     dialect: Dialect = getattr(importlib.import_module(module), attribute)()

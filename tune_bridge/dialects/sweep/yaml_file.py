@@ -8,6 +8,8 @@ client reads them.
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from typing import Any
 
@@ -16,7 +18,7 @@ import yaml
 from tune_bridge.errors import SpecError
 from tune_bridge.garbage import no_collection
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Document", "dump", "load"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Document", "dump", "load", "text_for"]
 
 MAX_BYTES = 16 * 2**20
 MAX_NODES = 300_000
@@ -329,3 +331,23 @@ def dump(data: Any) -> str:
         width=100,
     )
     return text
+
+
+def text_for(path: str | os.PathLike[str], data: Any) -> str:
+    """The text of a file: JSON where its name ends so, YAML otherwise; `load` reads both.
+
+    Args:
+        path: Where it is to be written.
+        data: Plain data.
+
+    Raises:
+        SpecError: JSON has no such number (infinity, NaN).
+    """
+    if not os.fspath(path).lower().endswith(".json"):
+        return dump(data)
+    try:
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError:
+        raise SpecError(
+            "JSON has no infinity and no NaN", source=os.fspath(path), hint="write YAML instead"
+        ) from None
