@@ -40,16 +40,19 @@ def test_states_that_a_user_gives_a_run(place):
     assert (kept.state, kept.rows) == ("finished", 1)
 
 
-def test_there_are_no_organizations(place):
+def test_there_are_no_accounts(place):
     found = place.python(
         """
+        api = wandb.Api()
+        team = api.team("anybody")
         try:
-            wandb.Api().organization("acme")
+            api.organization("acme")
         except Exception as error:
-            answer(str(error))
+            answer([team.name, [str(member) for member in team.members], str(error)])
         """
     )
-    assert "this server does not know" not in found
+    assert found[:2] == ["anybody", ["<Member local (USER)>"]]
+    assert "this server does not know" not in found[2]
 
 
 def test_what_a_new_sweep_says_of_itself(place):

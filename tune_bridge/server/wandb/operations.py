@@ -24,7 +24,7 @@ def operations(
     table: dict[str, Callable[[Call], Any]] = {
         "viewer": _viewer,
         "serverInfo": _server,
-        "entity": lambda call: entity_node(str(call.get("name") or ENTITY)),
+        "entity": _entity,
         "organization": lambda call: None,
         "project": sweeps.project,
         "model": sweeps.project,
@@ -45,6 +45,25 @@ def operations(
         **artifacts.operations,
     }
     return {**table, "__type": Types(table).one}
+
+
+def _entity(call: Call) -> dict[str, Any]:
+    """An entity is a name alone; as a team it has the one user that there is."""
+    member = {**USER, "admin": False, "pending": False, "accountType": "USER"}
+    return {
+        **entity_node(str(call.get("name") or ENTITY)),
+        "isTeam": False,
+        "entityType": "user",
+        "available": False,
+        "readOnly": False,
+        "readOnlyAdmin": False,
+        "privateOnly": False,
+        "isPaid": False,
+        "codeSavingEnabled": True,
+        "defaultAccess": "PROJECT_WRITE",
+        "storageBytes": 0,
+        "members": [member],
+    }
 
 
 def _viewer(call: Call) -> dict[str, Any]:
