@@ -20,10 +20,12 @@ from tune_bridge.errors import InputError
 __all__ = [
     "DEFAULT_COMMAND",
     "MACROS",
+    "NO_PROGRAM",
     "Start",
     "check_command",
     "expand",
     "json_arguments",
+    "startable",
     "wants_config_file",
 ]
 
@@ -159,3 +161,23 @@ def expand(
         else:
             argv.append(text)
     return argv
+
+
+NO_PROGRAM = ("no program: agents have nothing to start", "add program: train.py")
+"""What is missing where nothing is `startable`, and what to do."""
+
+
+def startable(config: Mapping[str, Any]) -> bool:
+    """Whether a sweep names what runs: a program, a command without one, a job, a function.
+
+    Args:
+        config: The sweep.
+    """
+    if any(config.get(key) for key in ("program", "job", "image_uri")):
+        return True
+    controller = config.get("controller")
+    carry = controller.get("tune") if isinstance(controller, Mapping) else None
+    if isinstance(carry, Mapping) and "trainable" in carry:
+        return True
+    command = config.get("command")
+    return isinstance(command, list | tuple) and bool(command) and "${program}" not in command

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from tune_bridge.command import MACROS
+from tune_bridge.command import MACROS, NO_PROGRAM, startable
 from tune_bridge.dialects.base import suggest
 from tune_bridge.dialects.sweep.distributions import DISTRIBUTIONS
 from tune_bridge.dialects.sweep.keys import EARLY_TERMINATE, KEPT, KNOWN, METHODS, METRIC, grid_size
@@ -385,25 +385,6 @@ def _alone(config: Mapping[str, Any]) -> _Found:
                     f"a mapping with the lone key {key!r}: Ray would {act}",
                     "add another key beside it, or rename it",
                 )
-
-
-NO_PROGRAM = ("no program: agents have nothing to start", "add program: train.py")
-
-
-def startable(config: Mapping[str, Any]) -> bool:
-    """Whether a sweep names what runs: a program, a command without one, a job, a function.
-
-    Args:
-        config: The sweep.
-    """
-    if any(config.get(key) for key in ("program", "job", "image_uri")):
-        return True
-    controller = config.get("controller")
-    carry = controller.get("tune") if isinstance(controller, Mapping) else None
-    if isinstance(carry, Mapping) and "trainable" in carry:
-        return True
-    command = config.get("command")
-    return isinstance(command, list | tuple) and bool(command) and "${program}" not in command
 
 
 def _program(config: Mapping[str, Any]) -> _Found:

@@ -324,3 +324,24 @@ def test_convert_of_a_yaml_loads_nothing_heavy(tmp_path: Path) -> None:
             [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
         )
         assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_a_sweep_file_loads_only_what_it_needs(tmp_path: Path) -> None:
+    """A cold start is most of the time of a conversion."""
+    written(tmp_path, "s.yaml", SWEEP)
+    program = (
+        "import sys\n"
+        "from tune_bridge.cli.main import main\n"
+        "try:\n"
+        "    main(['convert', 's.yaml', '--to', 'sweep', '-q'])\n"
+        "finally:\n"
+        "    print(*sorted(sys.modules), sep='\\n', file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    loaded = set(done.stderr.split())
+    assert "tune_bridge.dialects.sweep" in loaded
+    heavy = ("lint", "explain", "dialects.hyperopt", "dialects.ray_tune", "server", "engines")
+    assert not loaded & {f"tune_bridge.{name}" for name in heavy}
+    assert not loaded & {"ray", "numpy", "rich", "wandb", "hyperopt", "asyncio"}

@@ -43,7 +43,7 @@ OF_SWEEPS = {
     "concurrency": ("3",),
     "enqueue": ("--set", "x=1"),
 }
-OF_NEITHER = ("ls", "dashboard", "server", "key", "sync")
+OF_NEITHER = ("ls", "dashboard", "server", "key", "sync", "push", "pull")
 JSON = [name for name, command in ALL.items() if "--json" in str([p.opts for p in command.params])]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tune_bridge.lint import NO_PROGRAM, startable
+from tune_bridge.command import NO_PROGRAM, startable
 from tune_bridge.notes import Level, Note
 from tune_bridge.sweep_config import SweepConfig
 
