@@ -43,7 +43,8 @@ OF_SWEEPS = {
     "concurrency": ("3",),
     "enqueue": ("--set", "x=1"),
 }
-OF_NEITHER = ("ls", "dashboard", "server", "key", "sync", "push", "pull")
+ELSEWHERE = ("push", "pull")
+"""Commands whose sweeps are at W&B, with tests of their own."""
 JSON = [name for name, command in ALL.items() if "--json" in str([p.opts for p in command.params])]
 
 
@@ -97,7 +98,16 @@ def say(capfd):
 
 
 def test_every_command_is_here():
-    assert {*OF_FILES, *OF_SWEEPS, *OF_NEITHER} == set(COMMANDS)
+    """Those with files and those with sweeps; the options of all commands are looked at below."""
+    takes = {name: {param.name for param in command.params} for name, command in ALL.items()}
+    assert {name for name, given in takes.items() if given & {"src", "a"}} == set(OF_FILES)
+    named = {name for name, command in ALL.items() if _argument(command) == "sweep"}
+    assert named - set(ELSEWHERE) == set(OF_SWEEPS)
+
+
+def _argument(command: click.Command) -> str | None:
+    found = (param.name for param in command.params if isinstance(param, click.Argument))
+    return next(found, None)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda name: name[:20])
