@@ -139,6 +139,7 @@ def test_scores_of_an_older_file(tmp_path: Path) -> None:
         sweep_id = _put(backend, {"loss": 2}, {"loss": math.nan}, {"loss": 1})
         other = _put(backend, {"loss": 2}, config={})
     with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE tallies")
         connection.execute("DROP INDEX runs_by_score")
         connection.execute("ALTER TABLE runs DROP COLUMN score")
         connection.execute("ALTER TABLE sweeps DROP COLUMN metric")

@@ -38,6 +38,12 @@ class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     offset: int = 0
 
+    @property
+    def everything(self) -> bool:
+        """Whether all runs of the sweeps are meant, in whatever order and part."""
+        bounds = (*self.created, *self.updated)
+        return self.states is None and self.ids is None and bounds == (None,) * 4
+
     def holds(self, run: Run) -> bool:
         """Whether a run is one of those that are meant."""
         return (

@@ -32,9 +32,10 @@ __all__ = [
     "metadata",
     "runs",
     "sweeps",
+    "tallies",
 ]
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration, known without importing Alembic."""
 
 VERSION_TABLE = "tune_bridge_version"
@@ -111,6 +112,16 @@ events = Table(
     Column("sweep", _Key, ForeignKey("sweeps.seq", ondelete="CASCADE"), primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("data", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# How many runs of a sweep are in a state, kept with each change, so that nobody counts them.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("sweep_id", Text, ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from tune_bridge.backends import codec
 from tune_bridge.backends.base import Backend, Key, Operation, PatchSweep, Row, Run, RunQuery, Sweep
 from tune_bridge.backends.dialect import Dialect
-from tune_bridge.backends.schema import events, runs, sweeps
+from tune_bridge.backends.schema import events, runs, sweeps, tallies
 from tune_bridge.backends.schema import keys as keys_table
 from tune_bridge.backends.work import Work
 from tune_bridge.errors import BackendError, InputError, NotFoundError
@@ -211,6 +211,8 @@ class SqlBackend(Backend):
 
     def count_runs(self, query: RunQuery) -> int:
         """See `Backend.count_runs`."""
+        if query.everything:
+            return sum(sum(numbers.values()) for numbers in self.counts(query.sweeps).values())
         with self._reading() as connection:
             found = connection.execute(select(func.count()).where(*_conditions(query))).scalar()
         return int(found or 0)
@@ -248,10 +250,8 @@ class SqlBackend(Backend):
         wanted = list(dict.fromkeys(sweep_ids))
         with self._reading() as connection:
             for start in range(0, len(wanted), 500):  # SQLite limits the variables of a statement
-                query = (
-                    select(runs.c.sweep_id, runs.c.state, func.count())
-                    .where(runs.c.sweep_id.in_(wanted[start : start + 500]))
-                    .group_by(runs.c.sweep_id, runs.c.state)
+                query = select(tallies).where(
+                    tallies.c.sweep_id.in_(wanted[start : start + 500]), tallies.c.number > 0
                 )
                 for sweep_id, state, number in connection.execute(query):
                     result.setdefault(sweep_id, {})[state] = number
@@ -357,7 +357,11 @@ class SqlBackend(Backend):
                 return
             # The patch changes the sweep's version.
             self._work(connection, [PatchSweep(sweep_id, {}, time.time())])
-            connection.execute(runs.delete().where(runs.c.id == run_id))
+            gone = runs.delete().where(runs.c.id == run_id).returning(runs.c.state)
+            state = connection.execute(gone).scalar()
+            tally = (tallies.c.sweep_id == sweep_id) & (tallies.c.state == state)
+            one_less = tallies.update().where(tally).values(number=tallies.c.number - 1)
+            connection.execute(one_less)
 
     def keys(self) -> list[Key]:
         """See `Backend.keys`."""

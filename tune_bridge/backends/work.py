@@ -12,6 +12,7 @@ SQLite and PostgreSQL share; what they do not share is in `tune_bridge.backends.
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from itertools import repeat
 from typing import Any, Generic, TypeVar
 
@@ -51,6 +52,10 @@ _SET_SCORE = "UPDATE runs SET score = ? WHERE seq = ?"
 _TOUCH = (
     "UPDATE sweeps SET version = {}, "
     "updated_at = CASE WHEN updated_at < ? THEN ? ELSE updated_at END WHERE id = ?"
+)
+_TALLY = (
+    "INSERT INTO tallies (sweep_id, state, number) VALUES (?, ?, ?) "
+    "ON CONFLICT (sweep_id, state) DO UPDATE SET number = tallies.number + excluded.number"
 )
 _JSON = frozenset({"config", "summary", "meta"})
 _stamps_encoder = msgspec.json.Encoder()
@@ -107,6 +112,7 @@ class _Held(Generic[_Record]):
         self.record: _Record = table.record(
             **{name: _load(name, value) for name, value in self._stored.items()}
         )
+        self.first_state: str = self._stored["state"]
 
     def write(self, cursor: Any) -> None:
         """Writes what has changed."""
@@ -140,6 +146,7 @@ class Work:
         self._touched: dict[str, float] = {}
         self._metrics: dict[str, str | None] = {}
         self._summed: dict[str, None] = {}
+        self._tally: Counter[tuple[str, str]] = Counter()
         self._rows: list[StoredRow] = []
 
     def add(self, operation: Operation) -> None:
@@ -178,6 +185,12 @@ class Work:
         helds: list[_Held[Any]] = [*self._sweeps.values(), *self._runs.values()]
         for held in helds:
             held.write(self._cursor)
+        for run in self._runs.values():
+            self.tally(run.sweep_id, run.first_state, -1)
+            self.tally(run.sweep_id, run.record.state, 1)
+        for (sweep_id, state), number in self._tally.items():
+            if number:
+                self._cursor.execute(_TALLY, (sweep_id, state, number))
         for sweep_id, sweep in self._sweeps.items():
             if isinstance(sweep.record.config, dict):
                 self._rescore(sweep_id, metric_of(sweep.record.config))
@@ -188,6 +201,10 @@ class Work:
             for sweep_id, at in self._touched.items():
                 self._cursor.execute(touch, (at, at, sweep_id))
         self._cursor.close()
+
+    def tally(self, sweep_id: str, state: str, number: int) -> None:
+        """So many runs more are in a state."""
+        self._tally[sweep_id, state] += number
 
     def _touch(self, sweep_id: str, at: float) -> None:
         self._touched[sweep_id] = max(at, self._touched.get(sweep_id, at))
@@ -227,6 +244,7 @@ class Work:
             raise NotFoundError("no such sweep", path=run.id, found=repr(run.sweep_id))
         score = score_of(run.summary, metric) if metric and run.summary else None
         if self._insert(_RUNS, run, "{}", score):
+            self.tally(run.sweep_id, run.state, 1)
             self._touch(run.sweep_id, max(run.created_at, run.updated_at))
 
     def _metric(self, sweep_id: str) -> str | None:

@@ -84,6 +84,8 @@ class Keys:
         self._asking = asyncio.Lock()
         self._used: dict[str, float] = {}
         self._marked: dict[str, float] = {}
+        self._kept: list[Key] = []
+        self._read = 0.0
         self._take(backend.keys())
 
     @property
