@@ -14,10 +14,10 @@ from tests.server.seed import CONFIG, make_sweep
 from tune_bridge.backends.base import PatchRun, PutRun, PutSweep, Run, Sweep
 from tune_bridge.experiment import usual_goal
 from tune_bridge.server.analysis import figures
-from tune_bridge.server.analysis.analyst import Analyst, dimensions
+from tune_bridge.server.analysis.analyst import Analyst, at_once, dimensions
 from tune_bridge.server.analysis.figures import Results
 from tune_bridge.server.analysis.importance import FEW, measure, measures
-from tune_bridge.server.analysis.page import FIGURES, View, draw
+from tune_bridge.server.analysis.page import FIGURES, View, advice, draw
 from tune_bridge.server.views import Reader
 
 RUNS = 240
@@ -145,11 +145,30 @@ def test_how_far_runs_got(snapshot) -> None:
 @pytest.mark.parametrize("runs", [0, 1, 40])
 def test_every_drawing_of_every_sweep(backend, name: str, runs: int) -> None:
     make_sweep(backend, runs)
-    figure = draw(name, Reader(backend).snapshot("abcd1234"), View(), Analyst())
+    figure = draw(name, Reader(backend).snapshot("abcd1234"), View(), Analyst(backend))
     assert set(figure) == {"data", "layout"}
     assert figure["data"] or figure["layout"]["annotations"][0]["text"]
-    if runs == 40:
+    if runs == 40 and name != "what_if":  # too few runs ran to their ends
         assert figure["data"]
+
+
+def test_advice(backend) -> None:
+    make_sweep(backend, 300)
+    snapshot, analyst = Reader(backend).snapshot("abcd1234"), Analyst(backend)
+    runs, found = analyst.what_if(snapshot, "val_loss")
+    assert runs == sum(run.state == "finished" and not run.stopped_early for run in snapshot.runs)
+    assert all(0 < one.saved < 1 for one in found)
+    words, block = advice(snapshot, "val_loss", analyst)
+    assert str(runs) in words.children
+    assert "type: hyperband" in str(block)
+    assert analyst.what_if(snapshot, "val_loss")[1] is found
+    assert advice(snapshot, "val_loss", Analyst()) == []
+
+
+def test_runs_at_once() -> None:
+    spans = [(0.0, 10.0), (0.0, 10.0), (10.0, 20.0), (10.0, 20.0)]
+    assert at_once([Run(id="x", sweep_id="s", started_at=a, ended_at=b) for a, b in spans]) == 2
+    assert at_once([]) == 1
 
 
 def test_drawings_of_many_runs_are_bounded(backend) -> None:
@@ -203,7 +222,8 @@ def test_in_the_browser(page, backend) -> None:
     page.goto("/sweeps/abcd1234")
     page.get_by_role("link", name="Analysis").click()
     page.wait_for_selector("#analysis-importance .barlayer .point")
-    for name in FIGURES:
+    expect(page.locator("#analysis-what_if")).to_contain_text("Too few runs ran to their ends")
+    for name in set(FIGURES) - {"what_if"}:
         page.wait_for_selector(
             f"#analysis-{name} .js-plotly-plot .trace, #analysis-{name} .contour"
         )

@@ -158,4 +158,4 @@ class _OfPlace:
             from tune_bridge.server import missing_extra
 
             raise missing_extra(error) from error
-        return bundle(self._reader, sweep_id, Analyst())
+        return bundle(self._reader, sweep_id, Analyst(self._backend))

@@ -146,7 +146,7 @@ def build(
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    analyst = Analyst()
+    analyst = Analyst(backend)
     add_api(app, reader, analyst)
     if control is not None:
         control.attach(app)

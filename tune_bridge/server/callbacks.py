@@ -15,7 +15,7 @@ from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.server import pages
 from tune_bridge.server.addresses import Address
 from tune_bridge.server.analysis.analyst import Analyst
-from tune_bridge.server.analysis.page import FIGURES, View, analysis_page, draw, says
+from tune_bridge.server.analysis.page import FIGURES, View, advice, analysis_page, draw, says
 from tune_bridge.server.control import Control
 from tune_bridge.server.run_page import Look, fresh, run_figure, run_page
 from tune_bridge.server.state import Choices, top_of
@@ -291,6 +291,16 @@ def _add_analysis(app: Dash, reader: Reader, analyst: Analyst) -> None:
 
     for name in FIGURES:
         add(name)
+
+    @app.callback(
+        Output("advice", "children"),
+        Input("version", "data"),
+        Input("analysis-metric", "value"),
+        State("analysed", "data"),
+    )
+    @_threaded
+    def advised(_: Any, metric: Any, sweep_id: str) -> Any:
+        return advice(reader.snapshot(sweep_id), metric, analyst)
 
     @app.callback(
         Output("measure-says", "children"), Input("measure", "value"), prevent_initial_call=True

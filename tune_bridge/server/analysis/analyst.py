@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import msgspec
 
+from tune_bridge.backends.base import Backend, Run
 from tune_bridge.server.analysis.figures import Results
-from tune_bridge.server.analysis.importance import Importance, measure
+from tune_bridge.server.analysis.importance import FEW, Importance, measure
+from tune_bridge.server.analysis.what_if import Outcome, what_if
 from tune_bridge.server.views import Dimension, Snapshot
 
-__all__ = ["Analyst", "dimensions"]
+__all__ = ["Analyst", "at_once", "dimensions"]
 
 _KEEP = 64
+_POINTS = 300  # of a curve
 _SHARE = 20.0  # what was slow to compute is computed again after this many times its duration
 
 
@@ -34,10 +38,16 @@ def dimensions(snapshot: Snapshot) -> list[Dimension]:
 
 
 class Analyst:
-    """Computes importances, and keeps what it has computed."""
+    """Computes what takes a while, and keeps what it has computed.
 
-    def __init__(self) -> None:
+    Args:
+        backend: Has the curves of runs; without it there are none.
+    """
+
+    def __init__(self, backend: Backend | None = None) -> None:
+        self._backend = backend
         self._lock = threading.Lock()
+        self._outcomes: dict[tuple[str, str], tuple[int, list[Outcome]]] = {}
         self._known: OrderedDict[tuple[str, str, str], _Known] = OrderedDict()
 
     def known(self, snapshot: Snapshot, metric: str, kind: str) -> list[Importance]:
@@ -70,6 +80,27 @@ class Analyst:
                 self._known.popitem(last=False)
         return found
 
+    def what_if(self, snapshot: Snapshot, metric: str) -> tuple[int, list[Outcome]]:
+        """How many runs ran to their ends, and what early stopping would have done to them."""
+        if self._backend is None:
+            return 0, []
+        whole = [run for run in snapshot.runs if run.state == "finished" and not run.stopped_early]
+        if len(whole) < FEW:
+            return len(whole), []
+        with self._lock:
+            known = self._outcomes.get((snapshot.sweep.id, metric))
+            if known is None or known[0] != len(whole):
+                points = self._backend.histories(snapshot.sweep.id, metric, max_points=_POINTS)
+                longest = max((len(points.get(run.id, ())) for run in whole), default=0)
+                every = max(1, round(max(run.rows for run in whole) / max(longest, 1)))
+                curves = [[value for _, value in points.get(run.id, ())] for run in whole]
+                goal = Results.of(snapshot, metric).goal
+                found = what_if(curves, goal, parallel=at_once(whole), every=every)
+                known = self._outcomes[snapshot.sweep.id, metric] = (len(whole), found)
+                while len(self._outcomes) > _KEEP:
+                    self._outcomes.pop(next(iter(self._outcomes)))
+        return known
+
     @staticmethod
     def _compute(snapshot: Snapshot, results: Results, kind: str) -> list[Importance]:
         shown = dimensions(snapshot)
@@ -79,6 +110,20 @@ class Analyst:
         }
         log = frozenset(one.path for one in shown if one.log)
         return measure(columns, results.costs, kind, log)
+
+
+def at_once(runs: Sequence[Run]) -> int:
+    """How many runs ran at once, on average over the time in which some did."""
+    spans = [
+        (run.started_at, run.ended_at)
+        for run in runs
+        if run.started_at is not None and run.ended_at is not None
+    ]
+    if not spans:
+        return 1
+    busy = sum(end - start for start, end in spans)
+    took = max(end for _, end in spans) - min(start for start, _ in spans)
+    return max(1, round(busy / took)) if took > 0 else 1
 
 
 class _Known(msgspec.Struct):

@@ -5,19 +5,20 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from tune_bridge.experiment import usual_goal
 from tune_bridge.server.analysis.importance import FEW, Importance
+from tune_bridge.server.analysis.what_if import Outcome
 from tune_bridge.server.axes import Axis, make_axis
 from tune_bridge.server.figures import COLOURS, INK, RAMP, RULE, layout, message
 from tune_bridge.server.values import number, text
 from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of, metric_value
 
 __all__ = [
-    "Results", "contour", "distribution", "importances", "pareto", "progress", "slices",
+    "Results", "contour", "distribution", "importances", "outcomes", "pareto", "progress", "slices",
     "survival", "timeline",
 ]  # fmt: skip
 
@@ -41,7 +42,7 @@ class Results(msgspec.Struct, frozen=True):
 
     snapshot: Snapshot
     metric: str
-    goal: str
+    goal: Literal["minimize", "maximize"]
     indices: list[int]
     values: list[float]
 
@@ -420,6 +421,37 @@ def survival(snapshot: Snapshot, scheme: str) -> dict[str, Any]:
             scheme,
             _axis(scheme, "reports"),
             _axis(scheme, "runs", rangemode="tozero"),
+        ),
+    }  # fmt: skip
+
+
+def outcomes(found: Sequence[Outcome], runs: int, scheme: str) -> dict[str, Any]:
+    """What each setting of early stopping would have saved, and lost."""
+    if runs < FEW:
+        return message(scheme, f"Too few runs ran to their ends: {runs}, and {FEW} are needed")
+    if not found:
+        return message(scheme, "No setting would have stopped a run")
+    etas = sorted({one.setting["eta"] for one in found})
+    return {
+        "data": [
+            {
+                "type": "scatter", "mode": "markers+text", "name": f"eta {eta}", "uid": f"eta{eta}",
+                "x": [one.saved for one in mine], "y": [one.regret for one in mine],
+                "text": [str(one.setting["min_iter"]) for one in mine],
+                "customdata": [one.stopped for one in mine],
+                "textposition": "top center",
+                "marker": {"color": COLOURS[place], "size": 9},
+                "hovertemplate": f"min_iter %{{text}}, eta {eta}<br>saves %{{x:.0%}}, regret "
+                "%{y:.1%}<br>stops %{customdata} runs<extra></extra>",
+            }
+            for place, eta in enumerate(etas)
+            for mine in [[one for one in found if one.setting["eta"] == eta]]
+        ],
+        "layout": _framed(
+            scheme,
+            _axis(scheme, "reports saved", tickformat=".0%", range=[-0.02, 1.02]),
+            _axis(scheme, "regret", tickformat=".0%", rangemode="tozero"),
+            showlegend=True,
         ),
     }  # fmt: skip
 
