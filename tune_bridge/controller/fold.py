@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tune_bridge.backends.base import PatchRun, PatchSweep, PutRun, Run
-from tune_bridge.controller.index import Index
+from tune_bridge.controller.queue import CLOSED, Queue
 from tune_bridge.controller.state import (
     Claimed,
     Commanded,
@@ -46,16 +46,10 @@ from tune_bridge.wire import Claim, Idle, Over, Settings, Verdict
 
 __all__ = ["Fold"]
 
-_CLOSED: dict[Gate, str] = {
-    "stopping": "the sweep is stopping",
-    "canceled": "the sweep was canceled",
-    "failed": "the sweep has failed",
-    "finished": "the sweep is finished",
-}
 _KEPT = frozenset({"failed", "crashed", "killed"})
 
 
-class Fold:
+class Fold(Queue):
     """The state of one sweep's queue, and its laws of change.
 
     Args:
@@ -68,11 +62,8 @@ class Fold:
     def __init__(
         self, sweep_id: str, engine: Engine, settings: Settings, state: SweepState | None = None
     ) -> None:
+        super().__init__(engine, settings, state)
         self.sweep_id = sweep_id
-        self.engine = engine
-        self.settings = settings
-        self.state = state or SweepState(concurrency=settings.concurrency)
-        self._index = Index(self.state)
         self._outcome = Outcome()
         self._writes = True
         self._handlers: dict[type, Callable[[Any], Any]] = {
@@ -110,57 +101,6 @@ class Fold:
                 self.apply(event)
         finally:
             self._writes = True
-
-    # What is asked before an event is made: these change nothing.
-
-    def closed(self, host: str) -> Idle | Over | None:
-        """Why a claim cannot succeed now, without asking the engine; None when it might."""
-        state = self.state
-        if state.gate in _CLOSED:
-            return Over(state.reason or _CLOSED[state.gate])
-        quarantine = state.hosts.get(host, Host()).quarantine
-        if quarantine:
-            return Over(quarantine)
-        if state.gate == "paused":
-            return Idle("the sweep is paused")
-        missing = self._index.missing
-        if state.concurrency is not None and len(state.live) - missing >= state.concurrency:
-            return Idle(f"{state.concurrency} runs at once are allowed")
-        if state.ready or missing:
-            return None
-        if state.done:
-            # A run that fails may be tried again: then there is something to do.
-            return Idle(state.done) if state.live else Over(state.done)
-        return Idle(state.waiting) if state.waiting else None
-
-    def run(self, run_id: str) -> RunState:
-        """One run.
-
-        Raises:
-            NotFoundError: This controller knows none with this id.
-        """
-        try:
-            return self.state.runs[run_id]
-        except KeyError:
-            raise NotFoundError("no such run in this sweep", found=repr(run_id)) from None
-
-    def given(self, agent: str, request: str) -> RunState | None:
-        """The run that an agent has for a request, and works on."""
-        run_id = self._index.given(agent, request)
-        run = None if run_id is None else self.state.runs[run_id]
-        return run if run is not None and run.status == "running" else None
-
-    def checkpoints(self) -> set[str]:
-        """Ids of all checkpoints that somebody may still start from."""
-        if not self._asks:
-            return set()
-        kept = set(self.engine.checkpoints())
-        for run in map(self.state.runs.__getitem__, self._index.open):
-            if run.checkpoint is not None:
-                kept.add(run.checkpoint.id)
-            if run.saved is not None:
-                kept.add(run.saved)
-        return kept
 
     # Events.
 
@@ -403,7 +343,7 @@ class Fold:
 
     def _do_retry(self, event: Commanded, runs: list[str] | None = None) -> list[str]:
         if not self._asks:
-            raise InputError(_CLOSED[self.state.gate])
+            raise InputError(CLOSED[self.state.gate])
         known = self.state.runs.values()
         chosen = (
             [run for run in known if run.state in ("failed", "crashed")]
@@ -429,7 +369,7 @@ class Fold:
 
     def _do_enqueue(self, event: Commanded, config: dict[str, Any]) -> str:
         if not self._asks:
-            raise InputError(_CLOSED[self.state.gate])
+            raise InputError(CLOSED[self.state.gate])
         run_id = self.engine.enqueue(config, time=event.time)
         run = self.state.runs[run_id] = RunState(id=run_id, config=config)
         self._put(run, {"enqueued": True}, event.time)  # to be seen while it waits
@@ -438,7 +378,7 @@ class Fold:
 
     def _do_run_cap(self, event: Commanded, number: int | None) -> None:
         if not self._asks:
-            raise InputError(_CLOSED[self.state.gate])
+            raise InputError(CLOSED[self.state.gate])
         self._act(self.engine.limit(number, time=event.time))
         self._reopen()
 
@@ -450,19 +390,9 @@ class Fold:
             raise NotFoundError("no such host", found=repr(host))
         self.state.hosts[host] = Host()
 
-    @property
-    def _asks(self) -> bool:
-        """Whether the engine has a say (still)."""
-        return self.state.gate not in ("canceled", "failed")
-
-    @property
-    def _gives(self) -> bool:
-        """Whether runs are given out (again, once it is resumed)."""
-        return self.state.gate in ("open", "paused")
-
     def _expect(self, *gates: Gate) -> None:
         if self.state.gate not in gates:
-            raise InputError(_CLOSED.get(self.state.gate, f"the sweep is {self.state.gate}"))
+            raise InputError(CLOSED.get(self.state.gate, f"the sweep is {self.state.gate}"))
 
     def _reopen(self) -> None:
         """There may be something to do again."""

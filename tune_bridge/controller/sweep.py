@@ -27,9 +27,9 @@ from tune_bridge.backends.base import (
     Row,
     Sweep,
 )
-from tune_bridge.client import flatten
 from tune_bridge.controller.fold import Fold
 from tune_bridge.controller.journal import Journal
+from tune_bridge.controller.reports import changes_of, event_of, results_of, verdict_on
 from tune_bridge.controller.snapshots import Snapshot, Snapshots
 from tune_bridge.controller.state import (
     Claimed,
@@ -181,16 +181,16 @@ class SweepController:
                 return Verdict("kill", "the run is over")
             self._heard(run)
             if seq <= run.seq:
-                return _verdict(run)
+                return verdict_on(run)
             operations: list[Operation] = [LogRows(run_id, rows)] if rows else []
             if config:
                 self._alone()
-            changes = _changes(summary, config, self._backend, run_id)
+            changes = changes_of(summary, config, self._backend, run_id)
             if changes:
                 operations.append(PatchRun(run_id, changes, self._now()))
             events = [] if late else self._events(run, seq, rows, summary, checkpoint, resumable)
             self._commit_all(events, operations)
-            return Verdict() if late else _verdict(run)
+            return Verdict() if late else verdict_on(run)
 
     def _events(
         self,
@@ -206,7 +206,7 @@ class SweepController:
         if not run.judged:  # it is on its way out: what it has saved is all that counts
             saved = Told(run.id, run.attempt, seq, {}, now, checkpoint, resumable)
             return [saved] if checkpoint else []
-        results, held = _results(run.held, rows, summary, self._metric)
+        results, held = results_of(run.held, rows, summary, self._metric)
         checkpoint = checkpoint or run.saved  # it belongs to the next result
         events: list[Event] = []
         for number, result in enumerate(results):
@@ -270,7 +270,7 @@ class SweepController:
                     continue
                 self._heard(run)
                 over = run.status == "over" and run.state != "crashed"
-                verdicts[run_id] = Verdict("kill", "the run is over") if over else _verdict(run)
+                verdicts[run_id] = Verdict("kill", "the run is over") if over else verdict_on(run)
             return verdicts
 
     def together(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -431,7 +431,7 @@ class SweepController:
         self._saved, fold, log = self._remembered() or self._from_scratch()
         begun = time.perf_counter()
         try:
-            fold.follow(map(_event, log))
+            fold.follow(map(event_of, log))
         except Exception as error:
             # What was refused is not in the log: it is an engine whose library has changed.
             raise InputError(
@@ -586,50 +586,3 @@ def _result(call: Callable[[], Any]) -> Any:
         return call()
     except Exception as error:  # noqa: BLE001 - for whoever asked
         return error
-
-
-def _results(
-    held: Mapping[str, Any],
-    rows: Iterable[Row],
-    summary: Mapping[str, Any] | None,
-    metric: str | None,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The results that rows give, and the values that wait for the next one.
-
-    Values without the metric wait for a row that has it (also as NaN, which an engine has to know).
-    """
-    values, results = dict(held), []
-    for flat in (*(flatten(row.values) for row in rows), flatten(summary or {})):
-        if not flat:
-            continue
-        values.update(flat)
-        if metric is None or metric in flat:
-            results.append(values)
-            values = {}
-    return results, values
-
-
-def _verdict(run: RunState) -> Verdict:
-    """What becomes of a run, for the agent that had its last attempt."""
-    if run.status == "paused" and run.verdict.kind == "continue":
-        # The engine may give it to anybody at any time: two must not go on with it.
-        return Verdict("kill", "its agent was lost; the run waits to be tried again")
-    return run.verdict
-
-
-def _changes(
-    summary: Mapping[str, Any] | None,
-    config: Mapping[str, Any] | None,
-    backend: Backend,
-    run_id: str,
-) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    if summary:
-        changes["summary"] = flatten(summary)
-    if config:
-        changes["config"] = {**backend.run(run_id).config, **config}
-    return changes
-
-
-def _event(record: Mapping[str, Any]) -> Event:
-    return msgspec.convert(record, Event)  # type: ignore[no-any-return]
