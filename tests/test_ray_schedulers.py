@@ -142,6 +142,24 @@ def test_populations_copy(sweeps: Sweeps, kind: str, args: dict[str, Any]) -> No
         assert len(last) == mine[-1] == 8
 
 
+def test_a_synchronous_population_goes_on_without_a_lost_member(sweeps: Sweeps) -> None:
+    """Ray waits for a member that is dead: for ever, all others paused."""
+    source = SAVES.replace("STEPS", "100").replace(
+        "step, seen =", f"if found:{LOST}step, seen =", 1
+    )
+    scheduler = Algorithm.of(
+        "PopulationBasedTraining", perturbation_interval=2, synch=True,
+        time_attr="training_iteration", hyperparam_mutations={"x": [0.1, 0.2, 0.7, 0.9]},
+    )  # fmt: skip
+    made = experiment(None, 3, scheduler=scheduler, stop=Frozen({"training_iteration": 5}))
+    result = sweeps.run(made, source)
+    sweep, runs = sweeps.read(result)
+    assert (sweep.state, result.counts) == ("finished", {"failed": 1, "finished": 2}), result.errors
+    for run in runs:
+        if run.state == "finished":
+            assert sweeps.rows(run)[-1].values["mine"] == 5
+
+
 def test_a_replay_changes_its_own_values(sweeps: Sweeps) -> None:
     policy = json.dumps(["0", "1", 2, 2, {"x": 0.25}, {"x": 0.75}]) + "\n"
     scheduler = Algorithm.of("PopulationBasedTrainingReplay", policy_file=policy)

@@ -7,7 +7,7 @@ waits, does that only where ``min_time_slice`` asks for it (as with agents).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import (
@@ -15,8 +15,10 @@ from ray.tune.schedulers import (
     HyperBandForBOHB,
     HyperBandScheduler,
     MedianStoppingRule,
+    PopulationBasedTraining,
     TrialScheduler,
 )
+from ray.tune.schedulers.pb2 import PB2
 
 from tune_bridge.dialects.ray_tune.algorithms import write_scheduler
 from tune_bridge.engines.base import Stop
@@ -106,10 +108,82 @@ class _WatchfulForBOHB(_Watchful, HyperBandForBOHB):
     """The same for BOHB's."""
 
 
+class _Living:
+    """A controller whose live trials are those that have not failed."""
+
+    def __init__(self, controller: Any) -> None:
+        self._controller = controller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
+
+    def get_live_trials(self) -> list[Trial]:
+        return [trial for trial in self._controller.get_live_trials() if not trial.is_finished()]
+
+
+class _Together(PopulationBasedTraining):
+    """A population in which nobody waits for a member that is lost, when it is synchronous.
+
+    Ray 2.60 counts failed trials among those that live, so that all others, paused, wait for them
+    for ever; and looks at the others only when one reports, which none does any more when the last
+    one that all wait for is lost.
+    """
+
+    def on_trial_result(self, controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        living = controller if isinstance(controller, _Living) else _Living(controller)
+        return str(super().on_trial_result(cast("Any", living), trial, result))
+
+    def on_trial_error(self, controller: Any, trial: Trial) -> None:
+        super().on_trial_error(controller, trial)
+        self._go_on(controller, trial)
+
+    def on_trial_complete(self, controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        super().on_trial_complete(controller, trial, result)
+        self._go_on(controller, trial)
+
+    def on_trial_remove(self, controller: Any, trial: Trial) -> None:
+        super().on_trial_remove(controller, trial)
+        self._go_on(controller, trial)
+
+    def _go_on(self, controller: Any, gone: Trial) -> None:
+        """Compares those that are left, if all of them wait."""
+        if not self._synch:
+            return
+        living = _Left(controller, gone)
+        left = living.get_live_trials()
+        states, until = self._trial_state, self._next_perturbation_sync
+        if not left or not all(
+            trial.status == Trial.PAUSED and states[trial].last_train_time >= until
+            for trial in left
+        ):
+            return
+        last = max(left, key=lambda trial: states[trial].last_train_time)
+        result: Any = states[last].last_result
+        if result:
+            self.on_trial_result(living, last, result)
+
+
+class _Left(_Living):
+    """The same without one that is going."""
+
+    def __init__(self, controller: Any, gone: Trial) -> None:
+        super().__init__(controller)
+        self._gone = gone
+
+    def get_live_trials(self) -> list[Trial]:
+        return [trial for trial in super().get_live_trials() if trial is not self._gone]
+
+
+class _TogetherPb2(_Together, PB2):
+    """The same for PB2."""
+
+
 _BETTER: dict[type, type] = {
     HyperBandScheduler: _Watchful,
     HyperBandForBOHB: _WatchfulForBOHB,
     MedianStoppingRule: _Steady,
+    PopulationBasedTraining: _Together,
+    PB2: _TogetherPb2,
 }
 """Ray's class -> ours, which has the same state: there is no other way to be copied."""
 
