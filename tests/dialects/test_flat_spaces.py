@@ -36,7 +36,8 @@ def test_what_a_notation_says_survives_it(name: str, space: Group) -> None:
     dialect = get_dialect(name)
     said = dialect.read(dialect.write(Experiment(space=space)).value).value
     notes = assert_identity(name, said)
-    assert notes.worst == Level.EXACT
+    # ConfigSpace has room for laws that it does not have.
+    assert notes.worst <= (Level.CARRIED if name == "configspace" else Level.EXACT)
 
 
 @pytest.mark.parametrize("name", FLAT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import re
 import warnings
 from collections.abc import Callable
@@ -13,10 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.dialects.draws import LEAST, drawn_from
+from tune_bridge.compat_notations import SPACES
 from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.calls import build
+from tune_bridge.dialects.sweep.folding import fold
 from tune_bridge.errors import InputError
 from tune_bridge.experiment import Experiment
+from tune_bridge.laws import sample
 from tune_bridge.notes import Level
 from tune_bridge.space import (
     Beta,
@@ -26,11 +30,13 @@ from tune_bridge.space import (
     Group,
     Integers,
     Normal,
+    Operation,
     Parameter,
+    Sequence,
     Uniform,
 )
 from tune_bridge.testing.strategies import spaces
-from tune_bridge.testing.translations import flat, same_law
+from tune_bridge.testing.translations import assert_same_law, flat, same_law
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -118,6 +124,12 @@ LAWS: list[Distribution] = [
     Beta(2, 5),
     Beta(2, 5, q=0.1),
 ]
+LAWS += [
+    node.distribution
+    for node in SPACES.values()
+    if isinstance(node, Parameter) and node.distribution not in LAWS
+]
+"""With all that the compatibility matrix has a row for."""
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -298,3 +310,134 @@ def test_a_notation_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert dialect.read(written).value.space == space
     with pytest.raises(InputError, match=name):
         get_dialect(name[:-1])
+
+
+NORMALS = [
+    Normal(1.5, 2),
+    Normal(0.5, 0.75, "log"),
+    Normal(1.5, 2, q=1, integer=True),
+    Normal(1.5, 0.5, "log", q=1, integer=True),
+]
+
+
+@pytest.mark.parametrize("law", NORMALS, ids=repr)
+def test_nevergrad_draws_normals(law: Normal) -> None:
+    dialect, space = get_dialect("nevergrad"), Group((("x", Parameter(law)),))
+    written = dialect.write(Experiment(space=space))
+    assert written.notes.worst is Level.EXACT
+    scope: dict[str, Any] = {}
+    exec(dialect.source(Experiment(space=space)).value, scope)
+    for source in (written.value, live("nevergrad", written.value), scope["space"]):
+        read = dialect.read(source)
+        assert read.notes.worst is Level.EXACT
+        assert same_law(read.value.space, space)
+    assert drawn_from(_nevergrad(scope["space"], 400), Parameter(law)) > LEAST
+
+
+def test_a_width_that_changes_has_heavier_tails() -> None:
+    p = pytest.importorskip("nevergrad").p
+    space = p.Dict(x=p.Scalar(init=1.0).set_mutation(sigma=3.0))
+    read = get_dialect("nevergrad").read(space)
+    assert same_law(read.value.space, Group((("x", Parameter(Normal(1, 3))),)))
+    (note,) = read.notes
+    assert note.hint == "give mutable_sigma=False"
+
+
+CARRIED: list[Distribution] = [
+    Normal(-20, 1, "log"),
+    Normal(5, 3, "log", q=1, integer=True),
+    Beta(0.5, 0.5),
+    Integers(2, 2000, 2),
+]
+
+
+@pytest.mark.parametrize("law", CARRIED, ids=repr)
+def test_configspace_keeps_the_law_that_it_comes_near_to(law: Distribution) -> None:
+    dialect, space = get_dialect("configspace"), Group((("x", Parameter(law)),))
+    written = dialect.write(Experiment(space=space))
+    assert written.notes.worst is Level.CARRIED
+    for source in (written.value, live("configspace", written.value)):
+        read = dialect.read(source)
+        assert read.value.space == space
+        assert dialect.write(read.value).value == written.value
+    # Edits by hand count.
+    row = {**written.value["hyperparameters"][0], "upper": 10_000}
+    read = dialect.read({**written.value, "hyperparameters": [row]})
+    assert read.value.space != space
+    assert "changed" in str(read.notes[0])
+    row["meta"] = {"tune_bridge": {"node": "parameter"}}
+    with pytest.raises(InputError, match=r"^x\.meta\.tune_bridge: not a carried parameter"):
+        dialect.read({**written.value, "hyperparameters": [row]})
+
+
+SGD = Group((("opt", Constant.of("sgd")), ("momentum", Parameter(Uniform(0, 1, q=0.25)))))
+LISTED = Sequence((Parameter(Integers(1, 2)), Choice((Constant.of("a"), Constant.of("b")))))
+TREE = Group(
+    (
+        ("opt", Choice((SGD, Group((("opt", Constant.of("adam")),)), LISTED))),
+        ("layers", LISTED),
+        ("part", Operation("int", (Parameter(Uniform(0, 2)),))),
+    )
+)
+
+
+def _optuna_trees(space: Any, n: int) -> list[dict[str, Any]]:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    return [space(study.ask()) for _ in range(n)]
+
+
+def _configspace_trees(space: Any, n: int) -> list[dict[str, Any]]:
+    space.seed(1)
+    return [
+        {name: getattr(value, "item", lambda value=value: value)() for name, value in drawn.items()}
+        for drawn in map(dict, space.sample_configuration(n))
+    ]
+
+
+def _nevergrad_trees(space: Any, n: int) -> list[dict[str, Any]]:
+    space.random_state.seed(1)
+    return [space.sample().value for _ in range(n)]
+
+
+TREES = {
+    "optuna": _optuna_trees,
+    "configspace": _configspace_trees,
+    "nevergrad": _nevergrad_trees,
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_draws_of_conditions_and_lists(name: str) -> None:
+    """A library draws the same trees from what is written as we do from what is read."""
+    dialect = get_dialect(name)
+    written = dialect.write(Experiment(space=TREE)).value
+    space = dialect.read(written).value.space
+    drawn = TREES[name](
+        written if name == "optuna" else live(name, written), 200 if name == "nevergrad" else 800
+    )
+    rng = random.Random(1)
+    ours = [sample(space, rng) for _ in range(20_000)]
+    if name != "nevergrad":
+        drawn = [fold(_nested(draw), space) for draw in drawn]
+    assert_same_law([_text(draw) for draw in drawn], [_text(draw) for draw in ours])
+
+
+def _nested(draw: dict[str, Any]) -> dict[str, Any]:
+    """Named values as the groups that names say, with W&B's names for the items of lists."""
+    found: dict[str, Any] = {}
+    for name, value in draw.items():
+        *above, last = re.sub("/([0-9])", r"/item_\1", name).split("/")
+        place = found
+        for part in above:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return found
+
+
+def _text(draw: Any) -> str:
+    import json
+
+    return json.dumps(draw, sort_keys=True)

@@ -23,11 +23,15 @@ from tune_bridge.dialects.configspace_conditions import (
 from tune_bridge.dialects.flat_laws import MOST_OPTIONS, distance
 from tune_bridge.dialects.flat_space import FlatDialect, Named, options, unknown
 from tune_bridge.dialects.python_space import at_path, short, type_name
+from tune_bridge.dialects.sweep.carry import decode_node, encode_node
 from tune_bridge.errors import SpecError, UnsupportedError
 from tune_bridge.notes import Notes
-from tune_bridge.space import Beta, Constant, Integers, Node, Normal, Parameter, Uniform
+from tune_bridge.space import Beta, Choice, Constant, Integers, Node, Normal, Parameter, Uniform
 
 __all__ = ["ConfigSpaceDialect"]
+
+_META = "tune_bridge"
+"""The key in the meta data of a hyperparameter for the law that it only comes near to."""
 
 _PLACES = 13
 _SIGMAS = 8.0
@@ -352,10 +356,20 @@ class ConfigSpaceDialect(FlatDialect):
 
     def node(self, spec: Any, path: str, notes: Notes) -> Node:
         """The law of one hyperparameter."""
+        data = (spec.get("meta") or {}).get(_META)
+        if data is not None:
+            exact = decode_node(data, f"{path}.meta.{_META}")
+            if self.trusted(exact, spec):
+                return exact
+            notes.exact(path, "without what its meta data say", "the hyperparameter was changed")
         if spec.get("lower", 0) == spec.get("upper", 1):
             return Constant.of(spec["lower"])
         node: Node = _READERS[spec["type"]](spec, path, notes)
         return node
+
+    def carrying(self, spec: Any, leaf: Parameter | Choice | Constant) -> Any:
+        """ConfigSpace keeps meta data with each hyperparameter."""
+        return {**spec, "meta": {_META: encode_node(leaf)}}
 
     def native(self, rows: list[Named], extras: dict[str, Any]) -> Any:
         """The serialised dict, which ``ConfigurationSpace.from_serialized_dict`` takes."""

@@ -30,11 +30,11 @@ __all__ = [
     "MOST_OPTIONS",
     "SAME",
     "distance",
-    "family",
     "gap",
     "missing",
     "proposals",
     "score",
+    "shape",
     "unrounded",
     "value_bounds",
     "whole",
@@ -47,6 +47,9 @@ _MOST_CELLS = 20_000
 FAR = 0.5
 """A law at this distance or beyond is another one."""
 SAME = 1e-9
+
+_BULK = (0.025, 0.975)
+"""Quantiles between which a normal or beta law is replaced: wider bounds are further from it."""
 
 
 # Proposals ----------------------------------------------------------------------------------------
@@ -97,11 +100,9 @@ def _laws(law: Distribution) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield "int", {"low": first, "high": last, "step": 1, "log": log}
         yield "float", {"low": low, "high": high, "log": law.scale != "linear"}
         return
-    kind = "beta" if isinstance(law, Beta) else "normal"
-    yield kind, {"law": law}
+    yield "beta" if isinstance(law, Beta) else "normal", {"law": law}
     log = isinstance(law, Normal) and law.scale == "log"
-    continuous = msgspec.structs.replace(law, q=None, integer=False)
-    low, high = (float(laws.ppf(continuous, u)) for u in (0.001, 0.999))
+    low, high = (float(laws.ppf(_unrounded(law), u)) for u in _BULK)
     if low < high and (not log or low > 0):
         yield "float", {"low": low, "high": high, "log": log}
 
@@ -131,7 +132,7 @@ def _integers(law: Integers) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _cells(law: Uniform | Normal | Beta) -> Iterator[tuple[str, dict[str, Any]]]:
     """Proposals for a rounded law, by its values and their weights."""
-    log = law.scale != "linear" if isinstance(law, Uniform) else False
+    log = not isinstance(law, Beta) and law.scale != "linear"
     if isinstance(law, Uniform) and law.integer and law.q == 1:
         low, high = value_bounds(law)
         yield "rounded", {"low": low, "high": high, "log": log}
@@ -145,20 +146,32 @@ def _cells(law: Uniform | Normal | Beta) -> Iterator[tuple[str, dict[str, Any]]]
         yield "constant", {"value": values[0]}
         yield "options", {"values": values, "weights": None}
         return
-    step: Any = law.q
-    ends = {"low": values[0], "high": values[-1], "step": int(step) if law.integer else step}
-    kind = "int" if law.integer else "grid"
-    numeric = {**ends, "log": False} if law.integer else ends
-    yield kind, numeric
-    if law.integer and log and values[0] > 0:
-        yield kind, {**ends, "log": True}
+    bulk = [cast(laws.ppf(law, u)) for u in _BULK]
+    if not isinstance(law, Uniform):
+        yield from _range(bulk[0], bulk[1], law, log)
+    yield from _range(values[0], values[-1], law, log)
     if len(values) <= MOST_OPTIONS:
         total = math.fsum(cells.values())
         weights = [weight / total for weight in cells.values()]
         even = max(weights) - min(weights) < 1e-12
         yield "options", {"values": values, "weights": None if even else weights}
+        if not isinstance(law, Uniform):
+            near = [value for value in values if bulk[0] <= value <= bulk[1]]
+            yield "options", {"values": near, "weights": None}
     if law.integer:
-        yield kind, {**numeric, "step": 1}
+        yield "int", {"low": values[0], "high": values[-1], "step": 1, "log": False}
+
+
+def _range(low: Any, high: Any, law: Any, log: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The multiples of a quantum from `low` to `high`."""
+    if low == high:
+        return
+    if not law.integer:
+        yield "grid", {"low": low, "high": high, "step": law.q}
+        return
+    yield "int", {"low": low, "high": high, "step": int(law.q), "log": False}
+    if log and low > 0:
+        yield "int", {"low": low, "high": high, "step": int(law.q), "log": True}
 
 
 def value_bounds(law: Uniform) -> tuple[float, float]:
@@ -200,9 +213,17 @@ def distance(one: Node, other: Node) -> float:
         return away if away > SAME else 0.0
     if not isinstance(one, Parameter) or not isinstance(other, Parameter):
         return 1.0
-    if left is not None or right is not None or _discrete(one) or _discrete(other):
+    if (left is None) != (right is None) or _kind(one) != _kind(other):
         return 1.0
-    return _continuous(one.distribution, other.distribution)
+    return _summed(one.distribution, other.distribution)
+
+
+def _kind(node: Parameter) -> Any:
+    """What two laws with too many values have to have in common: the values, or that none has."""
+    law = node.distribution
+    if isinstance(law, Integers):
+        return int, float(law.step)
+    return (int if law.integer else float, law.q) if law.q is not None else None
 
 
 def _discrete(node: Parameter) -> bool:
@@ -210,16 +231,29 @@ def _discrete(node: Parameter) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _continuous(one: Any, other: Any) -> float:
+def _summed(one: Any, other: Any) -> float:
+    """Half the differences of two laws in the cells between their quantiles."""
     grid = [k / 34 for k in range(1, 34)]
     if all(math.isclose(laws.ppf(one, u), laws.ppf(other, u), rel_tol=1e-9) for u in grid):
         return 0.0
     points = sorted({laws.ppf(law, k / 250) for law in (one, other) for k in range(1, 250)})
     before, away = (0.0, 0.0), 0.0
-    for here in [*((laws.cdf(one, x), laws.cdf(other, x)) for x in points), (1.0, 1.0)]:
+    for here in [*((_up_to(one, x), _up_to(other, x)) for x in points), (1.0, 1.0)]:
         away += abs((here[0] - before[0]) - (here[1] - before[1]))
         before = here
     return 0.5 * away
+
+
+def _up_to(law: Distribution, x: float) -> float:
+    """Probability that a draw, rounded, is at most `x`, which is one of its values."""
+    if not isinstance(law, Integers):
+        return laws.cdf(law, x if law.q is None else x + law.q / 2)
+    first, last, here = (k // law.step for k in (law.low, law.high, int(x)))
+    if here < first:
+        return 0.0
+    if law.log:
+        return min(math.log((here + 1) / first) / math.log((last + 1) / first), 1.0)
+    return min((here + 1 - first) / law.count, 1.0)
 
 
 def _table(node: Node) -> dict[Any, float] | None:
@@ -258,12 +292,6 @@ def missing(leaf: Node, says: Node) -> bool:
     )
 
 
-def family(node: Node) -> type:
-    """What a change of makes another experiment: normal, beta, or anything that has bounds."""
-    law = node.distribution if isinstance(node, Parameter) else None
-    return type(law) if isinstance(law, Normal | Beta) else object
-
-
 def unrounded(leaf: Node, says: Node) -> bool:
     """Whether `says` is a continuous law in place of a rounded one."""
     if not isinstance(leaf, Parameter) or not isinstance(says, Parameter):
@@ -271,15 +299,27 @@ def unrounded(leaf: Node, says: Node) -> bool:
     return _discrete(leaf) and not _discrete(says)
 
 
+def shape(leaf: Node, says: Node) -> float:
+    """The distance to a continuous law without the rounding, and to any other one as it is."""
+    if not unrounded(leaf, says):
+        return distance(leaf, says)
+    assert isinstance(leaf, Parameter)
+    assert isinstance(says, Parameter)
+    return _summed(_unrounded(leaf.distribution), says.distribution)
+
+
+def _unrounded(law: Distribution) -> Uniform | Normal | Beta:
+    if not isinstance(law, Integers):
+        return msgspec.structs.replace(law, q=None, integer=False)
+    half = law.step / 2
+    log = law.log and law.low > half
+    return Uniform(law.low - half, law.high + half, "log" if log else "linear")
+
+
 def score(leaf: Node, says: Node) -> float:
     """The distance, where leaving out the rounding counts as less than moving all the weight."""
-    if unrounded(leaf, says) and isinstance(leaf, Parameter) and isinstance(says, Parameter):
-        law = leaf.distribution
-        if isinstance(law, Integers):
-            return FAR + 0.1
-        plain = msgspec.structs.replace(law, q=None, integer=False)
-        return FAR + 0.1 if _continuous(plain, says.distribution) == 0 else 1.0
-    return distance(leaf, says)
+    away = shape(leaf, says)
+    return FAR + 0.1 + (0.9 - FAR) * away if unrounded(leaf, says) else away
 
 
 def gap(leaf: Node) -> str:

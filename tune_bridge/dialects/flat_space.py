@@ -28,11 +28,11 @@ from tune_bridge.dialects.flat_conditions import (
 from tune_bridge.dialects.flat_laws import (
     FAR,
     SAME,
-    family,
     gap,
     missing,
     proposals,
     score,
+    shape,
     unrounded,
     whole,
 )
@@ -111,6 +111,14 @@ class FlatDialect(Dialect):
     def sequence(self, sequence: Sequence, path: str, notes: Notes) -> Any:
         """Spells a list that holds parameters, where the notation `nests`."""
         raise NotImplementedError
+
+    def carrying(self, spec: Any, leaf: Parameter | Choice | Constant) -> Any:
+        """A spelling that holds, unseen by the library, the law that it only comes near to.
+
+        Returns:
+            The spelling; None where the notation has no room for it.
+        """
+        return None
 
     def adapted(self, extras: dict[str, Any], rows: list[Named], notes: Notes) -> dict[str, Any]:
         """The extras of a space that was changed since it was read."""
@@ -278,8 +286,13 @@ class FlatDialect(Dialect):
         if best is None:
             notes.lost(path, "left out", f"{self.title} have no form for it")
             return None
-        self._remark(leaf, best, path, notes)
-        return best[1]
+        exact = self.carrying(best[1], _bare(leaf)) if best[0] >= SAME else None
+        self._remark(leaf, best, path, notes, exact is not None)
+        return best[1] if exact is None else exact
+
+    def trusted(self, leaf: Node, spec: Any) -> bool:
+        """Whether `spec`, without what it carries, is still what would be written for `leaf`."""
+        return _same_data(self._spell(leaf, "", Notes()), spec)
 
     def _operation(self, operation: Operation, path: str, notes: Notes) -> Choice:
         """The one operation that has a law of its own."""
@@ -307,20 +320,24 @@ class FlatDialect(Dialect):
         elif leaf.label is not None:
             notes.exact(path, "without its label", "a parameter is known by its name here")
 
-    def _remark(self, leaf: Node, best: tuple[float, Any, Node], path: str, notes: Notes) -> None:
+    def _remark(
+        self, leaf: Node, best: tuple[float, Any, Node], path: str, notes: Notes, carried: bool
+    ) -> None:
         away, spec, says = best
         shown = f"as {short(self.show(spec), 80)}"
         if away < SAME:
             if isinstance(leaf, Parameter) and isinstance(says, Choice):
                 notes.exact(path, shown, "the same law; a searcher does not see the order")
             return
+        away = shape(leaf, says)
         why = f"total variation distance {away:.2g}"
-        rounding = unrounded(leaf, says)
-        if rounding:
-            why = f"{self.title} do not round it: {gap(leaf)}"
-        other = family(leaf) != family(says) or missing(leaf, says)
-        if other or (away > FAR and not rounding):
+        if unrounded(leaf, says):
+            before = f"{why}, and " if away > SAME else ""
+            why = f"{before}{self.title} do not round it: {gap(leaf)}"
+        if missing(leaf, says) or away > FAR:
             notes.lost(path, shown, why)
+        elif carried:
+            notes.carried(path, shown, f"{why}; the law itself is in its meta data")
         else:
             notes.approximated(path, shown, why)
 
@@ -352,6 +369,13 @@ def _remark_names(node: Node, path: str, notes: Notes) -> None:
     elif isinstance(node, Choice) and not node.plain:
         for index, option in enumerate(node.options):
             _remark_names(option, f"{path}[{index}]", notes)
+
+
+def _bare(leaf: Node) -> Any:
+    """A leaf as it is drawn, without its label."""
+    if isinstance(leaf, Parameter):
+        return Parameter(leaf.distribution)
+    return Choice(leaf.options, leaf.weights) if isinstance(leaf, Choice) else leaf
 
 
 def _by_name(leaf: Node) -> tuple[Node, bool]:

@@ -1,7 +1,9 @@
 """Nevergrad's parametrizations: ``p.Dict`` of Scalar, Log, Choice, TransitionChoice and Tuple.
 
 The laws are those of ``parameter.sample()``: bounded scalars are uniform (``Log``: log-uniform),
-and casting to an integer rounds, so that the ends weigh half where the bounds are integers.
+and casting to an integer rounds, so that the ends weigh half where the bounds are integers. One
+without bounds is a normal step of a width from its start; unless ``mutable_sigma`` is False, the
+width changes before the step.
 """
 
 from __future__ import annotations
@@ -44,8 +46,12 @@ _SIGNATURES = parse_signatures(
     """,
     prefix="p",
 )
-_CAST = "set_integer_casting"
-_CASTING = {name: Signature(f"p.{name}.{_CAST}", "nevergrad", "self") for name in ("Scalar", "Log")}
+_CAST, _MUTATION = "set_integer_casting", "set_mutation"
+_METHODS = {
+    (name, method): Signature(f"p.{name}.{method}", "nevergrad", arguments)
+    for name in ("Scalar", "Log")
+    for method, arguments in ((_CAST, "self"), (_MUTATION, "self, sigma=1.0"))
+}
 
 
 def _flatten(value: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
@@ -128,10 +134,12 @@ def _live_scalar(value: Any, kind: str) -> dict[str, Any]:
     if low is None or high is None:
         if low is not None or high is not None:
             raise UnsupportedError("a scalar with one bound", found=f"{low} and {high}")
-        base = getattr(layers.get("Exponent"), "_base", None)
-        spec["init"] = float(value.value)
-        spec["sigma"] = float(value.sigma.value) * (math.log(base) if log and base else 1.0)
-        return spec
+        base = layers["Exponent"]._base if log else math.e
+        # Not `value.value`, which is rounded where it is cast.
+        start = float(value._value[0])
+        spec["init"] = base**start if log else start
+        spec["sigma"] = float(value.sigma.value) * math.log(base)
+        return {**spec, "mutable": type(value.sigma).__name__ != "Constant"}
     spec |= {"lower": low, "upper": high}
     if not getattr(bound, "uniform_sampling", False):
         spec["init"] = float(value.value)
@@ -142,6 +150,9 @@ def _recorded(call: Call) -> dict[str, Any]:
     name = call.name.removeprefix("p.")
     if name.endswith(_CAST):
         return {**_recorded(call.arguments["self"]), "integer": True}
+    if name.endswith(_MUTATION):
+        moved = _recorded(call.arguments["self"])
+        return {**moved, "sigma": moved.get("sigma", 1.0) * float(call.get("sigma", 1.0))}
     if name in ("Choice", "TransitionChoice"):
         if call.get("repetitions") is not None:
             raise UnsupportedError("repetitions of a choice", found=short(call))
@@ -157,7 +168,8 @@ def _recorded(call: Call) -> dict[str, Any]:
     if low is None and high is None:
         sigma = math.log(call.get("exponent") or 2.0) if name == "Log" else 1.0
         start = init if init is not None else float(name == "Log")
-        return {**spec, "init": float(start), "sigma": sigma}
+        spec |= {"init": float(start), "sigma": sigma}
+        return {**spec, "mutable": bool(call.get("mutable_sigma"))}
     if low is None or high is None:
         raise UnsupportedError("a scalar with one bound", found=short(call))
     spec |= {"lower": float(low), "upper": float(high)}
@@ -177,6 +189,22 @@ def _make_int(low: int, high: int, step: int, log: bool) -> Any:
     return _make_rounded(low - 0.5, high + 0.5, log) if step == 1 else None
 
 
+def _make_normal(law: Normal) -> Any:
+    """A step of fixed width from a start: `sample` takes one."""
+    if law.q is not None and not (law.integer and law.q == 1):
+        return None
+    log = law.scale == "log"
+    try:
+        init = math.exp(law.mu) if log else law.mu
+        wide = math.exp(law.sigma) if log else 2.0
+    except OverflowError:
+        return None
+    if not wide > 1 or (log and not init > 0):
+        return None
+    spec = {"kind": "Log" if log else "Scalar", "integer": law.q is not None}
+    return {**spec, "init": init, "sigma": law.sigma, "mutable": False}
+
+
 class NevergradDialect(FlatDialect):
     """Parametrizations of named parameters."""
 
@@ -188,6 +216,7 @@ class NevergradDialect(FlatDialect):
         "float": _make_float,
         "int": _make_int,
         "rounded": _make_rounded,
+        "normal": _make_normal,
         "constant": lambda value: {"kind": "constant", "value": value},
         "options": lambda values, weights: {"kind": "Choice", "choices": list(values)},
     }
@@ -235,11 +264,17 @@ class NevergradDialect(FlatDialect):
                 )
             law = Uniform(spec["lower"], spec["upper"], scale, **rounding)
             return Parameter(_equal(law) or law)
-        notes.approximated(
-            path, "without bounds as normal", "Nevergrad's mutations have heavier tails"
-        )
-        init = math.log(spec["init"]) if scale == "log" else spec["init"]
-        return Parameter(Normal(init, spec["sigma"], scale, **rounding))
+        if spec["mutable"]:
+            notes.approximated(
+                path,
+                "as normal",
+                "Nevergrad changes the width before each step, so that it has heavier tails",
+                "give mutable_sigma=False",
+            )
+        # A way through an exponential leaves the last digits wrong.
+        mu = float(f"{math.log(spec['init']):.14g}") if scale == "log" else spec["init"]
+        sigma = float(f"{spec['sigma']:.14g}") if scale == "log" else spec["sigma"]
+        return Parameter(Normal(mu, sigma, scale, **rounding))
 
     def _held(self, option: Any, path: str, notes: Notes) -> Node:
         """What an option or an item stands for."""
@@ -340,10 +375,15 @@ def _call(spec: Any) -> Any:
     if kind == "Tuple":
         return _SIGNATURES["p.Tuple"].call(*map(_held_call, spec["items"]))
     given = {key: spec[key] for key in ("init", "lower", "upper") if key in spec}
-    if kind == "Log" and "sigma" in spec:
-        given["exponent"] = math.exp(spec["sigma"])
+    if "sigma" in spec:
+        if kind == "Log":
+            given["exponent"] = math.exp(spec["sigma"])
+        if spec["mutable"] != (kind == "Scalar"):
+            given["mutable_sigma"] = spec["mutable"]
     call = _SIGNATURES[f"p.{kind}"].call(**given)
-    return _CASTING[kind].call(call) if spec["integer"] else call
+    if kind == "Scalar" and spec.get("sigma", 1.0) != 1.0:
+        call = _METHODS[kind, _MUTATION].call(call, sigma=spec["sigma"])
+    return _METHODS[kind, _CAST].call(call) if spec["integer"] else call
 
 
 def _equal(law: Uniform) -> Integers | None:
@@ -355,12 +395,20 @@ def _equal(law: Uniform) -> Integers | None:
     return Integers(int(first), int(last))
 
 
+def _is_method(value: Any) -> bool:
+    return isinstance(value, Call) and value.name.endswith((_CAST, _MUTATION))
+
+
 class _Chained(Program):
-    """Writes casts as methods, and names that are no identifiers in a dict."""
+    """Writes casts and mutations as methods, and names that are no identifiers in a dict."""
 
     def _flat(self, value: Any) -> str:
-        if isinstance(value, Call) and value.name.endswith(_CAST):
-            return f"{self._flat(value.arguments['self'])}.{_CAST}()"
+        if _is_method(value):
+            method = value.name.rpartition(".")[2]
+            given = "".join(
+                f"sigma={self._flat(v)}" for k, v in value.arguments.items() if k != "self"
+            )
+            return f"{self._flat(value.arguments['self'])}.{method}({given})"
         if isinstance(value, Call) and value.name == "p.Dict":
             self._callable(value.signature)
             items = value.arguments["parameters"]
@@ -376,6 +424,6 @@ class _Chained(Program):
                 "}",
             )
             return f"p.Dict(**{opening}", items, f"{closing})"
-        if isinstance(value, Call) and value.name.endswith(_CAST):
+        if _is_method(value):
             return None
         return super()._parts(value, indent)
