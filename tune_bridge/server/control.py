@@ -65,9 +65,7 @@ class Control:
         self._sweep_of: dict[str, str] = {}
         controller.ticks.append(self._clear)
         controller.deleted.append(store.remove)
-        self.wandb = Wandb(
-            controller, store.folder, store.limits, self.in_thread, self.lane, _pieces
-        )
+        self.wandb = Wandb(controller, store.folder, store.limits, self.in_thread, _pieces)
 
     def close(self) -> None:
         """Sends all agents away who wait for a run; to be called in the event loop."""

@@ -12,11 +12,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from fastapi import FastAPI, Request
@@ -25,7 +27,6 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from tune_bridge.backends.base import Backend
 from tune_bridge.controller import Controller
 from tune_bridge.errors import InputError, NotFoundError, TooLargeError, TuneBridgeError
-from tune_bridge.server.lane import Lane
 from tune_bridge.server.security import error_response
 from tune_bridge.server.store import Limits
 from tune_bridge.server.values import json_bytes
@@ -63,7 +64,6 @@ class Wandb:
         folder: For files of runs.
         limits: How much is taken.
         in_thread: Calls a function in a thread.
-        lane: The way to a sweep, on which its requests wait without a thread.
         pieces: Reads the body of a request piece by piece, up to a number of bytes.
     """
 
@@ -73,13 +73,12 @@ class Wandb:
         folder: Path,
         limits: Limits,
         in_thread: Callable[..., Any],
-        lane: Callable[[str], Awaitable[Lane]],
         pieces: Callable[[Request, int], AsyncIterator[bytes]],
     ) -> None:
         backend: Backend = controller.backend
         self._limits = limits
         self._in_thread = in_thread
-        self._lane = lane
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._sweeps: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._pieces = pieces
         self._home = Home(controller)
@@ -158,14 +157,19 @@ class Wandb:
         An engine that thinks for long keeps one thread, and not as many as programs of its sweep
         have something to say. They count as alive although they wait.
         """
-        lane = None
-        if sweep_id is not None:
-            with contextlib.suppress(TuneBridgeError):  # no controller has it: nobody waits there
-                lane = await self._lane(sweep_id)
-        if lane is None:
+        if sweep_id is None:
             return await self._in_thread(function, *args)
-        lane.sweep.seen(seen)
-        return await lane.call(function, *args)
+        turn = self._turns.get(sweep_id)
+        if turn is None:
+            turn = self._turns[sweep_id] = asyncio.Lock()
+        if turn.locked():
+            await self._in_thread(self._seen, sweep_id, seen)
+        async with turn:
+            return await self._in_thread(function, *args)
+
+    def _seen(self, sweep_id: str, runs: Iterable[str]) -> None:
+        with contextlib.suppress(TuneBridgeError):  # no controller has it: nobody is missed there
+            self._home.controller.sweep(sweep_id).seen(runs)
 
     async def _run_of(self, entity: str, project: str, run: str) -> tuple[str, str]:
         """The id of a run in the backend, and its sweep."""
