@@ -41,7 +41,14 @@ def test_lint_says_what_is_wrong_with_a_file_that_cannot_be_read(tmp_path: Path)
     assert lines[3].startswith("list.yaml:1:1: not a sweep; found a list")
     assert lines[4].startswith("spaces.py")
     assert all(line.endswith("]") for line in lines)
-    assert cli("lint", "missing.yaml", cwd=tmp_path).stderr.startswith("error: missing.yaml: ")
+    done = cli("lint", "list.yaml", "missing.yaml", "syntax.yaml", cwd=tmp_path)
+    assert done.stderr.startswith("error: missing.yaml: ")
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        "list.yaml",
+        "syntax.yaml",
+    ]
+    done = cli("lint", "list.yaml", "missing.yaml", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["error"]["source"] == "missing.yaml"
 
 
 def test_lint_reads_numbers_as_wandb_does(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ WRONG = {
     "search_alg:\n      HyperOptSearch:\n        gama: 0.5": (
         (13, 9),
         "controller.tune.search_alg.HyperOptSearch.gama: HyperOptSearch has no such argument",
-        "did you mean 'gamma'?",
+        "expected one of n_initial_points, gamma (did you mean 'gamma'?)",
     ),
     "search_alg: {HyperOptSearch: {gamma: much}}": (
         (11, 35),

@@ -43,16 +43,27 @@ def lint(src: tuple[str, ...], ignore: tuple[str, ...], as_json: bool) -> int:
     usage.
     """
     arguments = script_arguments(*src)
-    results = [
-        (path, line, column, finding)
-        for path in src
-        for finding, line, column in _look(path, arguments)
-        if finding.rule not in ignore
-    ]
+    results: list[tuple[str, int | None, int | None, Finding]] = []
+    missing: list[NotFoundError] = []
+    for path in src:
+        try:
+            found = _look(path, arguments)
+        except NotFoundError as error:
+            missing.append(error)
+        else:
+            results += [
+                (path, line, column, finding)
+                for finding, line, column in found
+                if finding.rule not in ignore
+            ]
+    if missing and as_json:
+        raise missing[0]
     if as_json:
         click.echo(json.dumps([_data(*result) for result in results], indent=2))
     for result in [] if as_json else results:
         click.echo(_line(*result))
+    if missing:
+        raise missing[0]
     return 1 if any(not finding.hint for *_, finding in results) else 0
 
 

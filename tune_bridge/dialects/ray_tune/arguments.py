@@ -99,10 +99,11 @@ def check_arguments(kind: str, args: Mapping[str, Any], path: str) -> None:
         argument = known.get(name)
         here = join(path, name)
         if argument is None:
+            own = [each.name for each in known.values() if each.how == "carried"]
             raise SpecError(
                 f"{kind} has no such argument",
                 path=here,
-                expected=f"one of {', '.join(known)}" if known else "no arguments",
+                expected=f"one of {', '.join(own)}" if own else "no arguments",
                 hint=suggest(name, list(known)) or "",
             )
         if argument.how == "native":
