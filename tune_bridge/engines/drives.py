@@ -1,42 +1,14 @@
-"""What engines drive for agents, in one table, as `tune_bridge.dialects.ray_tune.runs` for Ray.
-
-A row is empty only when a test runs it from a YAML file, with agents as processes; everything else
-ends in one clear error before a sweep is made.
-"""
+"""What engines drive for agents, as the one table of `tune_bridge.dialects.ray_tune.runs` says."""
 
 from __future__ import annotations
 
+from tune_bridge.dialects.ray_tune.runs import ROWS
 from tune_bridge.errors import UnsupportedError
 from tune_bridge.experiment import Algorithm, Experiment
 
 __all__ = ["DRIVES", "check_drives"]
 
-DRIVES: dict[str, str] = {
-    "BasicVariantGenerator": "",
-    "HyperOptSearch": "",
-    "bayes": "",
-    "OptunaSearch": "",
-    "BayesOptSearch": "",
-    "NevergradSearch": "",
-    "AxSearch": "",
-    "TuneBOHB": "",
-    "HEBOSearch": "",
-    "ZOOptSearch": "",
-    "SkOptSearch": "",
-    "ConcurrencyLimiter": "",
-    "Repeater": "",
-    "FIFOScheduler": "",
-    "AsyncHyperBandScheduler": "",
-    "ASHAScheduler": "",
-    "hyperband": "",
-    "HyperBandScheduler": "",
-    "HyperBandForBOHB": "",
-    "MedianStoppingRule": "",
-    "PopulationBasedTraining": "",
-    "PB2": "",
-    "PopulationBasedTrainingReplay": "",
-    "ResourceChangingScheduler": "",
-}
+DRIVES: dict[str, str] = {kind: row.by_agents for kind, row in ROWS.items()}
 """Searcher or scheduler -> why agents cannot run it; empty when they can."""
 
 

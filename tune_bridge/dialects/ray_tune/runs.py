@@ -1,10 +1,12 @@
-"""What `tune-bridge run` hands to Ray, and who does what there, in one place.
+"""What is run, on Ray and by agents, in one table; and what `tune-bridge run` hands to Ray.
 
-A row says "works" only when a test runs it on a real Ray session; everything else ends in one clear
-error before anything starts.
+A row is empty only when a test runs it from a sweep: on a real Ray session, and with agents as
+processes. Everything else ends in one clear error before anything starts.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from tune_bridge.dialects.ray_tune.algorithms import innermost
 from tune_bridge.errors import UnsupportedError
@@ -12,33 +14,52 @@ from tune_bridge.experiment import RANDOM, Experiment
 from tune_bridge.space import Group
 from tune_bridge.values import Frozen
 
-__all__ = ["RUNS", "check_runs", "is_hosted", "plain_part"]
+__all__ = ["ROWS", "RUNS", "Row", "check_runs", "is_hosted", "plain_part"]
 
-RUNS: dict[str, str] = {
-    "BasicVariantGenerator": "",
-    "HyperOptSearch": "",
-    "bayes": "",
-    "OptunaSearch": "",
-    "BayesOptSearch": "",
-    "NevergradSearch": "",
-    "AxSearch": "",
-    "TuneBOHB": "",
-    "HEBOSearch": "",
-    "ZOOptSearch": "",
-    "SkOptSearch": "",
-    "ConcurrencyLimiter": "",
-    "Repeater": "",
-    "AsyncHyperBandScheduler": "",
-    "hyperband": "",
-    "HyperBandScheduler": "",
-    "HyperBandForBOHB": "",
-    "MedianStoppingRule": "",
-    "PopulationBasedTraining": "",
-    "PB2": "",
-    "PopulationBasedTrainingReplay": "",
-    "ResourceChangingScheduler": "",
+
+class Row(NamedTuple):
+    """Why a searcher or scheduler is not run; empty where it is.
+
+    Attributes:
+        on_ray: By `tune-bridge run`; None for what is none there: no scheduler at all, or another
+            name of one.
+        by_agents: By the engines, for agents.
+    """
+
+    on_ray: str | None = ""
+    by_agents: str = ""
+
+
+ROWS: dict[str, Row] = {
+    "BasicVariantGenerator": Row(),
+    "HyperOptSearch": Row(),
+    "bayes": Row(),
+    "OptunaSearch": Row(),
+    "BayesOptSearch": Row(),
+    "NevergradSearch": Row(),
+    "AxSearch": Row(),
+    "TuneBOHB": Row(),
+    "HEBOSearch": Row(),
+    "ZOOptSearch": Row(),
+    "SkOptSearch": Row(),
+    "ConcurrencyLimiter": Row(),
+    "Repeater": Row(),
+    "FIFOScheduler": Row(on_ray=None),
+    "AsyncHyperBandScheduler": Row(),
+    "ASHAScheduler": Row(on_ray=None),
+    "hyperband": Row(),
+    "HyperBandScheduler": Row(),
+    "HyperBandForBOHB": Row(),
+    "MedianStoppingRule": Row(),
+    "PopulationBasedTraining": Row(),
+    "PB2": Row(),
+    "PopulationBasedTrainingReplay": Row(),
+    "ResourceChangingScheduler": Row(),
 }
-"""Searcher or scheduler -> why it is not run; empty when it is. FIFO is no scheduler at all."""
+"""Searcher or scheduler -> who runs it. A row is empty only when a test runs it."""
+
+RUNS: dict[str, str] = {kind: row.on_ray for kind, row in ROWS.items() if row.on_ray is not None}
+"""Searcher or scheduler -> why it is not run on Ray; empty when it is."""
 
 
 def check_runs(experiment: Experiment) -> None:
