@@ -87,6 +87,12 @@ class Experiment:
                 run.meta["trial_id"]: run for run in runs
             }
 
+    def events(self, run: Run | None = None) -> list[dict[str, Any]]:
+        assert self.callback.sweep_id is not None
+        with open_backend(self.url) as backend:
+            found = backend.events(self.callback.sweep_id)
+        return [event for event in found if run is None or event.get("run") == run.id]
+
     def rows(self, run: Run) -> list[tuple[int, dict[str, Any]]]:
         with open_backend(self.url) as backend:
             return [(row.step, row.values) for row in backend.history(run.id)]
@@ -191,6 +197,67 @@ def test_leftovers_are_closed(experiment: Experiment) -> None:
     assert runs["a"].message == "the experiment ended before the run did"
 
 
+def test_every_event_of_a_trial_is_in_the_log(experiment: Experiment, tmp_path: Path) -> None:
+    trial = experiment.start(Trial("a"))
+    experiment.result(trial, loss=1)
+    saved = SimpleNamespace(path=str(tmp_path / "checkpoint_000000"))
+    experiment.callback.on_checkpoint(0, experiment.trials, trial, saved)
+    trial.status = "PAUSED"
+    experiment.callback.on_step_end(0, experiment.trials)
+    experiment.start(trial)
+    trial.fail(tmp_path, ValueError("once"))
+    experiment.callback.on_trial_recover(0, experiment.trials, trial)
+    experiment.start(trial)
+    experiment.result(trial, loss=2)
+    experiment.complete(trial)
+    _, runs = experiment.end()
+    said = experiment.events(runs["a"])
+    assert [(event["event"], event["step"]) for event in said] == [
+        ("started", 0), ("paused", 1), ("resumed", 1), ("recovered", 1), ("ended", 2),
+    ]  # fmt: skip
+    assert said[3]["error"] == "ValueError: once"
+    assert said[-1]["state"] == "finished"
+    assert runs["a"].meta["checkpoint"] == {"step": 0, "path": saved.path}
+    assert [event["event"] for event in experiment.events()][-1] == "end"
+
+
+def test_rows_that_tune_has_forgotten_stay(experiment: Experiment, url: str) -> None:
+    """Tune keeps what it knows now and then: rows and trials since then are in the backend only."""
+    copy = pickle.loads(pickle.dumps(experiment.callback))
+    trial = experiment.start(Trial("a"))
+    state = pickle.loads(pickle.dumps(experiment.callback.get_state()))
+    for loss in (1, 2):
+        experiment.result(trial, loss=loss)
+    lost, late = experiment.start(Trial("lost")), experiment.start(Trial("late"))
+    experiment.result(late, loss=7)
+    assert experiment.callback._writer is not None
+    assert experiment.callback._writer.flush()  # and then it was killed
+    copy.set_state(state)
+    copy.setup()
+    again = Experiment(copy, url)
+    for each in (trial, late):
+        again.start(each)
+        again.result(each, loss=8)
+        again.complete(each)
+    _, runs = again.end()
+    assert [values["loss"] for _, values in again.rows(runs["a"])] == [1, 2, 8]
+    assert [values["loss"] for _, values in again.rows(runs["late"])] == [7, 8]
+    assert {key: run.state for key, run in runs.items()} == {
+        "a": "finished", "late": "finished", lost.trial_id: "crashed",
+    }  # fmt: skip
+    assert [event["event"] for event in again.events(runs["late"])] == [
+        "started", "restored", "ended",
+    ]  # fmt: skip
+
+
+def test_a_place_is_the_same_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    callback = pickle.loads(pickle.dumps(SweepCallback(backend="here.db")))
+    assert callback._backend == f"sqlite:///{tmp_path / 'here.db'}"
+
+
 def test_an_exploit_changes_the_config(experiment: Experiment) -> None:
     trial = experiment.start(Trial("a", lr=0.1))
     experiment.result(trial, loss=1, training_iteration=4)
@@ -201,6 +268,11 @@ def test_an_exploit_changes_the_config(experiment: Experiment) -> None:
     _, runs = experiment.end()
     assert runs["a"].config == {"lr": 0.2}
     assert [step for step, _ in experiment.rows(runs["a"])] == [0, 1]
+    first, second = runs["a"].meta["lineage"]
+    assert first == {"step": 0, "config": {"lr": 0.1}}
+    assert (second["step"], second["config"], second["donor"]) == (1, {"lr": 0.2}, None)
+    (said,) = [event for event in experiment.events(runs["a"]) if event["event"] == "exploit"]
+    assert (said["did"][0]["old"], said["did"][0]["new"]) == ({"lr": 0.1}, {"lr": 0.2})
 
 
 def test_steps_of_a_restarted_program_go_on(experiment: Experiment) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.agents.test_functions import SEED
 from tune_bridge.wire import Settings
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,22 @@ def test_two_agents_share_a_sweep(place):
         assert isinstance(run.config["whole"], float), "as the engine has drawn it"
         assert run.summary["loss"] == pytest.approx((run.config["x"] - 0.5) ** 2 + 2)
     assert len({run.meta["agent"] for run in runs}) == 2
+
+
+def test_the_quickstart_of_wandb_word_for_word(place):
+    place.write("quickstart.py", SEED.replace("import tune_bridge as wandb", "import wandb"))
+    hurried = """\
+        import runpy
+        from wandb.agents.pyagent import Agent
+        Agent.HEARTBEAT_SLEEP_SECONDS = 0.5  # five, for each of ten runs
+        runpy.run_path("quickstart.py")
+        """
+    place.call(sys.executable, place.write("hurried.py", hurried))
+    (sweep,) = place.backend.sweeps(project="my-first-sweep")
+    runs = place.backend.runs(sweep.id)
+    assert [run.state for run in runs] == ["finished"] * 10
+    for run in runs:
+        assert run.summary["score"] == run.config["x"] ** 3 + run.config["y"]
 
 
 def test_a_function(place):
