@@ -30,7 +30,6 @@ from tune_bridge.space import (
     Group,
     Integers,
     Normal,
-    Operation,
     Parameter,
     Sequence,
     Uniform,
@@ -370,15 +369,10 @@ def test_configspace_keeps_the_law_that_it_comes_near_to(law: Distribution) -> N
         dialect.read({**written.value, "hyperparameters": [row]})
 
 
-SGD = Group((("opt", Constant.of("sgd")), ("momentum", Parameter(Uniform(0, 1, q=0.25)))))
+SGD = Group((("opt", Constant.of("sgd")), ("momentum", Parameter(Uniform(0, 1, q=1)))))
 LISTED = Sequence((Parameter(Integers(1, 2)), Choice((Constant.of("a"), Constant.of("b")))))
-TREE = Group(
-    (
-        ("opt", Choice((SGD, Group((("opt", Constant.of("adam")),)), LISTED))),
-        ("layers", LISTED),
-        ("part", Operation("int", (Parameter(Uniform(0, 2)),))),
-    )
-)
+BRANCHES = (SGD, Group((("opt", Constant.of("adam")),)), LISTED)
+TREE = Group((("opt", Choice(BRANCHES)), ("layers", LISTED)))
 
 
 def _optuna_trees(space: Any, n: int) -> list[dict[str, Any]]:
