@@ -100,21 +100,28 @@ def test_a_sweep_of_a_tune_spec_is_searched_by_the_searcher_it_names(place):
     search = HyperOptSearch(space, metric="loss", mode="min", random_state_seed=3)
     config = dict(tune.run("train.py", search_alg=search, num_samples=3))
     place.write("config.json", json.dumps(config))
-    sweep = place.python(
+    sweep, seen = place.python(
         """
         config = json.load(open("config.json"))
-        answer(wandb.sweep(config, project="carried"))
+        sweep = wandb.sweep(config, project="carried")
+        seen = []
+        def function():
+            with wandb.init() as run:
+                seen.append(dict(run.config))
+                run.log({"loss": float(len(seen))})
+        wandb.agent(sweep, function=function, count=2)
+        answer([sweep, seen])
         """
     )
     kept = place.backend.sweep(sweep)
     assert kept.config["controller"] == config["controller"]
+    runs = place.backend.runs(sweep)
+    assert seen == [run.config for run in runs[:2]]
     engine = make_engine(SweepConfig(config).experiment, sweep_id=sweep, seed=seed_of(kept))
-    controller = place.controller.sweep(sweep)
-    for number in range(2):
-        claim = controller.claim("a", "h", f"r{number}")
+    for run in runs[:2]:
         drawn = engine.ask(time=1.0)
         assert isinstance(drawn, Start)
-        assert claim.config == drawn.config
+        assert run.config == drawn.config
 
 
 def test_what_cannot_be_swept_is_refused_in_one_line(place):

@@ -122,7 +122,7 @@ def test_malformed_and_costly_documents_are_errors(wire, query):
 
 def test_a_failure_of_ours_is_no_500(wire, monkeypatch, caplog):
     monkeypatch.setattr(LocalBackend, "counts", lambda *_: 1 / 0)
-    said = wire.ask('{ project(name: "p") { sweep(sweepName: "x") { id } runCount } }')
+    said = wire.ask('{ project(name: "p") { sweep(sweepName: "x") { id } } }')
     assert said["data"]["project"]["sweep"] is None
     sweep = wire.ask(SWEEP, config=CONFIG)
     assert "the server failed" in sweep["errors"][0]["message"]
