@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 
 import pytest
 
 pytest.importorskip("fastapi")
 
 from tests.server.control_client import CONFIG, LIMITS, Client
+from tune_bridge.backends.base import LogEvents
+from tune_bridge.controller.steering import Link
 from tune_bridge.server import create_app
 
 
@@ -50,6 +53,46 @@ def test_a_run_from_its_claim_to_its_end(client, backend):
     assert events[1]["result"]["bad"] == {"$float": "nan"}
     last = client.http.get(f"/api/sweeps/{sweep}/events?first=3&limit=1").json()["events"]
     assert last == events[3:]
+
+
+def test_what_is_asked_of_an_experiment_reaches_it(client, backend):
+    """Ray Tune drives it: the command waits with the sweep, and `Link` finds it there."""
+    sweep = backend.create_sweep({}, meta={"steered_by": "SweepScheduler"})
+    link = Link(backend, sweep.id, lambda operation: backend.apply([operation]), known=0,
+                steered=True)  # fmt: skip
+    try:
+        path = f"/api/sweeps/{sweep.id}/commands"
+        for body in ({"verb": "pause"}, {"verb": "concurrency", "args": {"number": 2}}):
+            answer = client.post(path, body)
+            assert (answer.status_code, answer.json()) == (200, {"result": None})
+        found, waiting = [], threading.Event()
+        while len(found) < 2:
+            found += link.take()
+            waiting.wait(0.01)
+        assert [command.verb for command in found] == ["pause", "concurrency"]
+        assert found[1].args == {"number": 2}
+        answer = client.post(path, {"verb": "retry"})
+        assert answer.status_code == 422
+        assert "nothing that it can do" in answer.json()["error"]["message"]
+        link.log({"event": "command", "verb": "pause"})
+        assert [event["verb"] for event in backend.events(sweep.id)] == ["pause"]
+    finally:
+        link.close()
+
+
+def test_events_go_on_behind_those_that_are_there(backend):
+    sweep = backend.create_sweep({})
+    backend.apply([LogEvents(sweep.id, 0, [{"event": "old"}], 0.0)])
+    link = Link(backend, sweep.id, lambda operation: backend.apply([operation]), known=None,
+                steered=False)  # fmt: skip
+    waiting = threading.Event()
+    link.log({"event": "new"})
+    while len(events := backend.events(sweep.id)) < 2:
+        waiting.wait(0.01)
+    link.log({"event": "newer"})
+    events = [event["event"] for event in backend.events(sweep.id)]
+    assert events == ["old", "new", "newer"]
+    link.close()
 
 
 def test_the_same_request_gets_the_same_run(client):
