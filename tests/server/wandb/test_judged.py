@@ -165,3 +165,19 @@ def test_files_of_artifacts_lie_here_and_elsewhere(place):
     for rest, status in (("", 404), (f"x/{digest}/n", 404), ("..%2F..%2Fsweeps.db/n", 404)):
         address = f"{place.url}/artifactsV2/default/local/odd/near/{rest}"
         assert httpx.get(address).status_code == status
+
+
+def test_a_collection_is_renamed_and_changed_at_once(place):
+    found = place.python(
+        """
+        with wandb.init(project="named", id="namer") as run:
+            run.log_artifact(wandb.Artifact("old", "data")).wait()
+        collection = wandb.Api().artifact_collection("data", "local/named/old")
+        collection.name, collection.type, collection.tags = "new", "other", ["gold"]
+        collection.description = "told"
+        collection.save()
+        now = wandb.Api().artifact("local/named/new:latest").collection
+        answer([now.name, now.type, now.description, list(now.tags)])
+        """
+    )
+    assert found == ["new", "other", "told", ["gold"]]

@@ -120,15 +120,15 @@ class Catalog:
         place, name = self.collection_of(call.get("id"))
         return self._collection(place, name)
 
-    @staticmethod
-    def collection_of(text: Any) -> tuple[Place, str]:
-        """The project and the name that a collection's id says.
+    def collection_of(self, text: Any) -> tuple[Place, str]:
+        """The project and the name of a collection by its id, also of a time before it was renamed.
 
         Raises:
             NotFoundError: It is none.
         """
         entity, project, name = parts("Collection", text)
-        return Place(entity, project), name
+        place = Place(entity, project)
+        return place, self._shelves.read(place).current(name)
 
     def _shown(self, place: Place, about: Item) -> dict[str, Any]:
         name = str(about["name"])
@@ -352,6 +352,7 @@ class Catalog:
                     raise InputError("a collection cannot get this name", found=repr(new)[:100])
                 shelf.collections[new] = shelf.collections.pop(name)
                 about["name"] = new
+                about["was"] = [old for old in (*about.get("was", ()), name) if old != new]
                 for item in shelf.items.values():
                     if item["collection"] == name:
                         item["collection"] = new

@@ -139,6 +139,13 @@ class Shelf:
         except KeyError:
             raise NotFoundError("no such collection of artifacts", found=repr(name)) from None
 
+    def current(self, name: str) -> str:
+        """The name that a collection has now, by one that it has had."""
+        if name in self.collections:
+            return name
+        found = (new for new, about in self.collections.items() if name in about.get("was", ()))
+        return next(found, name)
+
     def entries(self, name: str) -> list[Item]:
         """The versions in a collection, or the links to them, in order."""
         found = self.collections.get(name)
