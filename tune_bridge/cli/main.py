@@ -44,6 +44,7 @@ COMMANDS = {
     "run-cap": "tune_bridge.cli.control:run_cap",
     "concurrency": "tune_bridge.cli.control:concurrency",
     "release": "tune_bridge.cli.control:release",
+    "controller": "tune_bridge.cli.wandb_controller:controller",
     "push": "tune_bridge.cli.transfer:push",
     "pull": "tune_bridge.cli.transfer:pull",
     "dashboard": "tune_bridge.cli.dashboard:dashboard",

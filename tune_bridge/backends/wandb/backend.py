@@ -41,6 +41,19 @@ from tune_bridge.backends.base import (
     SweepState,
 )
 from tune_bridge.backends.wandb import records
+from tune_bridge.backends.wandb.changes import (
+    WRITES,
+    Change,
+    Known,
+    arrived,
+    config_of,
+    exit_code,
+    floats,
+    log,
+    note_floats,
+    patched,
+    thinned,
+)
 from tune_bridge.backends.wandb.door import Door
 from tune_bridge.backends.wandb.place import WandbPlace, parse_place
 from tune_bridge.backends.wandb.sdk_runs import LONGEST_NOTES, Opener, OpenRun
@@ -51,46 +64,6 @@ __all__ = ["WandbBackend"]
 
 _SETTLE = 60.0
 _PAGES = 200
-_WRITES = "writes"
-
-
-class _Known:
-    """A run that this process knows.
-
-    Attributes:
-        run: As it was put, or found.
-        record: What of it can change, as it is now.
-        open: The client's run while it is written, or None.
-        floats: Keys of rows: whether all their values were floats.
-        said: What is kept at W&B beside what W&B has a place for.
-        config: The parameters as they are at W&B.
-        summary: The values of the summary that are at W&B.
-        writes: How often it was written: by this it is seen whether all has arrived.
-    """
-
-    __slots__ = ("config", "floats", "open", "record", "run", "said", "summary", "writes")
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.record = records.record_of(run)
-        self.open: OpenRun | None = None
-        self.floats: dict[str, bool] = {}
-        self.said: dict[str, Any] = {}
-        self.config: dict[str, Any] = {}
-        self.summary: dict[str, Any] = {}
-        self.writes = 0
-
-
-class _Change:
-    """What one `apply` does to a run."""
-
-    __slots__ = ("known", "logged", "record", "rows", "summary")
-
-    def __init__(self, known: _Known) -> None:
-        self.known = known
-        self.record = copy.deepcopy(known.record)
-        self.rows: dict[int, Row] = {}
-        self.summary: dict[str, Any] = {}
 
 
 class WandbBackend(Backend):
@@ -121,7 +94,7 @@ class WandbBackend(Backend):
         self._opener = Opener(self.door, finish_timeout, transmit_interval)
         self._sweeps = Sweeps(self.door, self.place)
         self._lock = threading.RLock()
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Known] = {}
         self._homes: dict[str, str] = {}
         self._closed = False
 
@@ -148,7 +121,7 @@ class WandbBackend(Backend):
         """
         with self._use():
             sweeps: dict[str, tuple[Sweep, Sweep | None]] = {}
-            changes: dict[str, _Change] = {}
+            changes: dict[str, Change] = {}
             for operation in operations:
                 match operation:
                     case PutSweep(sweep=sweep):
@@ -159,13 +132,13 @@ class WandbBackend(Backend):
                             sweeps[sweep.id] = (found or sweep, found)
                     case PatchSweep():
                         now, before = self._of_sweep(operation.id, sweeps)
-                        sweeps[operation.id] = (_patched(now, operation), before)
+                        sweeps[operation.id] = (patched(now, operation), before)
                     case PutRun(run=run):
                         merge.checked_put(operation)
                         _, home = self._of_sweep(run.sweep_id, sweeps)
                         if run.id not in changes:
                             known = self._put(run, new=home is None)
-                            changes[run.id] = _Change(known)
+                            changes[run.id] = Change(known)
                             if not known.writes and not known.said:
                                 changes[run.id].summary.update(codec.plain(run.summary))
                     case PatchRun():
@@ -173,7 +146,7 @@ class WandbBackend(Backend):
                         merge.patch_run(change.record, operation)
                         change.summary.update(codec.plain(operation.changes.get("summary") or {}))
                     case LogRows():
-                        _log(self._change(operation.run_id, changes), operation.rows)
+                        log(self._change(operation.run_id, changes), operation.rows)
                     case LogEvents():
                         self._of_sweep(operation.sweep_id, sweeps)
                         raise UnsupportedError(
@@ -185,7 +158,7 @@ class WandbBackend(Backend):
             self._write(sweeps, changes)
 
     def _write(
-        self, sweeps: Mapping[str, tuple[Sweep, Sweep | None]], changes: Mapping[str, _Change]
+        self, sweeps: Mapping[str, tuple[Sweep, Sweep | None]], changes: Mapping[str, Change]
     ) -> None:
         """Does what was checked: new sweeps, then runs, then what changes in sweeps."""
         for sweep_id, (_, before) in sweeps.items():
@@ -196,12 +169,12 @@ class WandbBackend(Backend):
         for sweep_id, (now, _) in sweeps.items():
             self._sweeps.update(sweep_id, now)
 
-    def _write_run(self, change: _Change) -> None:
+    def _write_run(self, change: Change) -> None:
         known, record = change.known, change.record
         self._known[known.run.id] = known
         ended = record.state in ENDED_RUN
         rows = [change.rows[step] for step in sorted(change.rows) if step > known.run.last_step]
-        said = records.kept(record, known.run, _floats(known, record))
+        said = records.kept(record, known.run, floats(known, record))
         summary = {
             key: value
             for key, value in change.summary.items()
@@ -214,25 +187,25 @@ class WandbBackend(Backend):
         run = known.open
         run.log(rows)
         for row in rows:
-            _note_floats(known.floats, row.values)
-        if not records.same(known.config, _config(record)):
-            run.configure(_config(record))
+            note_floats(known.floats, row.values)
+        if not records.same(known.config, config_of(record)):
+            run.configure(config_of(record))
         run.describe(record.name, record.message)
-        said = records.kept(record, known.run, _floats(known, record))
+        said = records.kept(record, known.run, floats(known, record))
         known.writes += 1
-        run.summarize({**summary, records.OURS: {**said, _WRITES: known.writes}})
+        run.summarize({**summary, records.OURS: {**said, WRITES: known.writes}})
         for values in (*(row.values for row in rows), summary):
             known.summary.update(values)
         known.record, known.said = record, said
-        known.config = copy.deepcopy(_config(record))
+        known.config = copy.deepcopy(config_of(record))
         if ended:
             self.door.check()  # its end waits for W&B
             known.open = None
-            run.finish(_exit_code(record))
+            run.finish(exit_code(record))
 
-    def _begin(self, known: _Known, record: merge.RunRecord) -> OpenRun:
+    def _begin(self, known: Known, record: merge.RunRecord) -> OpenRun:
         sweep = self._sweeps.get(known.run.sweep_id)
-        config = _config(record)
+        config = config_of(record)
         opened = self._opener.open(
             known.run.id,
             entity=sweep.entity,
@@ -245,36 +218,36 @@ class WandbBackend(Backend):
         known.config = copy.deepcopy(config)
         return opened
 
-    def _put(self, run: Run, *, new: bool) -> _Known:
+    def _put(self, run: Run, *, new: bool) -> Known:
         """A run that is there, or a new one: always when its sweep is new."""
         known = self._known.get(run.id)
         if known is None and not new:
             known = self._find(run.id, run.sweep_id)
         if known is None:
             codec.plain([run.config, run.summary, run.meta])
-            known = _Known(msgspec.structs.replace(run, rows=0, last_step=-1))
+            known = Known(msgspec.structs.replace(run, rows=0, last_step=-1))
         return known
 
-    def _change(self, run_id: str, changes: dict[str, _Change]) -> _Change:
+    def _change(self, run_id: str, changes: dict[str, Change]) -> Change:
         if run_id not in changes:
             known = self._known.get(run_id) or self._find(run_id)
             if known is None:
                 raise NotFoundError("no such run at W&B", found=repr(run_id))
-            changes[run_id] = _Change(known)
+            changes[run_id] = Change(known)
         return changes[run_id]
 
-    def _find(self, run_id: str, sweep_id: str | None = None) -> _Known | None:
+    def _find(self, run_id: str, sweep_id: str | None = None) -> Known | None:
         """A run that others have made, or this package in another process."""
         found = self._fetch(run_id, sweep_id)
         if found is None:
             return None
         run, said = records.run_of(found, sweep_id or self._sweeps.id_of(found))
-        known = _Known(run)
+        known = Known(run)
         stamps = said.get("stamps")
         if isinstance(stamps, dict):
             known.record.stamps = msgspec.convert(stamps, merge.Stamps)
         known.floats = dict.fromkeys((said.get("floats") or {}).get("rows", ()), True)
-        known.writes = said.pop(_WRITES, 0)
+        known.writes = said.pop(WRITES, 0)
         known.said, known.config, known.summary = said, run.config, run.summary
         self._known[run_id] = known
         return known
@@ -357,7 +330,7 @@ class WandbBackend(Backend):
                 raise NotFoundError("no such run at W&B", found=repr(run_id))
             if found is not None:
                 run, said = records.run_of(found, sweep_id or self._sweeps.id_of(found))
-                if known is None or time.monotonic() > until or _arrived(known, run, said):
+                if known is None or time.monotonic() > until or arrived(known, run, said):
                     return found, run, said
             elif time.monotonic() > until:
                 raise BackendError(f"{self.door.server}: run {run_id} has not arrived")
@@ -379,7 +352,7 @@ class WandbBackend(Backend):
                 run, said = records.run_of(each, sweep_id)
                 self._homes[run.id] = sweep_id
                 known = self._known.get(run.id)
-                if known is not None and not _arrived(known, run, said):
+                if known is not None and not arrived(known, run, said):
                     run = self._settled(run.id)[1]
                 if chosen is None or run.state in chosen:
                     found.append(run)
@@ -417,7 +390,7 @@ class WandbBackend(Backend):
             return rows
 
     def _rows(self, found: Any, said: Mapping[str, Any], min_step: int) -> Iterator[Row]:
-        floats = (said.get("floats") or {}).get("rows", ())
+        whole = (said.get("floats") or {}).get("rows", ())
         with self.door.errors():
             if not found._attrs.get("historyLineCount"):
                 return
@@ -425,7 +398,7 @@ class WandbBackend(Backend):
             size = max(1000, int(found.lastHistoryStep) // _PAGES + 1)
             scan = list(found.scan_history(page_size=size, min_step=min_step, use_cache=False))
         for row in sorted(scan, key=lambda row: row["_step"]):
-            yield records.row_of(row, floats)
+            yield records.row_of(row, whole)
 
     def histories(
         self, sweep_id: str, key: str, *, max_points: int = 500
@@ -439,7 +412,7 @@ class WandbBackend(Backend):
                 if isinstance(value := row.values[key], int | float) and not isinstance(value, bool)
             ]
             if points:
-                found[run.id] = _thinned(points, max_points)
+                found[run.id] = thinned(points, max_points)
         return found
 
     def events(
@@ -480,7 +453,7 @@ class WandbBackend(Backend):
         with self._use():
             known = self._known.pop(run_id, None)
             if known is not None and known.open is not None:
-                known.open.finish(_exit_code(known.record))
+                known.open.finish(exit_code(known.record))
             found = self._fetch(run_id, known.run.sweep_id if known else None)
             if found is not None:
                 with self.door.errors():
@@ -529,6 +502,24 @@ class WandbBackend(Backend):
         with self._use():
             return self._sweeps.own_id(sweep_id)
 
+    def steering(self, sweep_id: str) -> dict[str, Any]:
+        """What W&B answers to a local controller: ``scheduled``, a list of ``id`` and ``runid``."""
+        with self._use():
+            return self._sweeps.steering(sweep_id)
+
+    def steer_by(self, sweep_id: str, controller: str) -> None:
+        """Writes what a local controller wants, as JSON."""
+        with self._use():
+            self._sweeps.steer_by(sweep_id, controller)
+
+    def stop_run(self, run_id: str) -> None:
+        """Asks W&B to stop a run; nothing happens when there is none."""
+        with self._use():
+            found = self._fetch(run_id)
+            if found is not None:
+                with self.door.errors():
+                    found.stop()
+
     def close(self) -> None:
         """Ends what is open at the client; runs that have not ended count as crashed at W&B.
 
@@ -539,86 +530,9 @@ class WandbBackend(Backend):
             for known in self._known.values():
                 run, known.open = known.open, None
                 if run is not None:
-                    run.finish(_exit_code(known.record))
+                    run.finish(exit_code(known.record))
 
     def _use(self) -> threading.RLock:
         if self._closed:
             raise BackendError("this backend is closed")
         return self._lock
-
-
-def _patched(sweep: Sweep, patch: PatchSweep) -> Sweep:
-    """A sweep with a change, by the laws of the contract.
-
-    Raises:
-        UnsupportedError: Its meta would change.
-    """
-    if patch.changes.get("meta"):
-        raise UnsupportedError(
-            "W&B keeps the meta of a sweep as it was made",
-            path=patch.id,
-            found=", ".join(map(str, patch.changes["meta"])),
-        )
-    record = merge.SweepRecord(
-        name=sweep.name,
-        state=sweep.state,
-        updated_at=sweep.updated_at,
-        ended_at=sweep.ended_at,
-        message=sweep.message,
-        meta={},
-        stamps=merge.Stamps(),
-    )
-    merge.patch_sweep(record, patch)
-    changed = {name: getattr(record, name) for name in ("name", "state", "updated_at", "ended_at")}
-    if record.config is not msgspec.UNSET:
-        changed["config"] = record.config
-    return msgspec.structs.replace(sweep, message=record.message, **changed)
-
-
-def _log(change: _Change, given: Iterable[Row]) -> None:
-    rows = [Row(row.step, row.time, codec.plain(row.values)) for row in given]
-    if not rows:
-        return
-    change.rows.update({row.step: row for row in rows})
-    rows.sort(key=lambda row: row.step)
-    merge.log(change.record, rows, max(row.time for row in rows))
-
-
-def _config(record: merge.RunRecord) -> dict[str, Any]:
-    return record.config if isinstance(record.config, dict) else {}
-
-
-def _exit_code(record: merge.RunRecord) -> int:
-    """The exit code by which W&B takes a run's state; one that is still open has crashed."""
-    return records.EXIT_CODES.get(record.state, 1)
-
-
-def _floats(known: _Known, record: merge.RunRecord) -> dict[str, Any]:
-    found = {
-        "config": records.floats_of(_config(record)),
-        "summary": records.floats_of(record.summary),
-        "rows": sorted(key for key, whole in known.floats.items() if whole),
-    }
-    return {key: paths for key, paths in found.items() if paths}
-
-
-def _note_floats(floats: dict[str, bool], values: Mapping[str, Any]) -> None:
-    for key, value in values.items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            floats[key] = floats.get(key, True) and isinstance(value, float)
-
-
-def _arrived(known: _Known, run: Run, said: Mapping[str, Any]) -> bool:
-    """Whether W&B has what this process has written."""
-    steps = known.open.next_step - 1 if known.open else known.record.last_step
-    return run.last_step >= steps and said.get(_WRITES, 0) >= known.writes
-
-
-def _thinned(points: list[tuple[int, float]], most: int) -> list[tuple[int, float]]:
-    """Points chosen evenly, the last one among them."""
-    if len(points) <= most:
-        return points
-    if most <= 1:
-        return points[-1:]
-    gap = (len(points) - 1) / (most - 1)
-    return [points[round(number * gap)] for number in range(most)]

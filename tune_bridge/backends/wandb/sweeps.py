@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -34,6 +35,13 @@ _UPSERT = """mutation UpsertSweep($id: ID, $config: String, $description: String
   upsertSweep(input: {id: $id, config: $config, description: $description, entityName: $entityName,
       projectName: $projectName, displayName: $displayName, state: $state}) {
     sweep { id name project { name entity { name } } } configValidationWarnings } }"""
+
+_STEERING = """query TuneBridgeSteering($entity: String, $project: String, $sweep: String!) {
+  project(name: $project, entityName: $entity) { sweep(sweepName: $sweep) { scheduler } } }"""
+_STEER = """mutation UpsertSweep($id: ID, $controller: JSONString, $entityName: String,
+    $projectName: String) {
+  upsertSweep(input: {id: $id, controller: $controller, entityName: $entityName,
+      projectName: $projectName}) { sweep { name } } }"""
 
 
 class _Place:
@@ -209,6 +217,28 @@ class Sweeps:
                 self._door.ask(_UPSERT, {**where, name: value})
         at = {"entity": old.entity, "project": old.project}
         self._known[sweep_id].sweep = msgspec.structs.replace(now, name=now.name or old.name, **at)
+
+    def steering(self, sweep_id: str) -> dict[str, Any]:
+        """What W&B answers to a local controller."""
+        sweep = self.get(sweep_id)
+        variables = {"entity": sweep.entity, "project": sweep.project}
+        variables["sweep"] = self.name_of(sweep_id)
+        found = (self._door.ask(_STEERING, variables).get("project") or {}).get("sweep") or {}
+        said = json.loads(found.get("scheduler") or "{}")
+        return said if isinstance(said, dict) else {}
+
+    def steer_by(self, sweep_id: str, controller: str) -> None:
+        """Writes what a local controller wants."""
+        sweep = self.get(sweep_id)
+        self._door.ask(
+            _STEER,
+            {
+                "id": self.node_of(sweep_id),
+                "controller": controller,
+                "entityName": sweep.entity,
+                "projectName": sweep.project,
+            },
+        )
 
     def listed(self, project: str | None) -> list[Sweep]:
         """The sweeps of a project, newest first."""
