@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -9,6 +12,7 @@ from tune_bridge.dialects.base import get_dialect
 from tune_bridge.dialects.flat_laws import distance
 from tune_bridge.errors import InputError, UnsupportedError
 from tune_bridge.experiment import Experiment
+from tune_bridge.laws import sample
 from tune_bridge.notes import Level
 from tune_bridge.space import (
     Beta,
@@ -16,6 +20,7 @@ from tune_bridge.space import (
     Constant,
     Group,
     Integers,
+    Node,
     Normal,
     Operation,
     Parameter,
@@ -134,7 +139,7 @@ def test_a_vast_range_takes_no_time(log: bool) -> None:
 LISTED = Sequence((Parameter(Integers(1, 8)), Constant.of("a"), Parameter(Uniform(0, 1))))
 SGD = Group((("opt", Constant.of("sgd")), ("momentum", Parameter(Uniform(0, 1)))))
 ADAM = Group((("opt", Constant.of("adam")),))
-LISTS = {
+LISTS: dict[str, Node] = {
     "plain": LISTED,
     "below a group": Group((("layers", LISTED),)),
     "in a list": Sequence((LISTED, LISTED)),
@@ -229,3 +234,49 @@ def test_ray_makes_lists_of_numbered_names_for_some_searchers() -> None:
         given = {"run_or_experiment": "train.py", "search_alg": searcher}
         found = get_dialect("tune").read(given).value.space.get("layers")
         assert isinstance(found, kind)
+
+
+def _uniform(name: str) -> dict[str, object]:
+    return {"name": name, "type": "uniform_float", "lower": 0.0, "upper": 1.0, "log": False}
+
+
+def _choice(name: str, *values: object) -> dict[str, object]:
+    return {"name": name, "type": "categorical", "choices": list(values), "weights": None}
+
+
+def _when(child: str, parent: str, value: object) -> dict[str, object]:
+    return {"type": "EQ", "child": child, "parent": parent, "value": value}
+
+
+def test_a_line_gives_a_program_the_flat_names_of_a_foreign_space() -> None:
+    rows = [_choice("opt", "sgd", "adam"), _uniform("momentum"), _choice("nest", True, False)]
+    rows += [_uniform("decay"), _choice("net/kind", "a", "b"), _uniform("net/width")]
+    conditions = [_when("momentum", "opt", "sgd"), _when("nest", "opt", "sgd")]
+    conditions += [_when("decay", "nest", True), _when("net/width", "net/kind", "a")]
+    space = {"hyperparameters": rows, "conditions": conditions, "forbiddens": []}
+    read = get_dialect("configspace").read(space)
+    lines = [re.search(r"begin it with (.*?), which", note.hint) for note in read.notes]
+    assert len([line for line in lines if line]) == 3
+    rng, seen = random.Random(1), set()
+    for _ in range(60):
+        scope = {"config": sample(read.value.space, rng)}
+        for line in lines:
+            assert line is not None
+            exec(line[1], scope)
+        config = scope["config"]
+        wanted = {"opt", "net"}
+        if config["opt"] == "sgd":
+            wanted |= {"momentum", "nest"} | ({"decay"} if config["nest"] is True else set())
+        assert set(config) == wanted
+        assert set(config["net"]) == {"kind"} | (
+            {"width"} if config["net"]["kind"] == "a" else set()
+        )
+        seen.add((config["opt"], config.get("nest"), config["net"]["kind"]))
+    assert len(seen) == 6
+
+
+def test_no_line_where_names_are_in_other_groups() -> None:
+    rows = [_choice("a/opt", 1, 2), _uniform("b/x")]
+    space = {"hyperparameters": rows, "conditions": [_when("b/x", "a/opt", 1)], "forbiddens": []}
+    (note,) = get_dialect("configspace").read(space).notes
+    assert note.hint == "read config['a']['opt']['opt'] in the program"

@@ -135,14 +135,7 @@ class FlatDialect(Dialect):
         rows, extras = self.rows(source, notes)
         nodes = self._nodes(rows, notes)
         space, nested = tree_of(nodes, lists=not self.nests)
-        for selector, names in nested.items():
-            below = ", ".join(dict.fromkeys(name[-1] for name in names))
-            notes.approximated(
-                ".".join(selector),
-                f"a mapping of {selector[-1]} and what depends on it: {below}",
-                "the value of a condition is its branch",
-                f"read config[{selector[-1]!r}][{selector[-1]!r}] in the program",
-            )
+        _remark_branches(nested, notes)
         if not self.nests:
             _remark_lists(space, notes)
         check_executable(space)
@@ -344,6 +337,27 @@ class FlatDialect(Dialect):
     def show(self, spec: Any) -> object:
         """A spelling as a person would write it, by its `repr`."""
         return spec
+
+
+def _remark_branches(nested: dict[Name, list[Name]], notes: Notes) -> None:
+    """Says how a program that reads names beside each other goes on, outer selectors first."""
+    inner = {name for names in nested.values() for name in names}
+    for selector, names in reversed(nested.items()):
+        *home, last = selector
+        below = ", ".join(dict.fromkeys(name[-1] for name in names))
+        place = "config" + "".join(f"[{part!r}]" for part in home)
+        branch = f"{place}.get({last!r}, {{}})" if selector in inner else f"{place}[{last!r}]"
+        hint = f"read {place}[{last!r}][{last!r}] in the program"
+        if all(list(name[: len(home)]) == home for name in names):
+            hint += (
+                f", or begin it with {place} |= {branch}, which puts all names beside each other"
+            )
+        notes.approximated(
+            ".".join(selector),
+            f"a mapping of {last} and what depends on it: {below}",
+            "the value of a condition is its branch",
+            hint,
+        )
 
 
 def _remark_lists(space: Group, notes: Notes) -> None:
