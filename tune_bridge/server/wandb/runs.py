@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tune_bridge.backends.base import ENDED_RUN, PatchRun, PutRun, Row, Run, Sweep
@@ -333,22 +333,7 @@ class Runs:
 
     def record(self, run: Run) -> Record:
         """A run's fields for filters and orders."""
-        sweep = self._home.of_run(run.sweep_id)
-        tags = run.meta.get("wandb.tags") or []
-        plain = {
-            "name": run_name(run),
-            "displayname": run.name,
-            "state": shown_state(run),
-            "sweep": None if is_container(sweep) else sweep.id,
-            "group": run.meta.get("wandb.group"),
-            "jobtype": run.meta.get("wandb.job_type"),
-            "tags": tags,
-            "createdat": iso(run.created_at, exact=True),
-            "updatedat": iso(run.updated_at, exact=True),
-            "heartbeatat": iso(run.updated_at, exact=True),
-            "username": ENTITY,
-            "host": run.meta.get("wandb.host") or run.meta.get("host"),
-        }
+        home = self._home
 
         def get(key: str) -> Any:
             head, _, rest = key.partition(".")
@@ -359,8 +344,12 @@ class Runs:
             if kind in ("summarymetrics", "summary"):
                 return inside(run.summary, rest)
             if kind == "tags" and rest:
-                return rest in tags
-            return plain.get(kind, MISSING)
+                return rest in (run.meta.get("wandb.tags") or ())
+            if kind == "sweep":
+                sweep = home.of_run(run.sweep_id)
+                return None if is_container(sweep) else sweep.id
+            field = _RECORD.get(kind)
+            return MISSING if field is None else field(run)
 
         return get
 
@@ -457,6 +446,22 @@ def shown_state(run: Run) -> str:
 def shown_row(row: Row) -> dict[str, Any]:
     """A row as the client logged it."""
     return {"_step": row.step, "_timestamp": row.time, **row.values}
+
+
+_RECORD: dict[str, Callable[[Run], Any]] = {
+    "name": run_name,
+    "displayname": lambda run: run.name,
+    "state": shown_state,
+    "group": lambda run: run.meta.get("wandb.group"),
+    "jobtype": lambda run: run.meta.get("wandb.job_type"),
+    "tags": lambda run: run.meta.get("wandb.tags") or [],
+    "createdat": lambda run: iso(run.created_at, exact=True),
+    "updatedat": lambda run: iso(run.updated_at, exact=True),
+    "heartbeatat": lambda run: iso(run.updated_at, exact=True),
+    "username": lambda _: ENTITY,
+    "host": lambda run: run.meta.get("wandb.host") or run.meta.get("host"),
+}
+"""Fields of a run that filters and orders may name, in lower case and without underscores."""
 
 
 def _given_out(run: Run) -> bool:
