@@ -117,7 +117,6 @@ def _select(*names: str) -> Any:
     "test_all_or_nothing",
     "test_put_of_what_exists",
     "test_end_counts_although_clocks_differ",
-    "test_create_sweep",
     "test_what_does_not_exist",
     "test_runs_in_order_of_creation",
     "test_histories_take_only_numbers",
@@ -194,6 +193,11 @@ class TestKept:
         assert (run.state, run.stopped_early) == (state, True)
         shown = backend.door.api.run(f"local/{sweep.project}/{run_id}").state
         assert shown == {"crashed": "failed"}.get(state, state)
+
+    def test_which_project(self, server: Place) -> None:
+        for of_place, given, meant in (("a", None, "a"), ("a", "b", "b"), (None, "b", "b")):
+            with WandbBackend(WandbPlace(project=of_place, server=server.url)) as backend:
+                assert backend.create_sweep(CONFIG, project=given).project == meant
 
     def test_a_sweep_of_nothing(self, backend: WandbBackend) -> None:
         sweep = backend.create_sweep({}, name="empty", state="canceled")

@@ -296,7 +296,7 @@ class WandbBackend(Backend):
                 updated_at=now,
                 meta=dict(meta or {}),
             )
-            found = self._sweeps.get(self._sweeps.create(made))
+            found = self._sweeps.get(self._sweeps.create(made, entity, project))
             self._sweeps.update(found.id, msgspec.structs.replace(found, state=state))
             return found
 

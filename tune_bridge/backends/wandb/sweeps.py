@@ -162,8 +162,13 @@ class Sweeps:
             if not page.get("hasNextPage"):
                 return
 
-    def create(self, sweep: Sweep) -> str:
+    def create(self, sweep: Sweep, entity: str | None = None, project: str | None = None) -> str:
         """Makes a sweep; it is known by its own id, and by the one that W&B gives it.
+
+        Args:
+            sweep: The sweep.
+            entity: Instead of the place's, and the sweep's.
+            project: Instead of the place's, and the sweep's.
 
         Returns:
             The id that W&B gives it.
@@ -172,7 +177,9 @@ class Sweeps:
             InputError: W&B refuses the config.
             BackendError: W&B does not answer.
         """
-        entity, project = self._where(sweep)
+        where = self._where(sweep)
+        entity = entity or where[0]
+        project = where[1] if project in (None, _DEFAULT_PROJECT) else project
         made = self._door.ask(
             _UPSERT,
             {
