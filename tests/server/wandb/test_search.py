@@ -119,21 +119,13 @@ ORDERS = st.sampled_from(
 )  # fmt: skip
 
 
-def filled(condition: Any, sweeps: list[str]) -> Any:
+def filled(condition: Any, sweeps: list[str], inside: bool = False) -> Any:
     """Numbers of sweeps as their ids."""
     if isinstance(condition, list):
-        return [filled(item, sweeps) for item in condition]
-    if not isinstance(condition, dict):
-        return condition
-    made = {}
-    for key, value in condition.items():
-        text = json.dumps(value)
-        made[key] = (
-            json.loads(text.replace("0", f'"{sweeps[0]}"').replace("1", f'"{sweeps[1]}"'))
-            if key == "sweep"
-            else filled(value, sweeps)
-        )
-    return made
+        return [filled(item, sweeps, inside) for item in condition]
+    if isinstance(condition, dict):
+        return {key: filled(it, sweeps, inside or key == "sweep") for key, it in condition.items()}
+    return sweeps[condition] if inside and isinstance(condition, int) else condition
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
