@@ -21,7 +21,7 @@ from tune_bridge.space import Choice, Constant, Group, Node, Sequence
 from tune_bridge.testing.strategies import whole_spaces
 from tune_bridge.testing.translations import same_law
 
-MANY = settings(max_examples=15, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=15, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def in_searcher(space: Group) -> Experiment:
@@ -88,9 +88,12 @@ def plain(node: Node) -> Node:
 
 
 def kind(node: Node | None) -> str:
-    """Which container a node is, to those who read a draw."""
+    """Which container a node is, and how it chooses."""
     if isinstance(node, Constant):
         return type(node.value).__name__
+    if isinstance(node, Choice):
+        even = (1 / len(node.options),) * len(node.options)
+        return f"a choice by {[round(weight, 9) for weight in node.weights or even]}"
     return node.kind if isinstance(node, Sequence) else type(node).__name__
 
 
@@ -102,7 +105,7 @@ def children(node: Node | None, path: str) -> dict[str, Any]:
         return {f"{path}[{index}]": Constant.of(item) for index, item in enumerate(node.value)}
     if isinstance(node, Sequence):
         return {f"{path}[{index}]": item for index, item in enumerate(node.items)}
-    if isinstance(node, Choice) and not node.plain:
+    if isinstance(node, Choice):
         return {f"{path}[{index}]": option for index, option in enumerate(node.options)}
     return {}
 
