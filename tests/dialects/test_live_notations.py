@@ -316,6 +316,7 @@ NORMALS = [
     Normal(0.5, 0.75, "log"),
     Normal(1.5, 2, q=1, integer=True),
     Normal(1.5, 0.5, "log", q=1, integer=True),
+    Normal(1e-6, 0.01, "log"),
 ]
 
 

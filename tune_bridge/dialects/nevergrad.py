@@ -46,6 +46,7 @@ _SIGNATURES = parse_signatures(
     """,
     prefix="p",
 )
+_PLACES = 12
 _CAST, _MUTATION = "set_integer_casting", "set_mutation"
 _METHODS = {
     (name, method): Signature(f"p.{name}.{method}", "nevergrad", arguments)
@@ -199,7 +200,7 @@ def _make_normal(law: Normal) -> Any:
         wide = math.exp(law.sigma) if log else 2.0
     except OverflowError:
         return None
-    if not wide > 1 or (log and not init > 0):
+    if log and (not init > 0 or not wide > 1 + 1e-9):
         return None
     spec = {"kind": "Log" if log else "Scalar", "integer": law.q is not None}
     return {**spec, "init": init, "sigma": law.sigma, "mutable": False}
@@ -272,8 +273,8 @@ class NevergradDialect(FlatDialect):
                 "give mutable_sigma=False",
             )
         # A way through an exponential leaves the last digits wrong.
-        mu = float(f"{math.log(spec['init']):.14g}") if scale == "log" else spec["init"]
-        sigma = float(f"{spec['sigma']:.14g}") if scale == "log" else spec["sigma"]
+        mu = round(math.log(spec["init"]), _PLACES) if scale == "log" else spec["init"]
+        sigma = round(spec["sigma"], _PLACES) if scale == "log" else spec["sigma"]
         return Parameter(Normal(mu, sigma, scale, **rounding))
 
     def _held(self, option: Any, path: str, notes: Notes) -> Node:
