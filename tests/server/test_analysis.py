@@ -227,6 +227,8 @@ def test_in_the_browser(page, backend) -> None:
         page.wait_for_selector(
             f"#analysis-{name} .js-plotly-plot .trace, #analysis-{name} .contour"
         )
+    for name in FIGURES:
+        assert page.locator(f"#analysis-{name} .main-svg").first.bounding_box()["height"] > 150
     page.locator("#measure").click()
     page.get_by_role("option", name="correlation").click()
     page.wait_for_function("location.search.includes('measure=correlation')")

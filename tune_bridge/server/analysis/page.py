@@ -34,6 +34,7 @@ _SAYS = {
     "ped_anova": "How differently the best tenth of the runs is spread along each parameter.",
     "correlation": "Spearman's rho with its sign; for categories the share of variance, η².",
 }
+_HEIGHT = 340
 _GRAPH: Any = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
@@ -260,9 +261,8 @@ def analysis_page(snapshot: Snapshot, chosen: View, analyst: Analyst) -> list[An
 
 def _size(name: str, snapshot: Snapshot) -> dict[str, str]:
     count = len(dimensions(snapshot))
-    if name == "importance":
-        return {"height": f"{figures.bars_height(count)}px"}
-    return {"height": f"{figures.slices_height(count)}px"} if name == "slices" else {}
+    heights = {"importance": figures.bars_height(count), "slices": figures.slices_height(count)}
+    return {"height": f"{heights.get(name, _HEIGHT)}px"}
 
 
 def _controls(snapshot: Snapshot, view: View) -> Any:
