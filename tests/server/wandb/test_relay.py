@@ -92,7 +92,7 @@ def test_rows_are_results_and_files_are_kept(launch: Launch, place: Any) -> None
     assert program.by_wandb
     assert program.exit_code == 0
     run = place.backend.run("one")
-    assert (run.rows, run.state) == (0, "pending"), "both are the trial's to say"
+    assert (run.rows, run.state) == (0, "running"), "its rows and its end are the trial's to say"
     assert run.summary["best"] == 7
     assert run.config == {"x": 0.5, "late": 1}
     kept = place.python(

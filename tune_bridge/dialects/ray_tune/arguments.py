@@ -38,6 +38,9 @@ _ELSEWHERE = {
 }
 """Attribute of the experiment -> the key that says it in a sweep, where that is another name."""
 
+_SEVERAL = ("metric", "mode")
+"""What a sweep says once; a searcher of several objectives has lists of its own."""
+
 _INNER = {"searcher": "search_alg", "base_scheduler": "scheduler"}
 """Argument that holds another one -> which key of the carry has such."""
 
@@ -106,6 +109,8 @@ def check_arguments(kind: str, args: Mapping[str, Any], path: str) -> None:
                 expected=f"one of {', '.join(own)}" if own else "no arguments",
                 hint=suggest(name, list(known)) or "",
             )
+        if name in _SEVERAL and isinstance(value, list | tuple):
+            continue
         if argument.how == "native":
             key = _ELSEWHERE.get(argument.detail, argument.detail)
             raise SpecError(
