@@ -173,8 +173,7 @@ def test_doors() -> None:
     door, why = door_of({"method": "random"})
     assert door == "enqueue"
     assert "method random goes on" in why
-    with pytest.raises(UnsupportedError, match="scheduler"):
-        door_of({"scheduler": {"engine": "optuna"}})
+    assert door_of({"scheduler": {"engine": "wandb"}})[0] == "scheduler"
 
 
 def test_command(backend: WandbBackend) -> None:

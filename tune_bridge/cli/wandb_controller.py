@@ -8,14 +8,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from tune_bridge.backends.wandb import is_wandb, parse_place
 from tune_bridge.cli.options import COUNT, SECONDS, SEED, TEXT
-from tune_bridge.controller.wandb import Outcome, Progress, WandbController
+from tune_bridge.controller.wandb import Outcome, Progress, WandbController, door_of, searched
 from tune_bridge.errors import InputError
+
+if TYPE_CHECKING:
+    from tune_bridge.backends.wandb.backend import WandbBackend
 
 __all__ = ["controller"]
 
@@ -59,7 +63,8 @@ def controller(
 
     The searcher, scheduler and stop criteria are the sweep's: what its controller.tune says, else
     W&B's own methods. By which door, it says first: a sweep with controller.type local gets a
-    schedule, any other enqueued runs (give it method custom, or W&B's own search goes on as well).
+    schedule; for one with a scheduler, W&B's own scheduler asks our engine; any other one gets
+    enqueued runs (give it method custom, or W&B's own search goes on as well).
 
     Ctrl-C ends it and nothing else; the same command goes on where it was.
 
@@ -81,6 +86,11 @@ def controller(
         say(f"{progress.started} runs, {progress.live} live; {progress.said}")
 
     with WandbBackend(parse_place(place)) as backend:
+        config = backend.sweep(sweep).config
+        door, why = door_of(config)
+        if door == "scheduler":
+            say(f"steering {backend.path(sweep)} by the scheduler door: {why}")
+            return _schedule(backend, sweep, config, max_concurrent, poll, seed, as_json)
         steers = WandbController(
             backend, sweep, ahead=ahead, most=max_concurrent, seed=seed, tell=tell
         )
@@ -91,6 +101,26 @@ def controller(
             ended = steers.run(poll, interrupted)
         _show(ended, steers.path, as_json)
     return 0 if ended.finished or not interrupted.is_set() else 130
+
+
+def _schedule(
+    backend: WandbBackend,
+    sweep: str,
+    config: dict[str, Any],
+    most: int | None,
+    poll: float,
+    seed: int | None,
+    as_json: bool,
+) -> int:
+    """Gives our engine to W&B's own scheduler."""
+    from tune_bridge.controller.tune_optimizer import run_scheduler
+    from tune_bridge.sweep_config import SweepConfig
+
+    experiment = SweepConfig(searched(config)).experiment
+    path = backend.path(sweep)
+    reason = run_scheduler(backend, path, experiment, most=most or 10, poll=poll, seed=seed)
+    click.echo(json.dumps({"reason": reason}, indent=2) if as_json else reason)
+    return 0
 
 
 @contextmanager

@@ -5,10 +5,12 @@ engine what they report, and says what is to run and what is to stop. What the e
 kept in a file, with the run that W&B gave for each of the engine's: a controller that is started
 again tells a fresh engine all of it, and knows everything.
 
-There are two doors (`door_of` says which one a sweep has):
+There are three doors (`door_of` says which one a sweep has):
 
 * ``local``: the sweep says ``controller.type: local``. The schedule is written into the sweep; W&B
   searches nothing itself.
+* ``scheduler``: the sweep has a ``scheduler`` key. W&B's own scheduler polls and enqueues, and asks
+  our engine (`tune_bridge.controller.tune_optimizer`): not this module's affair.
 * ``enqueue``: any other sweep. Runs are enqueued (``Sweep.enqueue_run``); W&B's own search stays
   out of it only with ``method: custom``.
 """
@@ -48,29 +50,21 @@ from tune_bridge.engines.base import (
 from tune_bridge.errors import BackendError, InputError, UnsupportedError
 from tune_bridge.sweep_config import SweepConfig
 
-__all__ = ["Door", "Outcome", "Progress", "WandbController", "door_of"]
+__all__ = ["Door", "Outcome", "Progress", "WandbController", "door_of", "searched"]
 
-Door = Literal["local", "enqueue"]
+Door = Literal["local", "enqueue", "scheduler"]
 
 _APPEARS = 60.0
 """Seconds for a run that was scheduled to appear at W&B."""
 
 
 def door_of(config: Mapping[str, Any]) -> tuple[Door, str]:
-    """By which door a sweep is steered, and why.
-
-    Raises:
-        UnsupportedError: By none of them.
-    """
+    """By which door a sweep is steered, and why."""
     controller = config.get("controller")
     if isinstance(controller, Mapping) and controller.get("type") == "local":
         return "local", "the sweep has controller.type local: W&B searches nothing itself"
     if config.get("scheduler"):
-        raise UnsupportedError(
-            "this sweep belongs to a scheduler of W&B's own",
-            path="scheduler",
-            hint="wandb sweep-scheduler runs it; leave the key out to steer it from here",
-        )
+        return "scheduler", "the sweep has a scheduler: W&B's own one asks our engine"
     if config.get("method") == "custom":
         return "enqueue", "the sweep has method custom: W&B runs what is enqueued"
     return "enqueue", (
@@ -183,9 +177,15 @@ class WandbController:
         self.sweep_id = sweep_id
         self.path = backend.path(sweep_id)
         self.door, self.why = door_of(sweep.config)
+        if self.door == "scheduler":
+            raise UnsupportedError(
+                "this sweep is driven by W&B's own scheduler",
+                path=self.path,
+                hint="tune_bridge.controller.tune_optimizer.run_scheduler drives it",
+            )
         self._ahead = 1 if self.door == "local" else ahead
         self._most = most
-        self._experiment = SweepConfig(_searched(sweep.config)).experiment
+        self._experiment = SweepConfig(searched(sweep.config)).experiment
         objective = self._experiment.objective
         self._metric = None if objective is None else objective.name
         about = hashlib.sha256(json.dumps(sweep.config, sort_keys=True).encode()).hexdigest()
@@ -472,9 +472,13 @@ def _wrapped(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: {"value": value} for key, value in config.items()}
 
 
-def _searched(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what says that somebody else searches."""
-    found = dict(config)
+def searched(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without what says that somebody else searches.
+
+    Raises:
+        InputError: It does not say how it is searched.
+    """
+    found = {key: value for key, value in config.items() if key != "scheduler"}
     controller = found.get("controller")
     if isinstance(controller, Mapping):
         found["controller"] = {**controller, "type": "cloud"}

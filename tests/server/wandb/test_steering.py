@@ -117,6 +117,36 @@ def test_a_sweep_scheduler_steers_a_sweep(place):
     assert set(shown) <= {s.id for s in place.backend.sweeps(limit=1000)}, "its log is no run"
 
 
+def test_our_searcher_inside_of_wandbs_scheduler(place):
+    pytest.importorskip("ray.tune")
+    pytest.importorskip("hyperopt")
+    place.write("asked.py", "import wandb\nrun = wandb.init()\nrun.log({'loss': run.config.x})\n")
+    sweep = make(
+        place,
+        program="asked.py",
+        method="bayes",
+        run_cap=3,
+        metric={"name": "loss", "goal": "minimize"},
+        parameters={"x": {"min": 0.0, "max": 1.0}},
+        scheduler={"engine": "wandb"},
+        controller={"type": "cloud", "tune": {"version": 1, "search_alg": {"HyperOptSearch": {}}}},
+    )
+    scheduler = place.start(
+        sys.executable, "-m", "tune_bridge", "controller", f"local/agents/{sweep}", "--poll", "1",
+        "--max-concurrent", "1",
+    )  # fmt: skip
+    agent = place.start("wandb", "agent", sweep, env=FAST)
+    said, _ = scheduler.communicate(timeout=300)
+    assert scheduler.returncode == 0, said
+    assert "by the scheduler door" in said
+    agent.communicate(timeout=100)
+    runs = place.backend.runs(sweep)
+    assert [run.state for run in runs] == ["finished"] * 3
+    assert all(run.summary["loss"] == run.config["x"] for run in runs)
+    assert len({run.config["x"] for run in runs}) == 3
+    assert place.backend.sweep(sweep).state == "finished"
+
+
 def test_enqueued_runs_come_next(place):
     sweep = make(place, run_cap=4, parameters={"x": {"min": 0.0, "max": 1.0}})
     found = place.python(
