@@ -137,7 +137,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.sweep.state.runs)
     @rule(data=st.data())
     def stop_run(self, data: st.DataObject) -> None:
-        run = data.draw(st.sampled_from(sorted(self.world.sweep.state.runs)))
+        run = data.draw(st.sampled_from(list(self.world.sweep.state.runs)))  # ids are random
         self._command("stop_run", run=run)
 
     @precondition(lambda self: len(self.world.sweep.state.runs) > 4)

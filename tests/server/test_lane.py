@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,12 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs it in a thread of its own: this one has the browser's loop once a page was opened."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, main).result()
+
+
 def asks(agent: str, request: str = "r") -> ClaimRequest:
     return ClaimRequest(agent, "host", request)
 
@@ -48,7 +55,7 @@ def test_a_run_is_back_at_once_when_its_agent_has_hung_up(sweep, pool, backend):
         await lane.call(sweep.end, claim.run, 2, "finished")
         assert isinstance(await lane.claim(asks("two", "again"), here), Over)
 
-    asyncio.run(main())
+    run(main())
     did = [each for event in backend.events(sweep.id) for each in event.get("did", ())]
     assert [each["answer"] for each in did] == ["start", "done"]  # the engine knows nothing of it
 
@@ -68,5 +75,5 @@ def test_an_agent_that_asks_again_on_another_line_keeps_its_run(sweep, pool):
         assert (two.attempt, one) == (1, two)
         assert not lane._latest
 
-    asyncio.run(main())
+    run(main())
     assert sweep.state.live

@@ -163,15 +163,18 @@ def _open_streams() -> None:
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
-def _forget_output() -> None:
+def _forget_output(stream: Any = None) -> None:
     """Python flushes at its end, and must not complain then about an output that is closed."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk behind standard error: the code says it
+    try:
         click.echo(text, err=True)
+        sys.stderr.flush()
+    except OSError:  # a full disk behind standard error: the code says it
+        _forget_output(sys.stderr)
 
 
 def _fail(as_json: bool, code: int, error: dict[str, Any]) -> NoReturn:
