@@ -58,6 +58,7 @@ __all__ = [
     "RunState",
     "Sweep",
     "SweepState",
+    "fresh_sweep",
     "new_id",
 ]
 
@@ -102,6 +103,31 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ended_at: float | None = None
     message: str = ""
     meta: dict[str, Any] = {}
+
+
+def fresh_sweep(
+    sweep_id: str,
+    config: Mapping[str, Any],
+    *,
+    project: str | None = None,
+    entity: str | None = None,
+    name: str | None = None,
+    state: SweepState = "running",
+    meta: Mapping[str, Any] | None = None,
+) -> Sweep:
+    """A sweep of now, nowhere yet; what is not said is as in `Backend.create_sweep`."""
+    now = time.time()
+    return Sweep(
+        id=sweep_id,
+        project=project or config.get("project") or "uncategorized",
+        entity=entity or config.get("entity") or "local",
+        name=name or config.get("name") or sweep_id,
+        state=state,
+        config=dict(config),
+        created_at=now,
+        updated_at=now,
+        meta=dict(meta or {}),
+    )
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -480,17 +506,8 @@ class Backend(abc.ABC):
             state: Its first state.
             meta: Free data.
         """
-        now, sweep_id = time.time(), new_id()
-        sweep = Sweep(
-            id=sweep_id,
-            project=project or config.get("project") or "uncategorized",
-            entity=entity or config.get("entity") or "local",
-            name=name or config.get("name") or sweep_id,
-            state=state,
-            config=dict(config),
-            created_at=now,
-            updated_at=now,
-            meta=dict(meta or {}),
+        sweep = fresh_sweep(
+            new_id(), config, project=project, entity=entity, name=name, state=state, meta=meta
         )
         self.apply([PutSweep(sweep)])
         return sweep

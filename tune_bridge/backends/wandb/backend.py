@@ -39,6 +39,7 @@ from tune_bridge.backends.base import (
     Run,
     Sweep,
     SweepState,
+    fresh_sweep,
 )
 from tune_bridge.backends.wandb import records
 from tune_bridge.backends.wandb.changes import (
@@ -284,17 +285,8 @@ class WandbBackend(Backend):
             BackendError: W&B does not answer.
         """
         with self._use():
-            now = time.time()
-            made = Sweep(
-                id="",
-                project=project or config.get("project") or "uncategorized",
-                entity=entity or config.get("entity") or "local",
-                name=name or config.get("name") or "",
-                state=state,
-                config=dict(config),
-                created_at=now,
-                updated_at=now,
-                meta=dict(meta or {}),
+            made = fresh_sweep(  # W&B gives the id, and a name where there is none
+                "", config, project=project, entity=entity, name=name, state=state, meta=meta
             )
             found = self._sweeps.get(self._sweeps.create(made, entity, project))
             self._sweeps.update(found.id, msgspec.structs.replace(found, state=state))
