@@ -1,14 +1,14 @@
-"""Which page stands at which address."""
+"""Which page stands at which address, and what its query says."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
-from urllib.parse import quote, unquote
+from typing import Any, Literal
+from urllib.parse import parse_qs, quote, unquote
 
 import msgspec
 
-__all__ = ["Address"]
+__all__ = ["Address", "query_of", "run_json", "scheme_of"]
 
 _SWEEP = re.compile(r"/sweeps/([^/]+)(?:/(analysis)|/runs/([^/]+))?/?")
 
@@ -48,3 +48,18 @@ class Address(msgspec.Struct, frozen=True):
         if self.run is not None:
             return f"{base}/runs/{quote(self.run, safe='')}"
         return f"{base}/analysis" if self.page == "analysis" else base
+
+
+def query_of(search: str) -> dict[str, str]:
+    """The query of an address; of what is given more than once, the last."""
+    return {key: values[-1] for key, values in parse_qs(search.lstrip("?")).items()}
+
+
+def scheme_of(given: Any) -> str:
+    """The colour scheme that a browser says: "light" or "dark"."""
+    return "dark" if given == "dark" else "light"
+
+
+def run_json(run_id: str) -> str:
+    """The address of a run for programs."""
+    return f"/api/runs/{quote(run_id, safe='')}"

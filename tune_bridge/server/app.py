@@ -25,8 +25,9 @@ from tune_bridge.server.api import add_api, add_missing
 from tune_bridge.server.callbacks import add_callbacks
 from tune_bridge.server.control import Control
 from tune_bridge.server.keys import Keys
-from tune_bridge.server.pages import shell
 from tune_bridge.server.security import Guard, check_bind
+from tune_bridge.server.shell import shell
+from tune_bridge.server.site import Site
 from tune_bridge.server.verbs import add_verbs
 from tune_bridge.server.views import Reader
 
@@ -166,7 +167,7 @@ def build(
     # Without this, every page would open a web socket that nothing here uses.
     dash.backend.websocket_capability = False
     dash.layout = shell(poll)
-    add_callbacks(dash, reader, analyst, control)
+    add_callbacks(dash, Site(reader, analyst, None if control is None else control.store))
     add_verbs(dash, control)
     hashes: Any = dash.csp_hashes()
     app.add_middleware(Documents, backend=backend)

@@ -5,30 +5,32 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 import dash_mantine_components as dmc
 import msgspec
-from dash import dcc, html
+from dash import Dash, Input, Output, State, dcc, html
 
 from tune_bridge.backends.base import Row, Run
 from tune_bridge.command import Start, expand
 from tune_bridge.errors import NotFoundError, TuneBridgeError
+from tune_bridge.server.addresses import Address, run_json, scheme_of
 from tune_bridge.server.figures import run_curves
-from tune_bridge.server.pages import missing_page, run_facts
+from tune_bridge.server.run_parts import run_facts
+from tune_bridge.server.shell import missing_page
+from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.store import Store
 from tune_bridge.server.values import flatten, is_number, number, text, to_yaml
 from tune_bridge.server.verbs import run_verbs
 from tune_bridge.server.views import KINDS, Reader, Snapshot, kind_of
-from tune_bridge.server.widgets import card, code, sweep_link
+from tune_bridge.server.widgets import card, code, graph, select, sweep_link
 
-__all__ = ["AXES", "Look", "command_of", "run_figure", "run_head", "run_output", "run_page"]
+__all__ = ["AXES", "Look", "add", "command_of", "page", "run_figure", "tail"]
 
 AXES = {"_step": "step", "_timestamp": "time", "training_iteration": "training iteration"}
 """What a curve can be drawn over: the key of a row -> its word."""
 
 _TAIL = 64 * 1024
-_GRAPH: Any = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 _SMOOTH = (0, 0.5, 0.8, 0.9, 0.95)
 
 
@@ -70,7 +72,7 @@ class Look(msgspec.Struct, frozen=True):
             over=over if over in AXES else "_step",
             smooth=weight if weight in _SMOOTH else 0.0,
             log=bool(log),
-            scheme="dark" if scheme == "dark" else "light",
+            scheme=scheme_of(scheme),
         )
 
     def drawn(self, snapshot: Snapshot, run: Run) -> list[str]:
@@ -214,9 +216,7 @@ def run_output(store: Store | None, run: Run) -> list[Any]:
     parts: list[Any] = [html.Pre(text(shown), className="tb-code tb-output", tabIndex=0)]
     if cut:
         parts.insert(0, html.P("The end of it:", className="tb-dim"))
-    parts.append(
-        html.A("All of it", href=f"/api/runs/{quote(run.id, safe='')}/output", className="tb-link")
-    )
+    parts.append(html.A("All of it", href=f"{run_json(run.id)}/output", className="tb-link"))
     return parts
 
 
@@ -224,23 +224,31 @@ def _pieces(store: Store, run: Run) -> Iterator[bytes]:
     return store.output(run.sweep_id, run.id)
 
 
-def run_page(
-    reader: Reader, store: Store | None, sweep_id: str, run_id: str, look: Look
-) -> tuple[list[Any], str, str]:
-    """The whole page, the version that it shows, and its title.
+def page(site: Site, address: Address, search: str, scheme: str) -> Made:
+    """The page at an address.
 
     Raises:
         NotFoundError: There is no such sweep.
     """
-    snapshot = reader.snapshot(sweep_id)
-    run = next((run for run in snapshot.runs if run.id == run_id), None)
-    if run is None:
+    sweep_id, run_id = address.sweep or "", address.run or ""
+    snapshot = site.reader.snapshot(sweep_id)
+    try:
+        run = _run_in(snapshot, run_id)
+    except NotFoundError:
         words = f"There is no run {run_id!r} in sweep {sweep_id!r}. It may have been deleted."
-        return [missing_page(words)], "", "No such run"
-    return _page(reader, store, snapshot, run, look), snapshot.version, run.name or run.id
+        return Made([missing_page(words)], "", "No such run")
+    content = _content(site.reader, site.store, snapshot, run, Look.of(search, scheme))
+    return Made(content, snapshot.version, run.name or run.id)
 
 
-def _page(
+def _run_in(snapshot: Snapshot, run_id: str) -> Run:
+    for run in snapshot.runs:
+        if run.id == run_id:
+            return run
+    raise NotFoundError("no such run", found=run_id)
+
+
+def _content(
     reader: Reader, store: Store | None, snapshot: Snapshot, run: Run, look: Look
 ) -> list[Any]:
     command = command_of(snapshot, run)
@@ -269,7 +277,7 @@ def _page(
                     html.P(
                         html.A(
                             "JSON",
-                            href=f"/api/runs/{quote(run.id, safe='')}",
+                            href=run_json(run.id),
                             className="tb-link",
                         )
                     ),
@@ -284,6 +292,10 @@ def _curve_card(reader: Reader, snapshot: Snapshot, run: Run, look: Look) -> Any
     names = metrics_of(snapshot, run)
     if not names:
         return card("Curves", html.P("Nothing logged yet", className="tb-dim"))
+    axes = [{"value": key, "label": word} for key, word in AXES.items()]
+    weights = [
+        {"value": str(weight), "label": str(weight) if weight else "none"} for weight in _SMOOTH
+    ]
     return card(
         "Curves",
         [
@@ -299,43 +311,18 @@ def _curve_card(reader: Reader, snapshot: Snapshot, run: Run, look: Look) -> Any
                         size="xs",
                         w=320,
                     ),
-                    dmc.Select(
-                        id="x",
-                        label="Over",
-                        data=[{"value": key, "label": word} for key, word in AXES.items()],
-                        value=look.over,
-                        allowDeselect=False,
-                        size="xs",
-                        w=160,
-                    ),
-                    dmc.Select(
-                        id="smooth",
-                        label="Smoothing",
-                        data=[
-                            {"value": str(weight), "label": str(weight) if weight else "none"}
-                            for weight in _SMOOTH
-                        ],
-                        value=str(look.smooth or 0),
-                        allowDeselect=False,
-                        size="xs",
-                        w=110,
-                    ),
+                    select("x", "Over", axes, look.over, 160),
+                    select("smooth", "Smoothing", weights, str(look.smooth or 0), 110),
                     dmc.Switch(id="run-log", label="Log scale", checked=look.log, size="xs"),
                 ],
                 className="tb-controls",
             ),
-            dcc.Graph(
-                id="run-curves",
-                figure=run_figure(reader, snapshot, run, look),
-                config=_GRAPH,
-                className="tb-curves",
-                responsive=True,
-            ),
+            graph("run-curves", run_figure(reader, snapshot, run, look), className="tb-curves"),
         ],
     )
 
 
-def fresh(
+def _fresh(
     reader: Reader, store: Store | None, where: Mapping[str, str]
 ) -> tuple[Any, Any, Any, Any]:
     """What may have changed on the page: head, parameters, results, output.
@@ -344,12 +331,55 @@ def fresh(
         NotFoundError: The sweep or the run is gone.
     """
     snapshot = reader.snapshot(where["sweep"])
-    run = next((run for run in snapshot.runs if run.id == where["run"]), None)
-    if run is None:
-        raise NotFoundError("no such run", found=where["run"])
+    run = _run_in(snapshot, where["run"])
     return (
         run_head(snapshot, run),
         _parameters(snapshot, run),
         _results(snapshot, run),
         run_output(store, run),
+    )
+
+
+def add(app: Dash, site: Site) -> None:
+    """Wires the page up."""
+
+    @app.callback(
+        Output("run-head", "children"),
+        Output("run-parameters", "children"),
+        Output("run-results", "children"),
+        Output("run-output", "children"),
+        Input("version", "data"),
+        State("run", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def again(_: Any, where: dict[str, str]) -> Any:
+        return _fresh(site.reader, site.store, where)
+
+    @app.callback(
+        Output("run-curves", "figure"),
+        Input("version", "data"),
+        Input("y", "value"),
+        Input("x", "value"),
+        Input("smooth", "value"),
+        Input("run-log", "checked"),
+        Input("scheme", "data"),
+        State("run", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def drawn(_: Any, y: Any, x: Any, smooth: Any, log: Any, scheme: Any, where: Any) -> Any:
+        snapshot = site.reader.snapshot(where["sweep"])
+        look = Look.made(y, x, smooth, log, scheme)
+        return run_figure(site.reader, snapshot, site.reader.backend.run(where["run"]), look)
+
+    client(
+        app,
+        "rememberRun",
+        Output("run-remembered", "data"),
+        Input("y", "value"),
+        Input("x", "value"),
+        Input("smooth", "value"),
+        Input("run-log", "checked"),
+        State("y", "data"),
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 
+from tune_bridge.server.addresses import query_of, scheme_of
 from tune_bridge.server.views import KINDS, Snapshot
 
-__all__ = ["TOPS", "Choices"]
+__all__ = ["TOPS", "Choices", "top_of"]
 
 TOPS = (10, 25, 50, 100)
 """How many best runs can be asked for."""
@@ -42,7 +42,7 @@ class Choices(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, search: str, scheme: str | None) -> Choices:
         """Reads an address's query; what makes no sense is left out."""
-        query = {key: values[-1] for key, values in parse_qs(search.lstrip("?")).items()}
+        query = query_of(search)
         shown = tuple(kind for kind in query.get("show", "").split(",") if kind in KINDS)
         return cls(
             metric=query.get("metric"),
@@ -52,7 +52,18 @@ class Choices(msgspec.Struct, frozen=True):
             sort=_sort(query.get("sort", "")),
             filters=_filters(query.get("filter", "")),
             run=query.get("run"),
-            scheme="dark" if scheme == "dark" else "light",
+            scheme=scheme_of(scheme),
+        )
+
+    @classmethod
+    def made(cls, metric: Any, log: Any, show: Any, top: Any, scheme: Any = None) -> Choices:
+        """From what the controls say."""
+        return cls(
+            metric=metric if isinstance(metric, str) else None,
+            log=bool(log),
+            show=tuple(kind for kind in show or () if kind in KINDS),
+            top=top_of(top),
+            scheme=scheme_of(scheme),
         )
 
     def metric_in(self, snapshot: Snapshot) -> str | None:

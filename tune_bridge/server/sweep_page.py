@@ -7,16 +7,20 @@ from urllib.parse import quote
 
 import dash_ag_grid as dag
 import dash_mantine_components as dmc
-from dash import dcc, html
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
+from tune_bridge.errors import NotFoundError
+from tune_bridge.server.addresses import Address
 from tune_bridge.server.figures import curves, parallel_coordinates, points_for
-from tune_bridge.server.pages import chips, config_panel, no_runs, sweep_head
+from tune_bridge.server.run_parts import run_details
+from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.state import TOPS, Choices
+from tune_bridge.server.sweep_parts import chips, config_panel, no_runs, sweep_head
 from tune_bridge.server.table import columns, rows
-from tune_bridge.server.views import Reader, Snapshot, select
-from tune_bridge.server.widgets import card, dashed
+from tune_bridge.server.views import Reader, Snapshot, chosen_runs
+from tune_bridge.server.widgets import card, dashed, graph, select
 
-__all__ = ["curve_figure", "metric_options", "parallel_figure", "sweep_page", "table_columns"]
+__all__ = ["add", "page"]
 
 _ROW = 34
 _THEME = (
@@ -25,19 +29,25 @@ _THEME = (
     "borderColor: 'var(--tb-rule)', fontFamily: 'inherit', fontSize: 13, "
     "headerFontWeight: 550, spacing: 6, wrapperBorderRadius: 6})"
 )
-_GRAPH: Any = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
-def metric_options(snapshot: Snapshot) -> list[str]:
-    """What the metric can be."""
-    return snapshot.metrics
+def page(site: Site, address: Address, search: str, scheme: str) -> Made:
+    """The page at an address.
+
+    Raises:
+        NotFoundError: There is no such sweep.
+    """
+    snapshot = site.reader.snapshot(address.sweep or "")
+    title = f"{snapshot.sweep.name or snapshot.sweep.id} · tune-bridge"
+    content = _content(site.reader, snapshot, Choices.of(search, scheme))
+    return Made(content, snapshot.version, title)
 
 
 def parallel_figure(snapshot: Snapshot, choices: Choices) -> dict[str, Any]:
     """Parallel coordinates of the chosen runs."""
     return parallel_coordinates(
         snapshot,
-        select(snapshot, choices.show, choices.top),
+        chosen_runs(snapshot, choices.show, choices.top),
         choices.metric_in(snapshot),
         log=choices.log,
         scheme=choices.scheme,
@@ -46,7 +56,7 @@ def parallel_figure(snapshot: Snapshot, choices: Choices) -> dict[str, Any]:
 
 def curve_figure(reader: Reader, snapshot: Snapshot, choices: Choices) -> dict[str, Any]:
     """Curves of the chosen runs."""
-    indices = select(snapshot, choices.show, choices.top)
+    indices = chosen_runs(snapshot, choices.show, choices.top)
     metric = choices.metric_in(snapshot)
     found = (
         reader.backend.histories(
@@ -68,7 +78,7 @@ def table_columns(snapshot: Snapshot, choices: Choices) -> list[dict[str, Any]]:
     return made
 
 
-def sweep_page(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any]:
+def _content(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any]:
     """The whole page."""
     head = html.Section(sweep_head(snapshot), id="head")
     twin = f"/api/sweeps/{quote(snapshot.sweep.id, safe='')}"
@@ -83,26 +93,14 @@ def sweep_page(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any
         card(
             "Parallel coordinates",
             html.Div(
-                dcc.Graph(
-                    id="parallel",
-                    figure=parallel_figure(snapshot, choices),
-                    config=_GRAPH,
-                    className="tb-parallel",
-                    responsive=True,
-                ),
+                graph("parallel", parallel_figure(snapshot, choices), className="tb-parallel"),
                 className="tb-scroll",
             ),
             note="Drag along an axis to pick a range, drag its name to move it.",
         ),
         card(
             "Metric curves",
-            dcc.Graph(
-                id="curves",
-                figure=curve_figure(reader, snapshot, choices),
-                config=_GRAPH,
-                className="tb-curves",
-                responsive=True,
-            ),
+            graph("curves", curve_figure(reader, snapshot, choices), className="tb-curves"),
         ),
         card(
             "Runs",
@@ -131,30 +129,12 @@ def sweep_page(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any
 
 
 def _controls(snapshot: Snapshot, choices: Choices) -> Any:
+    tops = [{"value": str(top), "label": f"best {top}"} for top in TOPS]
+    tops.insert(0, {"value": "", "label": "all runs"})
     return html.Div(
         [
-            dmc.Select(
-                id="metric",
-                label="Metric",
-                data=metric_options(snapshot),
-                value=choices.metric_in(snapshot),
-                allowDeselect=False,
-                searchable=len(snapshot.metrics) > 8,
-                size="xs",
-                w=220,
-            ),
-            dmc.Select(
-                id="top",
-                label="Show",
-                data=[
-                    {"value": "", "label": "all runs"},
-                    *({"value": str(top), "label": f"best {top}"} for top in TOPS),
-                ],
-                value=str(choices.top or ""),
-                allowDeselect=False,
-                size="xs",
-                w=110,
-            ),
+            select("metric", "Metric", snapshot.metrics, choices.metric_in(snapshot), 220),
+            select("top", "Show", tops, str(choices.top or ""), 110),
             html.Div(
                 [
                     html.Div("States", className="tb-field-label"),
@@ -181,7 +161,7 @@ def _table(snapshot: Snapshot, choices: Choices) -> Any:
     count = len(snapshot.runs)
     return dag.AgGrid(
         id="runs",
-        rowData=rows(snapshot, select(snapshot, choices.show, choices.top)),
+        rowData=rows(snapshot, chosen_runs(snapshot, choices.show, choices.top)),
         columnDefs=table_columns(snapshot, choices),
         filterModel=choices.filters,
         selectedRows={"ids": [choices.run]} if choices.run else [],
@@ -215,3 +195,113 @@ def _table(snapshot: Snapshot, choices: Choices) -> Any:
         className="tb-grid",
         style={"height": f"{min(max(count, 3), 16) * _ROW + 96}px", "width": "100%"},
     )
+
+
+def add(app: Dash, site: Site) -> None:
+    """Wires the page up."""
+    follow = [
+        Input("metric", "value"),
+        Input("log", "checked"),
+        Input("show", "value"),
+        Input("top", "value"),
+    ]
+
+    @app.callback(
+        Output("head", "children"),
+        Output("show", "children"),
+        Output("metric", "data"),
+        Input("version", "data"),
+        State("sweep", "data"),
+        State("show", "value"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def head(_: Any, sweep_id: str, show: Any) -> Any:
+        snapshot = site.reader.snapshot(sweep_id)
+        choices = Choices.made(None, False, show, None)
+        return (
+            sweep_head(snapshot),
+            chips(snapshot, choices),
+            snapshot.metrics,
+        )
+
+    @app.callback(
+        Output("runs", "rowData"),
+        Output("runs", "columnDefs"),
+        Input("version", "data"),
+        Input("show", "value"),
+        Input("top", "value"),
+        State("sweep", "data"),
+        State("runs", "columnDefs"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def table(_: Any, show: Any, top: Any, sweep_id: str, known: list[dict[str, Any]]) -> Any:
+        snapshot = site.reader.snapshot(sweep_id)
+        choices = Choices.made(None, False, show, top)
+        made = table_columns(snapshot, choices)
+        same = [(one["field"], one["filter"]) for one in made] == [
+            (one.get("field"), one.get("filter")) for one in known or ()
+        ]
+        return (
+            rows(snapshot, chosen_runs(snapshot, choices.show, choices.top)),
+            no_update if same else made,
+        )
+
+    @app.callback(
+        Output("parallel", "figure"),
+        Input("version", "data"),
+        *follow,
+        Input("scheme", "data"),
+        State("sweep", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def parallel(_: Any, *values: Any) -> Any:
+        *chosen, sweep_id = values
+        return parallel_figure(site.reader.snapshot(sweep_id), Choices.made(*chosen))
+
+    @app.callback(
+        Output("curves", "figure"),
+        Input("version", "data"),
+        *follow,
+        Input("scheme", "data"),
+        State("sweep", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def lines(_: Any, *values: Any) -> Any:
+        *chosen, sweep_id = values
+        return curve_figure(site.reader, site.reader.snapshot(sweep_id), Choices.made(*chosen))
+
+    @app.callback(
+        Output("details", "opened"),
+        Output("details", "title"),
+        Output("details", "children"),
+        Input("runs", "selectedRows"),
+        Input("version", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def details(selected: Any, _: Any) -> Any:
+        if not isinstance(selected, list) or not selected:
+            return False, no_update, no_update
+        try:
+            run = site.reader.backend.run(selected[0]["id"])
+        except NotFoundError:
+            return False, no_update, no_update
+        return True, run.name or run.id, run_details(run)
+
+    client(
+        app,
+        "remember",
+        Output("remembered", "data"),  # without an output it would not run when the page is made
+        Input("metric", "value"),
+        Input("log", "checked"),
+        Input("show", "value"),
+        Input("top", "value"),
+        Input("runs", "filterModel"),
+        Input("runs", "selectedRows"),
+        State("metric", "data"),
+    )
+    client(app, "closed", Input("details", "opened"), prevent_initial_call=True)

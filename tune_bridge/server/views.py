@@ -31,9 +31,9 @@ __all__ = [
     "Plan",
     "Reader",
     "Snapshot",
+    "chosen_runs",
     "kind_of",
     "metric_value",
-    "select",
 ]
 
 KINDS: dict[str, tuple[str, str]] = {
@@ -251,7 +251,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return Best(run.id, run.name or run.id, value, self.configs[ranked[0]])
 
 
-def select(snapshot: Snapshot, kinds: Collection[str], top: int | None) -> list[int]:
+def chosen_runs(snapshot: Snapshot, kinds: Collection[str], top: int | None) -> list[int]:
     """Indices of the runs to show.
 
     Args:

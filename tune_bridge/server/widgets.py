@@ -13,17 +13,23 @@ from tune_bridge.server.values import absolute_time, relative_time
 from tune_bridge.server.views import KINDS
 
 __all__ = [
+    "NONE",
     "card",
     "code",
     "counts_bar",
     "counts_legend",
     "dashed",
     "empty",
+    "graph",
     "moment",
     "run_link",
+    "select",
     "state_badge",
     "sweep_link",
 ]
+
+NONE = "\N{EN DASH}"
+"""What stands where there is no value."""
 
 _STATES = {
     "running": "blue",
@@ -134,4 +140,24 @@ def empty(title: str, *children: Any) -> Any:
         withBorder=True,
         radius="md",
         className="tb-empty",
+    )
+
+
+def graph(name: str, figure: Any, **more: Any) -> Any:
+    """A drawing; `name` is its id."""
+    config: Any = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+    return dcc.Graph(id=name, figure=figure, config=config, responsive=True, **more)
+
+
+def select(name: str, label: str, data: Any, value: str | None, width: int) -> Any:
+    """A choice of one of several; `name` is its id, `width` in pixels."""
+    return dmc.Select(
+        id=name,
+        label=label,
+        data=data,
+        value=value,
+        allowDeselect=False,
+        searchable=len(data) > 8,
+        size="xs",
+        w=width,
     )

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs
 
 import dash_mantine_components as dmc
 import msgspec
-from dash import dcc, html
+from dash import Dash, Input, Output, State, dcc, html
 
 from tune_bridge.errors import TuneBridgeError
+from tune_bridge.server.addresses import Address, query_of, scheme_of
 from tune_bridge.server.analysis import figures
 from tune_bridge.server.analysis.analyst import Analyst, dimensions
 from tune_bridge.server.analysis.figures import Results
 from tune_bridge.server.analysis.importance import MEASURES, measures
 from tune_bridge.server.analysis.what_if import best_setting
 from tune_bridge.server.figures import message
-from tune_bridge.server.pages import tabs
+from tune_bridge.server.site import Made, Site, client, threaded
+from tune_bridge.server.sweep_parts import tabs
 from tune_bridge.server.values import text, to_yaml
 from tune_bridge.server.views import Dimension, Snapshot
-from tune_bridge.server.widgets import card, code, state_badge
+from tune_bridge.server.widgets import card, code, graph, select, state_badge
 
-__all__ = ["FIGURES", "View", "advice", "analysis_page", "draw", "says"]
+__all__ = ["FIGURES", "View", "add", "advice", "draw", "page", "says"]
 
 _WORDS = {
     "forest": "random forest",
@@ -35,7 +36,6 @@ _SAYS = {
     "correlation": "Spearman's rho with its sign; for categories the share of variance, η².",
 }
 _HEIGHT = 340
-_GRAPH: Any = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 
 
 class View(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class View(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, search: str, scheme: str | None) -> View:
         """Reads an address's query; what makes no sense is left out."""
-        query = {key: values[-1] for key, values in parse_qs(search.lstrip("?")).items()}
+        query = query_of(search)
         names = ("metric", "other", "measure", "one", "two")
         log = query.get("log") == "1"
         return cls.made(*(query.get(name) for name in names), log=log, scheme=scheme)
@@ -80,7 +80,7 @@ class View(msgspec.Struct, frozen=True):
             texts[2],
             texts[3],
             bool(log),
-            "dark" if scheme == "dark" else "light",
+            scheme_of(scheme),
         )
 
     def filled(self, snapshot: Snapshot, analyst: Analyst) -> View:
@@ -213,7 +213,19 @@ def draw(name: str, snapshot: Snapshot, view: View, analyst: Analyst) -> Any:
         return message(view.scheme, str(error))
 
 
-def analysis_page(snapshot: Snapshot, chosen: View, analyst: Analyst) -> list[Any]:
+def page(site: Site, address: Address, search: str, scheme: str) -> Made:
+    """The page at an address.
+
+    Raises:
+        NotFoundError: There is no such sweep.
+    """
+    snapshot = site.reader.snapshot(address.sweep or "")
+    title = f"{snapshot.sweep.name or snapshot.sweep.id}: analysis"
+    content = _content(snapshot, View.of(search, scheme), site.analyst)
+    return Made(content, snapshot.version, title)
+
+
+def _content(snapshot: Snapshot, chosen: View, analyst: Analyst) -> list[Any]:
     """The whole page."""
     sweep = snapshot.sweep
     head = html.Section(
@@ -240,13 +252,11 @@ def analysis_page(snapshot: Snapshot, chosen: View, analyst: Analyst) -> list[An
                 [
                     *_own_controls(name, snapshot, view),
                     html.Div(
-                        dcc.Graph(
-                            id=f"analysis-{name}",
-                            figure=message(view.scheme, "computing"),
-                            config=_GRAPH,
+                        graph(
+                            f"analysis-{name}",
+                            message(view.scheme, "computing"),
                             className=f"tb-analysis tb-{name}",
                             style=_size(name, snapshot),
-                            responsive=True,
                         ),
                         className="tb-scroll",
                     ),
@@ -268,23 +278,10 @@ def _size(name: str, snapshot: Snapshot) -> dict[str, str]:
 def _controls(snapshot: Snapshot, view: View) -> Any:
     return html.Div(
         [
-            _select("analysis-metric", "Metric", snapshot.metrics, view.metric, 220),
+            select("analysis-metric", "Metric", snapshot.metrics, view.metric, 220),
             dmc.Switch(id="analysis-log", label="Log scale", checked=view.log, size="xs"),
         ],
         className="tb-controls",
-    )
-
-
-def _select(name: str, label: str, data: Any, value: str | None, width: int) -> Any:
-    return dmc.Select(
-        id=name,
-        label=label,
-        data=data,
-        value=value,
-        allowDeselect=False,
-        searchable=len(data) > 8,
-        size="xs",
-        w=width,
     )
 
 
@@ -292,7 +289,7 @@ def _own_controls(name: str, snapshot: Snapshot, view: View) -> list[Any]:
     paths = [one.path for one in dimensions(snapshot)]
     made: dict[str, list[Any]] = {
         "importance": [
-            _select(
+            select(
                 "measure",
                 "Measure",
                 [{"value": kind, "label": _WORDS[kind]} for kind in measures()],
@@ -301,10 +298,10 @@ def _own_controls(name: str, snapshot: Snapshot, view: View) -> list[Any]:
             )
         ],
         "contour": [
-            _select("pair-one", "Across", paths, view.one, 200),
-            _select("pair-two", "Up", paths, view.two, 200),
+            select("pair-one", "Across", paths, view.one, 200),
+            select("pair-two", "Up", paths, view.two, 200),
         ],
-        "pareto": [_select("other", "Second metric", snapshot.metrics, view.other, 220)],
+        "pareto": [select("other", "Second metric", snapshot.metrics, view.other, 220)],
     }
     return [html.Div(made[name], className="tb-controls")] if name in made else []
 
@@ -312,3 +309,61 @@ def _own_controls(name: str, snapshot: Snapshot, view: View) -> list[Any]:
 def says(kind: Any) -> str:
     """What a measure of importance means."""
     return _SAYS.get(str(kind), "")
+
+
+def add(app: Dash, site: Site) -> None:
+    """Wires the page up."""
+    chosen = [
+        Input("analysis-metric", "value"),
+        Input("other", "value"),
+        Input("measure", "value"),
+        Input("pair-one", "value"),
+        Input("pair-two", "value"),
+        Input("analysis-log", "checked"),
+        Input("scheme", "data"),
+    ]
+
+    def add_figure(name: str) -> None:
+        @app.callback(
+            Output(f"analysis-{name}", "figure"),
+            Input("version", "data"),
+            *chosen,
+            State("analysed", "data"),
+        )
+        @threaded
+        def drawn(_: Any, *values: Any) -> Any:
+            *names, log, scheme, sweep_id = values
+            view = View.made(*names, log=log, scheme=scheme)
+            return draw(name, site.reader.snapshot(sweep_id), view, site.analyst)
+
+    for name in FIGURES:
+        add_figure(name)
+
+    @app.callback(
+        Output("advice", "children"),
+        Input("version", "data"),
+        Input("analysis-metric", "value"),
+        State("analysed", "data"),
+    )
+    @threaded
+    def advised(_: Any, metric: Any, sweep_id: str) -> Any:
+        return advice(site.reader.snapshot(sweep_id), metric, site.analyst)
+
+    @app.callback(
+        Output("measure-says", "children"), Input("measure", "value"), prevent_initial_call=True
+    )
+    def explained(kind: Any) -> str:
+        return says(kind)
+
+    client(
+        app,
+        "rememberAnalysis",
+        Output("analysis-remembered", "data"),
+        Input("analysis-metric", "value"),
+        Input("other", "value"),
+        Input("measure", "value"),
+        Input("pair-one", "value"),
+        Input("pair-two", "value"),
+        Input("analysis-log", "checked"),
+        prevent_initial_call=True,
+    )

@@ -1,4 +1,5 @@
-// The part of the dashboard that lives in the browser: number formats, the address, the clock.
+// What all pages share in the browser: number formats, the address, the clock. The other scripts
+// are one for each page; this one is loaded before them, by its name.
 (function () {
     "use strict";
 
@@ -77,56 +78,6 @@
     grid.tbFilterNumber = (params) => toNumber(params.data[params.colDef.field]);
 
     const none = () => window.dash_clientside.no_update;
-    let listening = null;
-
-    function api() {
-        try {
-            return window.dash_ag_grid.getApi("runs") || null;
-        } catch (error) {
-            return null;
-        }
-    }
-
-    // The choices of the reader go into the address, in place: no history entry for each click.
-    let choices = {};
-
-    function writeAddress() {
-        if (!/^\/sweeps\/[^/]+\/?$/.test(window.location.pathname)) {
-            return;
-        }
-        const query = new URLSearchParams();
-        const table = api();
-        if (choices.metric && choices.metric !== choices.first) {
-            query.set("metric", choices.metric);
-        }
-        if (choices.log) {
-            query.set("log", "1");
-        }
-        if (choices.show && choices.show.length) {
-            query.set("show", choices.show.join(","));
-        }
-        if (choices.top) {
-            query.set("top", choices.top);
-        }
-        if (table) {
-            const sorted = table.getColumnState()
-                .filter((column) => column.sort)
-                .sort((a, b) => (a.sortIndex || 0) - (b.sortIndex || 0))
-                .map((column) => [column.colId, column.sort]);
-            if (sorted.length) {
-                query.set("sort", JSON.stringify(sorted));
-            }
-            const filter = table.getFilterModel();
-            if (filter && Object.keys(filter).length) {
-                query.set("filter", JSON.stringify(filter));
-            }
-            const selected = table.getSelectedRows();
-            if (selected.length) {
-                query.set("run", selected[0].id);
-            }
-        }
-        replaceQuery(query);
-    }
 
     function replaceQuery(query) {
         const text = query.toString();
@@ -136,18 +87,9 @@
         }
     }
 
-    function listen() {
-        window.dash_ag_grid.getApiAsync("runs").then((table) => {
-            if (table === listening) {
-                return;
-            }
-            listening = table;
-            writeAddress();
-            table.addEventListener("sortChanged", writeAddress);
-            table.addEventListener("filterChanged", writeAddress);
-            table.addEventListener("selectionChanged", writeAddress);
-        }).catch(() => undefined);
-    }
+    window.tuneBridge = {
+        number: number, duration: duration, time: time, replaceQuery: replaceQuery,
+    };
 
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.tune_bridge = {
@@ -169,71 +111,6 @@
                 return none();
             }
             return tick.version;
-        },
-        remember: (metric, log, show, top, filter, selected, metrics) => {
-            choices = {metric: metric, log: log, show: show, top: top, first: (metrics || [])[0]};
-            listen();
-            if (listening) {
-                writeAddress();
-            }
-            return none();
-        },
-        rememberRun: (names, over, smooth, log, known) => {
-            if (!/\/runs\//.test(window.location.pathname)) {
-                return none();
-            }
-            const query = new URLSearchParams();
-            const first = (known || [])[0];
-            if (names && names.length && !(names.length === 1 && names[0] === first)) {
-                names.forEach((name) => query.append("y", name));
-            }
-            if (over && over !== "_step") {
-                query.set("x", over);
-            }
-            if (Number(smooth)) {
-                query.set("smooth", smooth);
-            }
-            if (log) {
-                query.set("log", "1");
-            }
-            replaceQuery(query);
-            return none();
-        },
-        rememberSearch: (words) => {
-            const query = new URLSearchParams(window.location.search);
-            if (words) {
-                query.set("q", words);
-            } else {
-                query.delete("q");
-            }
-            replaceQuery(query);
-            return none();
-        },
-        rememberAnalysis: (metric, other, measure, one, two, log) => {
-            const query = new URLSearchParams();
-            const chosen = {metric: metric, other: other, measure: measure, one: one, two: two};
-            const before = new URLSearchParams(window.location.search);
-            const changed = (window.dash_clientside.callback_context.triggered || [])
-                .map((item) => item.prop_id);
-            Object.entries({
-                metric: "analysis-metric", other: "other", measure: "measure",
-                one: "pair-one", two: "pair-two",
-            }).forEach(([name, id]) => {
-                if (chosen[name] && (before.has(name) || changed.includes(id + ".value"))) {
-                    query.set(name, chosen[name]);
-                }
-            });
-            if (log) {
-                query.set("log", "1");
-            }
-            replaceQuery(query);
-            return none();
-        },
-        closed: (opened) => {
-            const table = api();
-            if (opened === false && table && table.getSelectedRows().length) {
-                table.deselectAll();
-            }
         },
     };
 

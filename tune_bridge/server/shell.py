@@ -1,0 +1,53 @@
+"""The frame of every page, and the page that stands where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+from tune_bridge.server.verbs import answers
+from tune_bridge.server.widgets import dashed, empty
+
+__all__ = ["missing_page", "shell"]
+
+
+def shell(poll: float) -> Any:
+    """The frame of every page: the bar at the top, the stores, the clock that polls."""
+    return dmc.MantineProvider(
+        [
+            dcc.Location(id="address", refresh=False),
+            dcc.Store(id="where"),
+            dcc.Store(id="scheme", data="light"),
+            dcc.Store(id="tick"),
+            dcc.Store(id="title"),
+            dcc.Store(id="beat"),
+            dcc.Interval(id="clock", interval=round(poll * 1000)),
+            html.A("Skip to content", href="#page", className="tb-skip"),
+            html.Header(
+                [
+                    dcc.Link("tune-bridge", href="/", className="tb-brand"),
+                    html.Nav(dcc.Link("Sweeps", href="/"), **dashed(aria_label="Main")),
+                ],
+                className="tb-top",
+            ),
+            *answers(),
+            html.Main(id="page", className="tb-page", tabIndex=-1),
+        ],
+        defaultColorScheme="auto",
+        theme={
+            "primaryColor": "blue",
+            "defaultRadius": "md",
+            "fontFamily": 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif',
+        },
+    )
+
+
+def missing_page(what: str) -> Any:
+    """Nothing stands at this address."""
+    return empty(
+        "Nothing here",
+        html.P(what),
+        dcc.Link("Back to all sweeps", href="/", className="tb-link"),
+    )
