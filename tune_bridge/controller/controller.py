@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import msgspec
 from tune_bridge.backends.base import ENDED_SWEEP, Backend, Sweep
 from tune_bridge.controller.snapshots import Snapshots
 from tune_bridge.controller.sweep import META, SweepController
-from tune_bridge.engines import make_engine
+from tune_bridge.engines import chosen_seed, make_engine
 from tune_bridge.errors import TuneBridgeError
 from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import Settings
@@ -76,8 +75,7 @@ class Controller:
             InputError: The config is no sweep, or no engine can do what it says.
         """
         experiment = SweepConfig(config).experiment
-        if seed is None:
-            seed = experiment.seed if experiment.seed is not None else secrets.randbits(32)
+        seed = chosen_seed(experiment, seed)
         make_engine(experiment, sweep_id="check", seed=seed)
         about = {"seed": seed, "settings": msgspec.to_builtins(settings or Settings())}
         return self.backend.create_sweep(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,9 +25,10 @@ from wandb.sdk.sweeps.scheduler.optimizer import Run as ActiveRun
 from wandb.sdk.sweeps.sweep_info import SweepInfo
 
 from tune_bridge.backends.wandb.backend import WandbBackend
-from tune_bridge.engines import make_engine
-from tune_bridge.engines.base import Action, EndState, Start, Stop, StopAll
-from tune_bridge.errors import BackendError, InputError, UnsupportedError
+from tune_bridge.controller.wandb import pauseless_engine
+from tune_bridge.engines import chosen_seed
+from tune_bridge.engines.base import Action, EndState, Start, Stop, StopAll, Wait
+from tune_bridge.errors import BackendError, InputError
 from tune_bridge.experiment import Experiment
 
 __all__ = ["TuneOptimizer", "run_scheduler"]
@@ -61,13 +61,7 @@ class TuneOptimizer(Optimizer):
     def __init__(self, sweep: SweepInfo, experiment: Experiment, seed: int) -> None:
         objective = experiment.objective
         self._metric = None if objective is None else objective.name
-        self._hosted = make_engine(experiment, sweep_id=sweep.id, seed=seed)
-        if self._hosted.needs_checkpoints:
-            raise UnsupportedError(
-                f"W&B's agents cannot pause a run: {self._hosted.needs_checkpoints}",
-                path=sweep.id,
-                hint="let our agents run it: tune-bridge sweep FILE, tune-bridge agent ID",
-            )
+        self._hosted = pauseless_engine(experiment, sweep.id, seed, sweep.id)
         self._told: dict[str, float] = {}
         self._over: set[str] = set()
         self._stops: set[str] = set()
@@ -85,8 +79,7 @@ class TuneOptimizer(Optimizer):
             answer = self._hosted.ask(time=self._now())
             if not isinstance(answer, Start):
                 self._act(getattr(answer, "actions", ()))
-                waits = type(answer).__name__ == "Wait"
-                return None if waits and not found else found
+                return None if isinstance(answer, Wait) and not found else found
             self._told[answer.run] = -math.inf
             found.append(RunSuggestion(RunConfig.from_values(answer.config), answer.run))
         return found
@@ -194,8 +187,7 @@ def run_scheduler(
     os.environ.setdefault("WANDB_BASE_URL", backend.door.server)
     os.environ.setdefault("WANDB_API_KEY", backend.door.key)
     entity, project, sweep_id = path.split("/")
-    chosen = seed if seed is not None else experiment.seed
-    number = chosen if chosen is not None else secrets.randbits(32)
+    number = chosen_seed(experiment, seed)
     try:
         done = client.run_scheduler(
             entity=entity,

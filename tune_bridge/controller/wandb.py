@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -32,7 +31,7 @@ import msgspec
 from tune_bridge.backends import places
 from tune_bridge.backends.base import ENDED_RUN, ENDED_SWEEP, Row, Run
 from tune_bridge.backends.wandb.backend import WandbBackend
-from tune_bridge.engines import make_engine
+from tune_bridge.engines import chosen_seed, make_engine
 from tune_bridge.engines.base import (
     Action,
     Asked,
@@ -48,9 +47,18 @@ from tune_bridge.engines.base import (
     Wait,
 )
 from tune_bridge.errors import BackendError, InputError, UnsupportedError
+from tune_bridge.experiment import Experiment
 from tune_bridge.sweep_config import SweepConfig
 
-__all__ = ["Door", "Outcome", "Progress", "WandbController", "door_of", "searched"]
+__all__ = [
+    "Door",
+    "Outcome",
+    "Progress",
+    "WandbController",
+    "door_of",
+    "pauseless_engine",
+    "searched",
+]
 
 Door = Literal["local", "enqueue", "scheduler"]
 
@@ -71,6 +79,28 @@ def door_of(config: Mapping[str, Any]) -> tuple[Door, str]:
         f"the sweep is W&B's own: runs are enqueued, and W&B's method {config.get('method')} goes "
         "on beside them; with method custom it would not"
     )
+
+
+def pauseless_engine(experiment: Experiment, sweep_id: str, seed: int, path: str) -> Engine:
+    """The engine of a sweep that W&B's agents run.
+
+    Args:
+        experiment: What the sweep says.
+        sweep_id: Its id for the engine.
+        seed: Of the engine.
+        path: The sweep, in messages.
+
+    Raises:
+        UnsupportedError: The engine pauses runs, which W&B's agents cannot.
+    """
+    engine = make_engine(experiment, sweep_id=sweep_id, seed=seed)
+    if engine.needs_checkpoints:
+        raise UnsupportedError(
+            f"W&B's agents cannot pause a run: {engine.needs_checkpoints}",
+            path=path,
+            hint="let our agents run it: tune-bridge sweep FILE, tune-bridge agent ID",
+        )
+    return engine
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -194,19 +224,11 @@ class WandbController:
         self._log = folder / f"{self.path.rpartition('/')[2]}-{name}.jsonl"
         lines = self._read(about)
         begun = lines[0] if lines else None
-        self._seed = begun.seed if isinstance(begun, _Begun) else seed
-        if self._seed is None:
-            own = self._experiment.seed
-            self._seed = own if own is not None else secrets.randbits(32)
-        self.engine: Engine = make_engine(
-            self._experiment, sweep_id=backend.own_id(sweep_id), seed=self._seed
+        known = begun.seed if isinstance(begun, _Begun) else seed
+        self._seed = chosen_seed(self._experiment, known)
+        self.engine: Engine = pauseless_engine(
+            self._experiment, backend.own_id(sweep_id), self._seed, self.path
         )
-        if self.engine.needs_checkpoints:
-            raise UnsupportedError(
-                f"W&B's agents cannot pause a run: {self.engine.needs_checkpoints}",
-                path=self.path,
-                hint="let our agents run it: tune-bridge sweep FILE, tune-bridge agent ID",
-            )
         self._lives: dict[str, _Life] = {}
         self._time = 0.0
         self._done = ""

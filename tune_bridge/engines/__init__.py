@@ -6,6 +6,7 @@ made.
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
     from tune_bridge.engines.random_state import Sandbox
     from tune_bridge.experiment import Experiment
 
-__all__ = ["make_engine", "make_proposer", "restore_engine"]
+__all__ = ["chosen_seed", "make_engine", "make_proposer", "restore_engine"]
+
+
+def chosen_seed(experiment: Experiment, seed: int | None = None) -> int:
+    """The seed to make an engine with: the given one, the experiment's own, else a fresh one."""
+    for known in (seed, experiment.seed):
+        if known is not None:
+            return known
+    return secrets.randbits(32)
 
 
 def make_engine(experiment: Experiment, *, sweep_id: str, seed: int) -> Engine:
