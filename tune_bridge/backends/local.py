@@ -102,16 +102,9 @@ class LocalBackend(SqlBackend):
             max_overflow=-1,  # a reader never waits for another one
         )
         sa.event.listen(engine, "connect", _set_up)
-        backend = cls(engine, busy_timeout=busy_timeout)
-        try:
-            backend._prepare()
-        except BaseException:
-            backend.close()
-            raise
-        return backend
+        return cls(engine, busy_timeout=busy_timeout)._prepared()
 
     def _prepare(self) -> None:
-        """Makes sure that the file is ours, writable and of the current version."""
         deadline = time.monotonic() + self._busy_timeout
         while True:
             try:

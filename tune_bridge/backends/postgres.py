@@ -226,13 +226,7 @@ class PostgresBackend(SqlBackend):
             connection.execute(f"SET lock_timeout = {int(lock_timeout * 1000)}")
 
         sa.event.listen(engine, "connect", set_up)
-        backend = cls(engine, place)
-        try:
-            backend._prepare()
-        except BaseException:
-            backend.close()
-            raise
-        return backend
+        return cls(engine, place)._prepared()
 
     def _prepare(self) -> None:
         with self._writing() as connection:

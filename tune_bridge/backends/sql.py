@@ -11,7 +11,7 @@ import abc
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -26,6 +26,8 @@ from tune_bridge.backends.work import Work
 from tune_bridge.errors import BackendError, InputError, NotFoundError
 
 __all__ = ["SqlBackend"]
+
+_Self = TypeVar("_Self", bound="SqlBackend")
 
 _POINTS = "SELECT step, data FROM history WHERE run = ? AND {} ORDER BY step"
 _ROWS = "SELECT step, time, data FROM history WHERE run = ? AND step >= ? ORDER BY step"
@@ -67,6 +69,10 @@ class SqlBackend(Backend):
     """What its driver raises, and SQLAlchemy for it."""
 
     @abc.abstractmethod
+    def _prepare(self) -> None:
+        """Makes sure that the database is ours, writable and of the current version."""
+
+    @abc.abstractmethod
     def _refine(self, error: Exception) -> Exception:
         """One of `errors` as one of ours."""
 
@@ -84,6 +90,15 @@ class SqlBackend(Backend):
     @abc.abstractmethod
     def _writing(self) -> contextlib.AbstractContextManager[sa.Connection]:
         """A connection in a transaction that is committed in the end, unless there is an error."""
+
+    def _prepared(self: _Self) -> _Self:  # noqa: PYI019 - Self needs Python 3.11
+        """Itself, prepared; closed when it cannot be."""
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
