@@ -118,6 +118,22 @@ def test_any_values(backend: Backend, values: list[Any], descending: bool) -> No
     _best(backend, sweep_id, descending=descending)
 
 
+def test_scores_by_their_ends(backend: Backend) -> None:
+    sweep_id = _put(backend, {"loss": 3}, {"loss": 1}, {}, {"loss": 2}, {"loss": math.nan})
+    ends: dict[str, Any] = {"0": 30.0, "1": 10.0, "3": 20.0}
+    for number, at in ends.items():
+        backend.apply([PatchRun(f"{number}{sweep_id}", {"ended_at": at}, 1e12)])
+    more = [("8", "running", 7), ("9", "failed", 9)]
+    for number, state, loss in more:
+        run = Run(id=f"{number}{sweep_id}", sweep_id=sweep_id, state=state, summary={"loss": loss})
+        backend.apply([PutRun(run)])
+    for left_out, expected in (((), [1, 2, 3, 7, 9]), (("failed",), [1, 2, 3, 7])):
+        assert backend.scores(sweep_id, leave_out=left_out) == expected
+        assert Backend.scores(backend, sweep_id, leave_out=left_out) == expected
+    assert backend.scores("none") == Backend.scores(backend, "none") == []
+    assert backend.scores(_put(backend, {"loss": 1}, config={})) == []
+
+
 @pytest.mark.parametrize(
     ("config", "name"),
     [(CONFIG, "loss"), ({}, ""), ({"metric": "loss"}, ""), ({"metric": {"name": 3}}, "")],

@@ -28,6 +28,8 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import math
+import operator
 import secrets
 import string
 import time
@@ -378,6 +380,27 @@ class Backend(abc.ABC):
         ]
         found.sort(key=lambda pair: -pair[1] if descending else pair[1])
         return found[:limit]
+
+    def scores(self, sweep_id: str, *, leave_out: Iterable[str] = ()) -> list[float]:
+        """The values of the sweep's metric, in the order in which the runs ended.
+
+        Runs that have not ended come last, runs without a number are left out.
+
+        Args:
+            sweep_id: The sweep; one that there is not has none.
+            leave_out: States of runs to leave out.
+        """
+        left_out = frozenset(leave_out)
+        with contextlib.suppress(NotFoundError):
+            metric = metric_of(self.sweep(sweep_id).config)
+            found = [
+                (run.ended_at if run.ended_at is not None else math.inf, value)
+                for run in (self.runs(sweep_id) if metric else ())
+                if run.state not in left_out
+                and (value := score_of(run.summary, metric)) is not None
+            ]
+            return [value for _, value in sorted(found, key=operator.itemgetter(0))]
+        return []
 
     @abc.abstractmethod
     def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:

@@ -259,6 +259,18 @@ class SqlBackend(Backend):
             found = connection.execute(query).all()
         return [(_run(row[:-1]), row[-1]) for row in found]
 
+    def scores(self, sweep_id: str, *, leave_out: Iterable[str] = ()) -> list[float]:
+        """See `Backend.scores`."""
+        ended = runs.c.ended_at
+        query = (
+            select(runs.c.score)
+            .where(runs.c.sweep_id == sweep_id, runs.c.score.is_not(None))
+            .where(runs.c.state.not_in(sorted(leave_out)))
+            .order_by(ended.is_(None), ended, runs.c.created_at, runs.c.seq)
+        )
+        with self._reading() as connection:
+            return list(connection.execute(query).scalars())
+
     def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:
         """See `Backend.counts`."""
         result: dict[str, dict[str, int]] = {}

@@ -18,8 +18,9 @@ from typing import Any, Literal
 import msgspec
 
 from tune_bridge.backends.base import Backend, Run, Sweep
-from tune_bridge.errors import TuneBridgeError
+from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.experiment import Experiment, Objective
+from tune_bridge.server.spark import spark_of
 from tune_bridge.server.values import flatten, is_number
 from tune_bridge.space import Choice, Integers, Parameter, Uniform
 
@@ -32,6 +33,7 @@ __all__ = [
     "Reader",
     "Snapshot",
     "chosen_runs",
+    "fits",
     "kind_of",
     "metric_value",
 ]
@@ -272,15 +274,25 @@ def chosen_runs(snapshot: Snapshot, kinds: Collection[str], top: int | None) -> 
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """One line of the list of sweeps."""
+    """One line of the list of sweeps.
+
+    Attributes:
+        sweep: The sweep.
+        plan: What its config says.
+        counts: Number of runs by kind, without zeros.
+        best: The best run, or None.
+        spark: The best value so far, run after run; see `tune_bridge.server.spark`.
+    """
 
     sweep: Sweep
     plan: Plan
     counts: dict[str, int]
     best: Best | None
+    spark: tuple[float, ...] = ()
 
 
-def _fits(sweep: Sweep, words: str) -> bool:
+def fits(sweep: Sweep, words: str) -> bool:
+    """Whether each of the words is in what a search for sweeps looks at."""
     config = sweep.config
     parts: list[Any] = [sweep.name, sweep.id, sweep.project, sweep.state]
     metric, controller = config.get("metric"), config.get("controller")
@@ -362,10 +374,11 @@ class Reader:
             found = self.backend.sweeps(limit=limit, offset=offset)
         else:
             newest = self.backend.sweeps(limit=SEARCHED)
-            found = [sweep for sweep in newest if _fits(sweep, words)][offset : offset + limit]
-        return [self._overview(sweep) for sweep in found]
+            found = [sweep for sweep in newest if fits(sweep, words)][offset : offset + limit]
+        return [self.overview(sweep) for sweep in found]
 
-    def _overview(self, sweep: Sweep) -> Overview:
+    def overview(self, sweep: Sweep) -> Overview:
+        """The line of a sweep in the list; without runs when it was deleted in the meantime."""
         version = self.backend.version(sweep.id)
         with self._lock:
             known = self._overviews.get(sweep.id)
@@ -373,11 +386,15 @@ class Reader:
             return known[1]
         try:
             full = self._read(sweep.id, version)
-        except TuneBridgeError:  # deleted since it was listed
+        except NotFoundError:  # deleted since it was listed
             return Overview(sweep, Plan(), {}, None)
-        made = Overview(full.sweep, full.plan, full.counts, full.best)
+        made = Overview(full.sweep, full.plan, full.counts, full.best, self._spark(full))
         with self._lock:
             self._overviews[sweep.id] = (version, made)
             while len(self._overviews) > 1000:
                 self._overviews.popitem(last=False)
         return made
+
+    def _spark(self, full: Snapshot) -> tuple[float, ...]:
+        values = self.backend.scores(full.sweep.id, leave_out=_NO_RESULT)
+        return spark_of(values, maximize=full.plan.goal == "maximize")
