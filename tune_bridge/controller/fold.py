@@ -15,6 +15,7 @@ import msgspec
 from tune_bridge.backends.base import PatchRun, PatchSweep, PutRun, Run
 from tune_bridge.controller.queue import CLOSED, Queue
 from tune_bridge.controller.state import (
+    Adopted,
     Claimed,
     Commanded,
     Ended,
@@ -74,6 +75,7 @@ class Fold(Queue):
             Lost: self._lost,
             Found: self._found,
             Commanded: self._commanded,
+            Adopted: self._adopted,
         }
 
     def apply(self, event: Event) -> Outcome:
@@ -186,6 +188,8 @@ class Fold(Queue):
         run.seq, run.held, run.saved, run.verdict = -1, {}, None, Verdict()
         self.state.live.add(run.id)
         self._index.give(run)
+        if self.state.asleep:
+            self._sweep(state="running", message="")
         about = {"agent": run.agent, "host": run.host, "attempt": run.attempt}
         self._patch(run, state="running", message="", config=run.config, meta=about)
         return Claim(
@@ -302,6 +306,19 @@ class Fold(Queue):
         if run.missing:
             self._index.find(run)
             self._patch(run, state="running", message="")
+
+    def _adopted(self, event: Adopted) -> None:
+        """A run from elsewhere; it is in the backend already."""
+        run = self.state.runs.get(event.run)
+        if run is None:
+            self.state.asleep = self.state.asleep or not self.state.runs
+            run = self.state.runs[event.run] = RunState(id=event.run, config=event.config)
+            # Should somebody want it tried again, then that is another attempt.
+            run.status, run.attempt, run.results = "over", 1, int(bool(event.result))
+        elif run.status != "over" or run.attempt > 1:
+            return
+        run.state = event.state
+        self.engine.adopt(run.id, event.config, event.state, event.result, time=event.time)
 
     # Commands.
 
@@ -525,6 +542,8 @@ class Fold(Queue):
         self._sweep(state=shown, message=reason)
 
     def _sweep(self, *, reopen: bool = False, **changes: Any) -> None:
+        if self.state.asleep and "state" in changes:
+            self.state.asleep, reopen = False, True
         if self._writes:
             patch = PatchSweep(self.sweep_id, changes, self.state.time, reopen)
             self._outcome.operations.append(patch)

@@ -17,6 +17,7 @@ from tune_bridge.errors import InputError
 from tune_bridge.wire import Checkpoint, EndState, Verb, Verdict
 
 __all__ = [
+    "Adopted",
     "Claimed",
     "Commanded",
     "Ended",
@@ -105,7 +106,20 @@ class Commanded(msgspec.Struct, frozen=True, tag_field="event", tag="command"):
     args: dict[str, Any] = {}
 
 
-Event = Claimed | Told | Held | Ended | Lost | Found | Commanded
+class Adopted(msgspec.Struct, frozen=True, tag_field="event", tag="adopted"):
+    """A run that was over before the sweep was made has come to it (see `tune_bridge.adopt`).
+
+    Whoever brings it writes the run itself, and this event with it.
+    """
+
+    run: str
+    config: dict[str, Any]
+    state: EndState
+    result: dict[str, Any]
+    time: float
+
+
+Event = Claimed | Told | Held | Ended | Lost | Found | Commanded | Adopted
 
 
 # The arguments of commands.
@@ -253,6 +267,7 @@ class SweepState(msgspec.Struct):
         waiting: The engine said "wait", and nothing has happened since.
         done: Why the engine has nothing more; empty while it may have.
         time: Of the last event.
+        asleep: It came with its runs and is shown as finished; nobody has wanted more yet.
     """
 
     gate: Gate = "open"
@@ -265,6 +280,7 @@ class SweepState(msgspec.Struct):
     waiting: str = ""
     done: str = ""
     time: float = 0.0
+    asleep: bool = False
 
 
 class Outcome(msgspec.Struct):

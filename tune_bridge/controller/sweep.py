@@ -9,6 +9,7 @@ again from the log, so that nothing is answered that is not kept.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 import threading
 import time
@@ -97,17 +98,15 @@ class SweepController:
                 hint="make one for agents with: tune-bridge sweep FILE",
             )
         self.id = sweep.id
-        self.experiment: Experiment = SweepConfig(sweep.config).experiment
         self.settings = msgspec.convert(about.get("settings", {}), Settings)
         self._seed = int(about["seed"])
+        self._take_config(sweep.config)
         self._backend = backend
         self._snapshots = snapshots or Snapshots(None)
         self._clock = clock
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
         self._listeners: list[Callable[[], None]] = []
-        objective = self.experiment.objective
-        self._metric = None if objective is None else objective.name
         self._saved = 0
         self._work = self._save_takes = 0.0
         self._seen: dict[str, float] = {}
@@ -356,12 +355,16 @@ class SweepController:
             InputError: It cannot be run.
         """
         with self.lock:
-            experiment = SweepConfig(self._backend.sweep(self.id).config).experiment
+            self._take_config(self._backend.sweep(self.id).config)
             self._snapshots.remove(self.id)
-            self.experiment = experiment
-            objective = experiment.objective
-            self._metric = None if objective is None else objective.name
             self._open()
+
+    def _take_config(self, config: Mapping[str, Any]) -> None:
+        self.experiment: Experiment = SweepConfig(config).experiment
+        objective = self.experiment.objective
+        self._metric = None if objective is None else objective.name
+        said = codec.dumps([self._seed, config])
+        self._about = f"{__version__} {hashlib.sha256(said.encode()).hexdigest()}"
 
     @property
     def count(self) -> int:
@@ -422,12 +425,13 @@ class SweepController:
             self._backend.steer(self.id)
             if self._stale:
                 self._alone()
+                # Somebody else may have brought runs (`tune_bridge.adopt`), and a wider space.
+                self._take_config(self._backend.sweep(self.id).config)
                 self._open()
             yield
 
     def _open(self) -> None:
         """Reads everything again."""
-        self._about = f"{__version__} {codec.dumps(self._seed)}"
         self._saved, fold, log = self._remembered() or self._from_scratch()
         begun = time.perf_counter()
         try:

@@ -244,7 +244,17 @@ class Limited(msgspec.Struct, frozen=True, tag_field="event", tag="limit"):
     time: float
 
 
-Event = Asked | Told | Ended | Enqueued | Limited
+class Adopted(msgspec.Struct, frozen=True, tag_field="event", tag="adopted"):
+    """`Engine.adopt` was called."""
+
+    run: str
+    config: dict[str, Any]
+    state: EndState
+    result: dict[str, Any]
+    time: float
+
+
+Event = Asked | Told | Ended | Enqueued | Limited | Adopted
 
 
 class Engine(abc.ABC):
@@ -344,6 +354,33 @@ class Engine(abc.ABC):
         """
 
     @abc.abstractmethod
+    def adopt(
+        self,
+        run_id: str,
+        config: Mapping[str, Any],
+        state: EndState,
+        result: Mapping[str, Any],
+        *,
+        time: float,
+    ) -> str:
+        """A run that nobody was asked for, and that is over: what was done before the sweep.
+
+        It counts for the run cap. Searchers that can learn from points that are not theirs do, as
+        with `enqueue`; a finite space is not searched there again. Schedulers are not told. The
+        same run again changes nothing, unless it had failed and has not since.
+
+        Args:
+            run_id: Its id, none that `ask` gives.
+            config: Its parameters; names that the space does not have are left out.
+            state: How it ended; one that failed or crashed teaches nothing.
+            result: Its last values, the metric among them; empty when it had none.
+            time: See `ask`.
+
+        Returns:
+            Why the searcher was not told, for people; empty when it was.
+        """
+
+    @abc.abstractmethod
     def limit(self, run_cap: int | None, *, time: float) -> tuple[Action, ...]:
         """Changes the number of runs of the sweep in all; None for the experiment's own end.
 
@@ -386,6 +423,8 @@ class Engine(abc.ABC):
                 self.enqueue(event.config, time=event.time)
             case Limited():
                 return self.limit(event.run_cap, time=event.time)
+            case Adopted():
+                self.adopt(event.run, event.config, event.state, event.result, time=event.time)
         return ()
 
 

@@ -29,7 +29,7 @@ from tune_bridge.space import (
 )
 from tune_bridge.values import Frozen, same_data, shorten
 
-__all__ = ["canonical", "fit", "initial_points", "match"]
+__all__ = ["canonical", "fit", "initial_points", "match", "trimmed"]
 
 _CLOSE = 1e-9
 """Relative distance at which a value still is a bound, or a multiple of a quantum."""
@@ -50,6 +50,18 @@ def initial_points(experiment: Experiment) -> list[dict[str, Any]]:
         fit(experiment.space, point.value, f"points[{index}]", partial=True)
         for index, point in enumerate(experiment.points)
     ]
+
+
+def trimmed(space: Group, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without the names that the space does not have, outside of options."""
+    children = dict(space.items)
+    return {
+        name: trimmed(child, value)
+        if isinstance(child := children[name], Group) and isinstance(value, Mapping)
+        else value
+        for name, value in config.items()
+        if name in children
+    }
 
 
 def fit(node: Node, value: Any, path: str = "", *, partial: bool = False) -> Any:

@@ -24,7 +24,7 @@ from tune_bridge.engines.base import (
     Wait,
     run_id,
 )
-from tune_bridge.engines.configs import fit
+from tune_bridge.engines.configs import fit, trimmed
 from tune_bridge.engines.native.fifo import Fifo
 from tune_bridge.engines.parts import Judge, Proposer, Refused, StopRule
 from tune_bridge.engines.random_state import Sandbox, derived
@@ -185,6 +185,20 @@ class HostedEngine(Engine):
         if self._over:
             raise InputError("the sweep has ended", found=self._over, hint="start another one")
         return self._call(self._enqueue, fitted)
+
+    def adopt(
+        self,
+        run_id: str,
+        config: Mapping[str, Any],
+        state: EndState,
+        result: Mapping[str, Any],
+        *,
+        time: float,
+    ) -> str:
+        """See `Engine.adopt`."""
+        if self._over:
+            return self._over
+        return self._call(self._adopt, run_id, dict(config), state, result)
 
     def limit(self, run_cap: int | None, *, time: float) -> tuple[Action, ...]:
         """See `Engine.limit`."""
@@ -468,6 +482,40 @@ class HostedEngine(Engine):
         self._add(_Run(name, config, {"enqueued": True}, own=False), self._wanted)
         self._withdraw()
         return name
+
+    def _adopt(
+        self, name: str, config: dict[str, Any], state: EndState, result: Mapping[str, Any]
+    ) -> str:
+        run = self._runs.get(name)
+        if run is None:
+            self._count += 1
+            run = _Run(name, config, {}, own=False, state="over", given=True)
+            self._runs[name] = run
+        elif run.state != "over" or run.final not in _FAILURES or run.final == state:
+            return "it is known"
+        self._failed.pop(name, None)
+        run.final = state
+        if state in _FAILURES:
+            self._failed[name] = None
+        given = trimmed(self.experiment.space, config)
+        fitted = self.proposer.typed(given)
+        if fitted is None:
+            try:
+                fitted = fit(self.experiment.space, given)
+            except InputError as error:
+                return str(error)
+        run.config = {**config, **fitted}
+        flat = flatten(result)
+        value = flat.get(self._metric) if self._metric is not None else None
+        try:
+            self.proposer.enqueued(name, fitted)
+            if state in ("failed", "crashed") or not is_usable(value):
+                self.proposer.close(name, None, failed=True)
+                return "it gave no value"
+            self.proposer.learn(name, fitted, {"training_iteration": 1, **flat, "trial_id": name})
+        except Exception as error:  # noqa: BLE001 - the past cannot be changed, and must not stop us
+            return f"{type(error).__name__}: {error}"
+        return ""
 
     def _limit(self, run_cap: int | None, time: float) -> tuple[Action, ...]:
         self._cap = self._own_cap if run_cap is None else run_cap

@@ -101,6 +101,9 @@ class Proposer(abc.ABC):
     ) -> None:
         """A run is over; called once for each run that was proposed.
 
+        Also for one of somebody else's that was over without a value when it came
+        (`tune_bridge.engines.base.Engine.adopt`).
+
         Args:
             run: Its id.
             result: Its last result that names the metric (its last one when there is no objective,

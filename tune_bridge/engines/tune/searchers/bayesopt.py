@@ -82,6 +82,8 @@ class HostedBayesOpt(Mended, BayesOptSearch):
 
     def suggest(self, trial_id: str) -> Any:
         """A point, or None where Ray would count a repetition."""
+        if not self._total_random_search_trials and len(self._learned) >= self.random_search_trials:
+            self.random_search_trials = 0  # as much is known as the random phase would bring
         if self._is_random:
             if self._total_random_search_trials >= self.random_search_trials:
                 return None
