@@ -14,7 +14,7 @@ from tests.server.seed import CONFIG, make_sweep
 from tune_bridge.backends.base import PatchRun, PutRun, PutSweep, Run, Sweep
 from tune_bridge.experiment import usual_goal
 from tune_bridge.server.analysis import figures
-from tune_bridge.server.analysis.analyst import Analyst, at_once, dimensions
+from tune_bridge.server.analysis.analyst import Analyst, at_once
 from tune_bridge.server.analysis.figures import Results
 from tune_bridge.server.analysis.importance import FEW, measure, measures
 from tune_bridge.server.analysis.page import FIGURES, View, advice, draw
@@ -108,7 +108,7 @@ def test_results_leave_failed_runs_out(snapshot) -> None:
     states = {snapshot.runs[index].state for index in results.indices}
     assert "failed" not in states
     assert Results.of(snapshot, "accuracy").goal == "maximize"
-    assert [one.path for one in dimensions(snapshot)] == list(CONFIG["parameters"])[:-1]
+    assert [one.path for one in snapshot.varied] == list(CONFIG["parameters"])[:-1]
 
 
 def test_progress_only_gets_better(snapshot) -> None:
@@ -193,7 +193,7 @@ def test_parameters_that_the_config_does_not_name(backend) -> None:
     for number in range(4):
         config = {"a": {"b": number}, "same": 1}
         backend.apply([PutRun(Run(id=f"r{number}", sweep_id="abcd1234", config=config))])
-    assert [one.path for one in dimensions(Reader(backend).snapshot("abcd1234"))] == ["a.b"]
+    assert [one.path for one in Reader(backend).snapshot("abcd1234").varied] == ["a.b"]
 
 
 def test_the_twin(client, backend) -> None:

@@ -66,25 +66,11 @@ def message(scheme: str, words: str) -> dict[str, Any]:
 
 
 def _searched(snapshot: Snapshot) -> list[Dimension]:
-    """The axes: the searched parameters, a condition as its parts; without any, what varies."""
-    keys: dict[str, None] = {}
-    for config in snapshot.configs:
-        keys.update(dict.fromkeys(config))
-    found: list[Dimension] = []
-    for dimension in snapshot.plan.dimensions:
-        if dimension.path in keys:
-            found.append(dimension)
-            continue
-        parts = [key for key in keys if key.startswith(f"{dimension.path}.")]
-        found += [Dimension(key) for key in parts if _varies(snapshot, key)]
-    if not snapshot.plan.dimensions:
-        found = [Dimension(key) for key in keys if _varies(snapshot, key)]
-        found = found or [Dimension(key) for key in keys]
+    """The axes: the searched parameters; where none is named and none varies, all there are."""
+    found = snapshot.searched
+    if not found and not snapshot.plan.dimensions:
+        found = [Dimension(key) for key in dict.fromkeys(k for c in snapshot.configs for k in c)]
     return found[:_AXES]
-
-
-def _varies(snapshot: Snapshot, key: str) -> bool:
-    return len({repr(config.get(key)) for config in snapshot.configs}) > 1
 
 
 def _labels(dimensions: Sequence[Dimension]) -> list[str]:

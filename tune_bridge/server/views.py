@@ -227,6 +227,31 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             names.insert(0, objective)
         return names
 
+    @functools.cached_property
+    def searched(self) -> list[Dimension]:
+        """The searched parameters that runs have, a condition as its parts; else what varies."""
+        keys = dict.fromkeys(key for config in self.configs for key in config)
+        found: list[Dimension] = []
+        for dimension in self.plan.dimensions:
+            if dimension.path in keys:
+                found.append(dimension)
+                continue
+            parts = [key for key in keys if key.startswith(f"{dimension.path}.")]
+            found += [Dimension(key) for key in parts if self._varies(key)]
+        if not self.plan.dimensions:
+            found = [Dimension(key) for key in keys if self._varies(key)]
+        return found
+
+    @functools.cached_property
+    def varied(self) -> list[Dimension]:
+        """Those of `searched` that have more than one value."""
+        return [dimension for dimension in self.searched if self._varies(dimension.path)]
+
+    def _varies(self, key: str) -> bool:
+        values = (repr(config.get(key)) for config in self.configs)
+        first = next(values, None)
+        return any(value != first for value in values)
+
     @property
     def ranking(self) -> str | None:
         """The metric that says which run is better: the objective, else the first one there is."""

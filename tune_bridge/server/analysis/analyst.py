@@ -13,28 +13,13 @@ from tune_bridge.backends.base import Backend, Run
 from tune_bridge.server.analysis.figures import Results
 from tune_bridge.server.analysis.importance import FEW, Importance, measure
 from tune_bridge.server.analysis.what_if import Outcome, what_if
-from tune_bridge.server.views import Dimension, Snapshot
+from tune_bridge.server.views import Snapshot
 
-__all__ = ["Analyst", "at_once", "dimensions"]
+__all__ = ["Analyst", "at_once"]
 
 _KEEP = 64
 _POINTS = 300  # of a curve
 _SHARE = 20.0  # what was slow to compute is computed again after this many times its duration
-
-
-def dimensions(snapshot: Snapshot) -> list[Dimension]:
-    """The searched parameters; of a config that says nothing of them, those that vary."""
-    keys = dict.fromkeys(key for config in snapshot.configs for key in config)
-    named = {dimension.path: dimension for dimension in snapshot.plan.dimensions}
-    found = []
-    for key in keys:
-        whole = named.get(key)
-        below = any(key.startswith(f"{path}.") for path in named)
-        if whole is not None or below or not named:
-            values = {repr(config.get(key)) for config in snapshot.configs}
-            if len(values) > 1:
-                found.append(whole or Dimension(key))
-    return found
 
 
 class Analyst:
@@ -103,7 +88,7 @@ class Analyst:
 
     @staticmethod
     def _compute(snapshot: Snapshot, results: Results, kind: str) -> list[Importance]:
-        shown = dimensions(snapshot)
+        shown = snapshot.varied
         columns = {
             one.path: [snapshot.configs[index].get(one.path) for index in results.indices]
             for one in shown

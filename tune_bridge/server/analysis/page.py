@@ -12,7 +12,7 @@ from dash import Dash, Input, Output, State, dcc, html
 from tune_bridge.errors import TuneBridgeError
 from tune_bridge.server.addresses import Address, query_of, scheme_of
 from tune_bridge.server.analysis import figures
-from tune_bridge.server.analysis.analyst import Analyst, dimensions
+from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.figures import Results
 from tune_bridge.server.analysis.importance import MEASURES, measures
 from tune_bridge.server.analysis.what_if import best_setting
@@ -92,7 +92,7 @@ class View(msgspec.Struct, frozen=True):
         kinds = measures()
         kind = self.measure if self.measure in kinds else next(iter(kinds), "correlation")
         view = msgspec.structs.replace(self, metric=metric, other=other, measure=kind)
-        paths = [one.path for one in dimensions(snapshot)]
+        paths = [one.path for one in snapshot.varied]
         if metric is not None:
             found = [one.path for one in analyst.known(snapshot, metric, kind)]
             paths.sort(key=lambda path: found.index(path) if path in found else len(found))
@@ -114,7 +114,7 @@ class _Case(msgspec.Struct, frozen=True):
         return Results.of(self.snapshot, self.view.metric or "")
 
     def dimension(self, path: str | None) -> Dimension | None:
-        return next((one for one in dimensions(self.snapshot) if one.path == path), None)
+        return next((one for one in self.snapshot.varied if one.path == path), None)
 
 
 def _progress(case: _Case) -> Any:
@@ -131,7 +131,7 @@ def _importance(case: _Case) -> Any:
 
 
 def _slices(case: _Case) -> Any:
-    view, shown = case.view, dimensions(case.snapshot)
+    view, shown = case.view, case.snapshot.varied
     return figures.slices(case.results, shown, log=view.log, scheme=view.scheme)
 
 
@@ -270,7 +270,7 @@ def _content(snapshot: Snapshot, chosen: View, analyst: Analyst) -> list[Any]:
 
 
 def _size(name: str, snapshot: Snapshot) -> dict[str, str]:
-    count = len(dimensions(snapshot))
+    count = len(snapshot.varied)
     heights = {"importance": figures.bars_height(count), "slices": figures.slices_height(count)}
     return {"height": f"{heights.get(name, _HEIGHT)}px"}
 
@@ -286,7 +286,7 @@ def _controls(snapshot: Snapshot, view: View) -> Any:
 
 
 def _own_controls(name: str, snapshot: Snapshot, view: View) -> list[Any]:
-    paths = [one.path for one in dimensions(snapshot)]
+    paths = [one.path for one in snapshot.varied]
     made: dict[str, list[Any]] = {
         "importance": [
             select(
