@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+
+from tune_bridge.signals import handled
 
 __all__ = ["Best", "Progress", "interrupts", "is_better"]
 
@@ -56,9 +57,6 @@ def interrupts(first: Callable[[], None], second: Callable[[], None]) -> Iterato
 
     SIGTERM, as service managers and batch systems send it, counts as Ctrl-C.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     pressed = 0
 
     def handle(number: int, frame: Any) -> None:
@@ -73,12 +71,8 @@ def interrupts(first: Callable[[], None], second: Callable[[], None]) -> Iterato
         raise KeyboardInterrupt
 
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = {each: signal.signal(each, handle) for each in signals}
-    try:
+    with handled(signals, handle):
         yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
 def is_better(value: float, than: float | None, mode: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
+from tune_bridge.signals import handled
 from tune_bridge.wire import End
 
 __all__ = ["Asked", "Leave", "Leaver", "interrupts", "left", "stronger"]
@@ -93,9 +94,6 @@ def interrupts(worker: Leaver, say: Callable[[str], None]) -> Iterator[None]:
         worker: Who leaves.
         say: Called with lines for people, in another thread.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     pressed: list[Leave] = []
     words: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # handlers may put, also nested
 
@@ -117,12 +115,10 @@ def interrupts(worker: Leaver, say: Callable[[str], None]) -> Iterator[None]:
     hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed; nohup ignores it
     if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
         signals.append(hangup)
-    before = {each: signal.signal(each, handle) for each in signals}
     try:
-        yield
+        with handled(signals, handle):
+            yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, signal.SIG_DFL if handler is None else handler)
         words.put(None)
         speaker.join()
 

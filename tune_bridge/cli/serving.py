@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import socket
@@ -13,6 +14,7 @@ import click
 from tune_bridge.cli.options import TEXT, Number
 from tune_bridge.errors import InputError
 from tune_bridge.server import DEFAULT_HOST, DEFAULT_PORT, missing_extra
+from tune_bridge.signals import handled
 
 __all__ = ["address_of", "listen", "listening", "serve"]
 
@@ -160,10 +162,5 @@ def serve(
         raise KeyboardInterrupt
 
     # uvicorn shuts down in order, then raises the signal again for whoever handled it before.
-    before = signal.signal(signal.SIGTERM, end)
-    try:
+    with contextlib.suppress(KeyboardInterrupt), handled((signal.SIGTERM,), end):
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        return
-    finally:
-        signal.signal(signal.SIGTERM, before)

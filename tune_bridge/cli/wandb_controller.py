@@ -17,6 +17,7 @@ from tune_bridge.backends.wandb import is_wandb, parse_place
 from tune_bridge.cli.options import COUNT, SECONDS, SEED, TEXT
 from tune_bridge.controller.wandb import Outcome, Progress, WandbController, door_of, searched
 from tune_bridge.errors import InputError
+from tune_bridge.signals import handled
 
 if TYPE_CHECKING:
     from tune_bridge.backends.wandb.backend import WandbBackend
@@ -127,21 +128,13 @@ def _schedule(
 def _interrupts() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets; the second one is as always."""
     event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         event.set()
 
-    before = signal.signal(signal.SIGINT, handle)
-    term = signal.signal(signal.SIGTERM, handle)
-    try:
+    with handled((signal.SIGINT, signal.SIGTERM), handle):
         yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
-        signal.signal(signal.SIGTERM, term)
 
 
 def _show(ended: Outcome, path: str, as_json: bool) -> None:
