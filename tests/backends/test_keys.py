@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import Backend, Key
 from tune_bridge.errors import InputError, NotFoundError
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Backend]:
-    if request.param == "sqlite":
-        place = str(tmp_path / "sweeps.db")
-    else:
-        place = request.getfixturevalue("postgres").ready()
-    return lambda: open_backend(place)
-
-
-@pytest.fixture
-def backend(connect: Callable[[], Backend]) -> Iterator[Backend]:
-    with connect() as opened:
-        yield opened
 
 
 def _key(name: str, at: float = 1.0) -> Key:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,6 @@ from tune_bridge.backends.scores import metric_of, score_of
 from tune_bridge.errors import NotFoundError
 
 CONFIG = {"metric": {"name": "loss", "goal": "minimize"}}
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    if request.param == "sqlite":
-        place = str(tmp_path / "sweeps.db")
-    else:
-        place = request.getfixturevalue("postgres").ready()
-    with open_backend(place) as opened:
-        yield opened
 
 
 def _put(backend: Backend, *summaries: dict[str, Any], config: Any = CONFIG) -> str:

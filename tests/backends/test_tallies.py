@@ -5,26 +5,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import Backend, Operation, PutRun, PutSweep, Run, RunQuery, Sweep
 from tune_bridge.backends.schema import VERSION_TABLE
 from tune_bridge.testing.operations import scripts
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    if request.param == "sqlite":
-        place = str(tmp_path / "sweeps.db")
-    else:
-        place = request.getfixturevalue("postgres").ready()
-    with open_backend(place) as opened:
-        yield opened
 
 
 def _check(backend: Backend, sweep_id: str) -> None:
