@@ -41,6 +41,16 @@ def client(backend):
 
 
 @pytest.fixture
+def caller(backend, tmp_path):
+    """An application over `backend` that also steers its sweeps, asked as agents do."""
+    from tests.server.control_client import Client
+
+    made = Client(backend, tmp_path)
+    with made.http:
+        yield made
+
+
+@pytest.fixture
 def control(backend: LocalBackend, tmp_path: Path):
     """What steers the sweeps of `backend`, for the pages."""
     from tune_bridge.controller import Controller
