@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tune_bridge.backends.base import Backend, Run
-from tune_bridge.server.analysis.figures import Results
 from tune_bridge.server.analysis.importance import FEW, Importance, measure
 from tune_bridge.server.analysis.kept import Kept
+from tune_bridge.server.analysis.results import Results
 from tune_bridge.server.analysis.what_if import Outcome, what_if
 from tune_bridge.server.views import Snapshot
 

@@ -5,81 +5,38 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-
-from tune_bridge.experiment import usual_goal
 from tune_bridge.server.analysis.importance import FEW, Importance
+from tune_bridge.server.analysis.results import Results, front, in_order, run_name, shared
 from tune_bridge.server.analysis.what_if import Outcome
 from tune_bridge.server.axes import Axis, make_axis
 from tune_bridge.server.figures import COLOURS, INK, RAMP, RULE, layout, message
 from tune_bridge.server.values import number, text
-from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of, metric_value
+from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of
 
 __all__ = [
-    "Results", "contour", "distribution", "importances", "outcomes", "pareto", "progress", "slices",
+    "contour", "distribution", "importances", "outcomes", "pareto", "progress", "slices",
     "survival", "timeline",
 ]  # fmt: skip
 
-_POINTS = 3000  # runs that one drawing shows at most
+_POINTS = 1500  # runs that one drawing shows at most
+_EACH = 500  # the same where each run has a point in several small drawings
+_STEPS = 1000  # points of a line
 _BARS = 400
 _SLICES, _ACROSS = 12, 4
 _SHOWN = 24  # parameters that have a bar
 _GRID = 40
 
 
-class Results(msgspec.Struct, frozen=True):
-    """The runs of a sweep that have a value of a metric.
+def short(value: float) -> float:
+    """Five digits, which are more than a drawing shows."""
+    return float(f"{value:.5g}")
 
-    Attributes:
-        snapshot: The sweep.
-        metric: The metric.
-        goal: "minimize" or "maximize"; of another metric than the objective, what is usual.
-        indices: The runs, in order of creation.
-        values: Their values.
-    """
 
-    snapshot: Snapshot
-    metric: str
-    goal: Literal["minimize", "maximize"]
-    indices: list[int]
-    values: list[float]
-
-    @classmethod
-    def of(cls, snapshot: Snapshot, metric: str) -> Results:
-        """Reads them; runs that failed have no value."""
-        plan, found = snapshot.plan, []
-        for index, run in enumerate(snapshot.runs):
-            value = metric_value(snapshot.summaries[index], metric)
-            if value is not None and run.state not in ("failed", "crashed"):
-                found.append((index, value))
-        goal = plan.goal if metric == plan.objective else usual_goal(metric) or "minimize"
-        return cls(snapshot, metric, goal, [one for one, _ in found], [two for _, two in found])
-
-    @property
-    def costs(self) -> list[float]:
-        """The values, lower ones better."""
-        return [-value for value in self.values] if self.goal == "maximize" else self.values
-
-    def name(self, index: int) -> str:
-        """How a run is called in a drawing."""
-        run = self.snapshot.runs[index]
-        return html.escape(text(run.name or run.id, 40), quote=False)
-
-    def thinned(self) -> Results:
-        """At most as many runs as a drawing takes: the best ones, and every n-th of the others."""
-        if len(self.indices) <= _POINTS:
-            return self
-        order = sorted(range(len(self.indices)), key=self.costs.__getitem__)
-        best, rest = order[: _POINTS // 6], order[_POINTS // 6 :]
-        every = math.ceil(len(rest) / (_POINTS - len(best)))
-        kept = sorted([*best, *rest[::every]])
-        return msgspec.structs.replace(
-            self,
-            indices=[self.indices[place] for place in kept],
-            values=[self.values[place] for place in kept],
-        )
+def shorts(values: Sequence[float]) -> list[float]:
+    """The same for all of them."""
+    return [float(f"{value:.5g}") for value in values]
 
 
 def _axis(scheme: str, title: str, **more: Any) -> dict[str, Any]:
@@ -109,32 +66,27 @@ def progress(results: Results, *, log: bool, scheme: str) -> dict[str, Any]:
     """Every run's value in the order of their ends, and the best one so far."""
     if not results.indices:
         return message(scheme, "No run has a value yet")
-    runs = results.snapshot.runs
-    order = sorted(
-        range(len(results.indices)),
-        key=lambda place: runs[results.indices[place]].ended_at or math.inf,
-    )
-    sign = -1.0 if results.goal == "maximize" else 1.0
-    best, line = math.inf, []
-    for place in order:
-        best = min(best, sign * results.values[place])
-        line.append(sign * best)
-    every = math.ceil(len(order) / _POINTS)
-    shown = range(0, len(order), every)
+    line = in_order(results)
+    dots = set(results.thinned(_POINTS).indices)
+    shown = [(at, *item) for at, item in enumerate(line, 1) if item[0] in dots]
+    steps = [(1, line[0][2])]
+    for at, (_, _, best) in enumerate(line, 1):
+        if best != steps[-1][1] or at == len(line):
+            steps.append((at, best))
     hover = "<b>%{text}</b><br>%{y:.6g}<extra></extra>"
     return {
         "data": [
             {
                 "type": "scatter", "mode": "markers", "name": "runs", "uid": "runs",
-                "x": [at + 1 for at in shown],
-                "y": [results.values[order[at]] for at in shown],
-                "text": [results.name(results.indices[order[at]]) for at in shown],
+                "x": [at for at, *_ in shown],
+                "y": [short(value) for _, _, value, _ in shown],
+                "text": [results.name(index) for _, index, _, _ in shown],
                 "marker": {"color": COLOURS[0], "size": 6, "opacity": 0.55},
                 "hovertemplate": hover,
             },
             {
                 "type": "scatter", "mode": "lines", "name": "best so far", "uid": "best",
-                "x": [at + 1 for at in shown], "y": [line[at] for at in shown],
+                "x": [at for at, _ in steps], "y": [short(best) for _, best in steps],
                 "line": {"color": COLOURS[3], "width": 2, "shape": "hv"}, "hoverinfo": "skip",
             },
         ],
@@ -208,7 +160,7 @@ def _ranked_colours(results: Results, scheme: str) -> dict[str, Any]:
     order = sorted(range(len(results.values)), key=results.costs.__getitem__)
     rank = [0.0] * len(order)
     for place, index in enumerate(order):
-        rank[index] = 1 - place / max(len(order) - 1, 1)
+        rank[index] = round(1 - place / max(len(order) - 1, 1), 3)
     ramp = RAMP[scheme]
     scale = [[place / (len(ramp) - 1), colour] for place, colour in enumerate(ramp)]
     return {"color": rank, "colorscale": scale, "cmin": 0, "cmax": 1, "size": 6, "opacity": 0.75}
@@ -233,13 +185,14 @@ def _ticked(axis: Axis, scheme: str, **more: Any) -> dict[str, Any]:
 
 def slices(results: Results, dimensions: Sequence[Dimension], *, log: bool, scheme: str) -> Any:
     """The metric over each parameter, coloured by rank."""
-    results = results.thinned()
+    results = results.thinned(_EACH)
     shown = list(dimensions)[:_SLICES]
     if not results.indices or not shown:
         return message(scheme, "No run has a value yet")
     across = min(len(shown), _ACROSS)
     down = math.ceil(len(shown) / across)
-    colours = _ranked_colours(results, scheme)
+    colours, values = _ranked_colours(results, scheme), shorts(results.values)
+    names = [results.name(index) for index in results.indices]
     figure: dict[str, Any] = {"data": [], "layout": {}}
     parts = layout(
         scheme,
@@ -259,10 +212,9 @@ def slices(results: Results, dimensions: Sequence[Dimension], *, log: bool, sche
         )
         figure["data"].append(
             {
-                "type": "scatter" if len(results.indices) < 1000 else "scattergl",
+                "type": "scatter",
                 "mode": "markers", "uid": f"slice{place}",
-                "x": axis.positions, "y": results.values,
-                "text": [results.name(index) for index in results.indices],
+                "x": shorts(axis.positions), "y": values, "text": names,
                 "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "marker": colours,
                 "hovertemplate": "<b>%{text}</b><br>%{y:.6g}<extra></extra>",
             }
@@ -273,7 +225,7 @@ def slices(results: Results, dimensions: Sequence[Dimension], *, log: bool, sche
 
 def contour(results: Results, one: Dimension, two: Dimension, scheme: str) -> dict[str, Any]:
     """Two parameters: the runs coloured by rank, over what a forest expects of the rank between."""
-    results = results.thinned()
+    results = results.thinned(_POINTS)
     x, y = _place(results, one), _place(results, two)
     if not results.indices:
         return message(scheme, "No run has a value yet")
@@ -292,7 +244,7 @@ def contour(results: Results, one: Dimension, two: Dimension, scheme: str) -> di
     data.append(
         {
             "type": "scatter", "mode": "markers", "uid": "pair",
-            "x": x.positions, "y": y.positions, "marker": marker,
+            "x": shorts(x.positions), "y": shorts(y.positions), "marker": marker,
             "text": [results.name(index) for index in results.indices],
             "customdata": [number(value) for value in results.values],
             "hovertemplate": "<b>%{text}</b><br>%{customdata}<extra></extra>",
@@ -327,15 +279,15 @@ def distribution(results: Results, *, log: bool, scheme: str) -> dict[str, Any]:
     if not results.indices:
         return message(scheme, "No run has a value yet")
     values = sorted(results.values, reverse=results.goal == "maximize")
-    every = math.ceil(len(values) / _POINTS)
+    every = math.ceil(len(values) / _STEPS)
     shown = [*range(0, len(values) - 1, every), len(values) - 1]
     word = "at least" if results.goal == "maximize" else "at most"
     return {
         "data": [
             {
                 "type": "scatter", "mode": "lines", "uid": "edf",
-                "x": [values[at] for at in shown],
-                "y": [(at + 1) / len(values) for at in shown],
+                "x": [short(values[at]) for at in shown],
+                "y": [short((at + 1) / len(values)) for at in shown],
                 "line": {"color": COLOURS[0], "width": 2, "shape": "hv"},
                 "hovertemplate": f"%{{y:.1%}} of the runs are {word} %{{x:.6g}}<extra></extra>",
             }
@@ -372,7 +324,7 @@ def timeline(snapshot: Snapshot, scheme: str) -> dict[str, Any]:
                 "x": [1000 * max(end - (run.started_at or 0), 0.001) for run, end in runs],
                 "y": places,
                 "marker": {"color": colour},
-                "text": [html.escape(text(run.name or run.id, 40), quote=False) for run, _ in runs],
+                "text": [run_name(run) for run, _ in runs],
                 "textposition": "none",
                 "hovertemplate": f"<b>%{{text}}</b><br>{word}<extra></extra>",
             }
@@ -458,36 +410,26 @@ def outcomes(found: Sequence[Outcome], runs: int, scheme: str) -> dict[str, Any]
 
 def pareto(one: Results, two: Results, scheme: str) -> dict[str, Any]:
     """Two metrics, and the runs that no other one beats in both."""
-    second = dict(zip(two.indices, two.values, strict=True))
-    shared = [
-        (index, value, second[index])
-        for index, value in zip(one.indices, one.values, strict=True)
-        if index in second
-    ]
-    if not shared:
+    both = shared(one, two)
+    if not both:
         return message(scheme, "No run has both metrics")
-    signs = [-1.0 if results.goal == "maximize" else 1.0 for results in (one, two)]
-    front, lowest = [], math.inf
-    for item in sorted(shared, key=lambda item: (signs[0] * item[1], signs[1] * item[2])):
-        if signs[1] * item[2] < lowest:
-            lowest = signs[1] * item[2]
-            front.append(item)
-    on_front = {item[0] for item in front}
-    every = math.ceil(len(shared) / _POINTS)
-    rest = [item for item in shared if item[0] not in on_front][::every]
+    best = front(one, two)
+    on_front = {item[0] for item in best}
+    every = math.ceil(len(both) / _POINTS)
+    rest = [item for item in both if item[0] not in on_front][::every]
     hover = "<b>%{text}</b><br>%{x:.6g}, %{y:.6g}<extra></extra>"
     return {
         "data": [
             {
                 "type": "scatter", "mode": mode, "name": name, "uid": name.replace(" ", ""),
-                "x": [item[1] for item in items], "y": [item[2] for item in items],
+                "x": [short(item[1]) for item in items], "y": [short(item[2]) for item in items],
                 "text": [one.name(item[0]) for item in items],
                 "marker": {"color": colour, "size": 7}, "line": {"color": colour, "dash": "dot"},
                 "hovertemplate": hover,
             }
             for name, items, colour, mode in (
                 ("runs", rest, COLOURS[0], "markers"),
-                ("Pareto front", front, COLOURS[3], "lines+markers"),
+                ("Pareto front", best, COLOURS[3], "lines+markers"),
             )
         ],
         "layout": _framed(scheme, _axis(scheme, one.metric), _axis(scheme, two.metric)),

@@ -13,8 +13,8 @@ from tune_bridge.errors import TuneBridgeError
 from tune_bridge.server.addresses import Address, query_of, scheme_of
 from tune_bridge.server.analysis import figures
 from tune_bridge.server.analysis.analyst import Analyst
-from tune_bridge.server.analysis.figures import Results
 from tune_bridge.server.analysis.importance import MEASURES, measures
+from tune_bridge.server.analysis.results import Results
 from tune_bridge.server.analysis.what_if import best_setting
 from tune_bridge.server.figures import message
 from tune_bridge.server.site import Made, Site, client, threaded
