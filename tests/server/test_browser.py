@@ -180,7 +180,7 @@ def test_search_for_sweeps(page, backend):
         make_sweep(backend, 1, sweep_id=f"sweep00{number}", name=f"number {number}")
     page.goto("/")
     expect(page.locator("#sweeps tbody tr")).to_have_count(5)
-    box = page.get_by_label("Search sweeps")
+    box = page.get_by_label("Search")
     box.fill("number 3")
     expect(page.locator("#sweeps tbody tr")).to_have_count(1)
     page.wait_for_function("location.search === '?q=number+3'")

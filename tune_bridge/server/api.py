@@ -28,6 +28,7 @@ from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.importance import measures
 from tune_bridge.server.bundle import bundle, runs_csv
 from tune_bridge.server.lines import best_data, line, sweep_data
+from tune_bridge.server.listing import ORDERS, STATES, Listing, find
 from tune_bridge.server.security import error_response
 from tune_bridge.server.values import json_bytes
 from tune_bridge.server.views import Reader
@@ -74,9 +75,21 @@ def _add_sweeps(app: FastAPI, reader: Reader) -> None:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=_INT64)] = 0,
         q: str = "",
+        project: str = "",
+        state: str = "",
+        sort: str = "-created",
     ) -> Response:
-        lines = [line(overview) for overview in reader.overviews(limit, offset, q)]
-        return _answer({"sweeps": lines, "limit": limit, "offset": offset})
+        if state not in ("", *STATES):
+            return error_response(
+                422, "unknown state", path="state", found=state, expected=list(STATES)
+            )
+        if sort.removeprefix("-") not in ORDERS:
+            expected = [f"{sign}{name}" for name in ORDERS for sign in ("", "-")]
+            return error_response(422, "unknown order", path="sort", found=sort, expected=expected)
+        listing = Listing(q=q, project=project, state=state, sort=sort, offset=offset)
+        found = find(reader, listing, limit)
+        lines = [line(overview) for overview in found.lines]
+        return _answer({"sweeps": lines, "more": found.more, "limit": limit, "offset": offset})
 
     @app.get("/api/sweeps/{sweep_id}")
     def sweep(sweep_id: str) -> Response:

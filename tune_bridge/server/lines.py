@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,7 +10,13 @@ import msgspec
 from tune_bridge.backends.base import Sweep
 from tune_bridge.server.views import Best, Overview
 
-__all__ = ["best_data", "line", "sweep_data"]
+__all__ = ["best_data", "line", "run_cap_of", "sweep_data"]
+
+
+def run_cap_of(config: Mapping[str, Any]) -> int | None:
+    """How many runs a sweep makes at most, or None when its config names no such number."""
+    cap = config.get("run_cap")
+    return cap if isinstance(cap, int) and not isinstance(cap, bool) and cap > 0 else None
 
 
 def sweep_data(sweep: Sweep) -> dict[str, Any]:
@@ -34,5 +41,9 @@ def line(overview: Overview) -> dict[str, Any]:
         "metric": overview.plan.objective,
         "goal": overview.plan.goal,
         "counts": overview.counts,
+        "runs": sum(overview.counts.values()),
+        "run_cap": run_cap_of(overview.sweep.config),
+        "running": overview.counts.get("running", 0),
+        "spark": list(overview.spark),
         "best": best_data(overview.best),
     }

@@ -50,4 +50,5 @@ def missing_page(what: str) -> Any:
         "Nothing here",
         html.P(what),
         dcc.Link("Back to all sweeps", href="/", className="tb-link"),
+        level=1,
     )

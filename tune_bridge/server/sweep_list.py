@@ -2,145 +2,281 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, dcc, html
+from dash import ALL, Dash, Input, Output, State, dcc, html
 from dash.exceptions import PreventUpdate
 
 from tune_bridge.server.addresses import Address, query_of
+from tune_bridge.server.lines import run_cap_of
+from tune_bridge.server.listing import STATES, Found, Listing, find
 from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.sweep_parts import search_words
 from tune_bridge.server.values import number, text
-from tune_bridge.server.views import Overview
+from tune_bridge.server.views import Overview, Reader
 from tune_bridge.server.widgets import (
     NONE,
     counts_bar,
     dashed,
     empty,
     moment,
+    select,
     state_badge,
     sweep_link,
 )
 
-__all__ = ["PAGE_SIZE", "add", "page"]
+__all__ = ["MOST", "PAGE_SIZE", "add", "page", "spark_picture"]
 
 PAGE_SIZE = 100
+MOST = 8
+"""How many sweeps are compared at most."""
+
+_ANY = "any"
+_WIDTH, _HEIGHT = 96, 24
+_LINE = "#228be6"
+
+
+class _Column(NamedTuple):
+    title: str
+    order: str = ""  # key of `ORDERS`, with a minus where the highest come first at first
+
+
+_COLUMNS = (
+    _Column("Sweep", "name"),
+    _Column("State", "state"),
+    _Column("Project", "project"),
+    _Column("Method"),
+    _Column("Runs", "-runs"),
+    _Column("Now"),
+    _Column("Best", "best"),
+    _Column("Progress"),
+    _Column("Created", "-created"),
+)
 
 
 def page(site: Site, address: Address, search: str, scheme: str) -> Made:
     """The list at an address."""
     version = site.reader.backend.version()
     query = query_of(search)
-    given, words = query.get("offset", "0"), query.get("q", "")
-    offset = int(given) if given.isascii() and given.isdigit() and len(given) < 9 else 0
-    lines = site.reader.overviews(PAGE_SIZE, offset, words)
-    return Made(sweeps_page(lines, offset, words), version, "Sweeps · tune-bridge")
+    listing, picked = Listing.of(query), _picked(query)
+    content = _content(site.reader, listing, picked, version)
+    return Made(content, version, "Sweeps · tune-bridge")
 
 
-def sweeps_page(lines: Sequence[Overview], offset: int, words: str = "") -> Any:
-    """The list of sweeps."""
-    if not lines and not offset and not words:
+def _picked(query: dict[str, str]) -> list[str]:
+    return [one for one in query.get("pick", "").split(",") if one]
+
+
+def _content(reader: Reader, listing: Listing, picked: list[str], version: str) -> Any:
+    found = find(reader, listing, PAGE_SIZE)
+    if not found.lines and listing == Listing():
         return empty(
             "No sweeps yet",
             html.P("Run a sweep here, or let a Tune experiment report to this place:"),
             dmc.Code("tune-bridge run sweep.yaml", block=True),
             dmc.Code("tune.run(train, callbacks=[tune_bridge.SweepCallback()])", block=True),
             html.P("It appears on this page by itself.", className="tb-dim"),
+            level=1,
         )
     return html.Div(
         [
+            dcc.Store(id="version", data=version),
+            dcc.Store(id="picked", data=picked),
+            dcc.Store(id="searched"),
             html.Div(
                 [
                     html.H1("Sweeps"),
-                    dmc.TextInput(
-                        id="search",
-                        value=words,
-                        placeholder="name, project, state, searcher, metric",
-                        debounce=250,
-                        size="xs",
-                        w=300,
-                        className="tb-search",
-                        **dashed(aria_label="Search sweeps"),
+                    html.Div(
+                        [
+                            dmc.TextInput(
+                                id="search",
+                                value=listing.q,
+                                placeholder="name, searcher, metric",
+                                label="Search",
+                                debounce=250,
+                                size="xs",
+                                className="tb-search",
+                            ),
+                            select(
+                                "sweep-state", "State", [_ANY, *STATES], listing.state or _ANY, 130
+                            ),
+                            dcc.Link("Compare", href="/compare", id="compare", className="tb-go"),
+                        ],
+                        className="tb-controls tb-list-controls",
                     ),
                 ],
                 className="tb-title",
             ),
-            dcc.Store(id="searched"),
-            dcc.Store(id="offset", data=offset),
-            html.Div(sweeps_list(lines, offset, words), id="sweeps-list"),
+            html.Div(sweeps_list(found, listing, picked), id="sweeps-list"),
         ]
     )
 
 
-def sweeps_list(lines: Sequence[Overview], offset: int, words: str) -> list[Any]:
+def sweeps_list(found: Found, listing: Listing, picked: list[str]) -> list[Any]:
     """The table of sweeps, and the way to more of them."""
-    if not lines:
-        said = f"No sweep has {words!r} in it." if words else "There are no older sweeps."
-        return [html.P(said, className="tb-dim tb-none")]
-    heads = ["Sweep", "State", "Project", "Search", "Runs", "Best", "Created"]
+    chosen = _project(listing)
+    if not found.lines:
+        said = "No sweep is like that." if listing.narrowed else "There are no older sweeps."
+        if listing.q and not listing.project and not listing.state:
+            said = f"No sweep has {listing.q!r} in it."
+        back = dcc.Link("Show all sweeps", href="/", className="tb-link")
+        return [*chosen, html.P([said, " ", back], className="tb-dim tb-none")]
     return [
+        *chosen,
         dmc.Paper(
             html.Div(
                 html.Table(
                     [
-                        html.Thead(html.Tr([html.Th(head, scope="col") for head in heads])),
-                        html.Tbody([html.Tr(_sweep_cells(line)) for line in lines]),
+                        html.Thead(html.Tr([_head_of_picks(), *map(_head(listing), _COLUMNS)])),
+                        html.Tbody(
+                            [html.Tr(_cells(line, listing, picked)) for line in found.lines]
+                        ),
                     ],
                     className="tb-table",
                     id="sweeps",
                 ),
                 className="tb-scroll",
+                tabIndex=0,
+                role="region",
+                **dashed(aria_label="Sweeps"),
             ),
             withBorder=True,
             radius="md",
         ),
-        _pager(len(lines), offset, words),
+        _pager(found.more, listing),
     ]
 
 
-def _pager(count: int, offset: int, words: str) -> Any:
-    links = []
-    more = f"&q={quote(words)}" if words else ""
-    if offset:
-        links.append(dcc.Link("Newer", href=f"/?offset={max(offset - PAGE_SIZE, 0)}{more}"))
-    if count == PAGE_SIZE:
-        links.append(dcc.Link("Older", href=f"/?offset={offset + PAGE_SIZE}{more}"))
-    return html.Nav(links, className="tb-pager", **dashed(aria_label="Pages"))
-
-
-def _sweep_cells(line: Overview) -> list[Any]:
-    sweep, total = line.sweep, sum(line.counts.values())
-    best: Any = NONE
-    if line.best is not None:
-        best = html.Span(
+def _project(listing: Listing) -> list[Any]:
+    if not listing.project:
+        return []
+    return [
+        html.P(
             [
-                html.Span(number(line.best.value), className="tb-value"),
-                html.Span(text(line.plan.objective, 24), className="tb-dim"),
+                "Project ",
+                html.Strong(text(listing.project, 60)),
+                " ",
+                dcc.Link("all projects", href=listing.href(project=""), className="tb-link"),
             ],
-            className="tb-best-cell",
+            className="tb-only",
         )
+    ]
+
+
+def _head_of_picks() -> Any:
+    return html.Th(html.Span("Compare", className="tb-unseen"), scope="col")
+
+
+def _head(listing: Listing) -> Any:
+    def head(column: _Column) -> Any:
+        name = column.order.removeprefix("-")
+        if not name:
+            return html.Th(column.title, scope="col")
+        way = listing.sorted_by(name)
+        turned = {"ascending": f"-{name}", "descending": name}.get(way, column.order)
+        link = dcc.Link(
+            column.title, href=listing.href(sort=turned), className=f"tb-sort tb-sort-{way}"
+        )
+        return html.Th(link, scope="col", **dashed(aria_sort=way))
+
+    return head
+
+
+def _pager(more: bool, listing: Listing) -> Any:
+    links = []
+    if listing.offset:
+        before = max(listing.offset - PAGE_SIZE, 0)
+        links.append(dcc.Link("Newer", href=listing.href(offset=before), className="tb-link"))
+    if more:
+        after = listing.offset + PAGE_SIZE
+        links.append(dcc.Link("Older", href=listing.href(offset=after), className="tb-link"))
+    return html.Nav(links, className="tb-pager", **dashed(aria_label="Pages")) if links else None
+
+
+def _cells(line: Overview, listing: Listing, picked: list[str]) -> list[Any]:
+    sweep, name = line.sweep, line.sweep.name or line.sweep.id
+    running = line.counts.get("running", 0)
     return [
         html.Td(
+            dmc.Checkbox(
+                id={"type": "pick", "sweep": sweep.id},
+                checked=sweep.id in picked,
+                size="xs",
+                radius="sm",
+                **dashed(aria_label=f"Compare {text(name, 60)}"),
+            )
+        ),
+        html.Td(
             [
-                sweep_link(sweep.id, text(sweep.name or sweep.id, 60)),
+                sweep_link(sweep.id, text(name, 60)),
                 *([html.Div(sweep.id, className="tb-id")] if sweep.name else []),
             ]
         ),
         html.Td(state_badge(sweep.state)),
-        html.Td(text(sweep.project, 30)),
-        html.Td(search_words(line.plan)),
         html.Td(
-            html.Div(
-                [html.Span(str(total), className="tb-value"), counts_bar(line.counts)],
-                className="tb-runs-cell",
+            dcc.Link(
+                text(sweep.project, 30), href=listing.href(project=sweep.project), className="tb-in"
             )
         ),
-        html.Td(best),
+        html.Td(search_words(line.plan)),
+        html.Td(_runs(line)),
+        html.Td(
+            html.Span(f"{running} running", className="tb-pill tb-running") if running else NONE
+        ),
+        html.Td(_best(line)),
+        html.Td(spark_picture(line)),
         html.Td(moment(sweep.created_at)),
     ]
+
+
+def _runs(line: Overview) -> Any:
+    total, cap = sum(line.counts.values()), run_cap_of(line.sweep.config)
+    shown = str(total) if cap is None else f"{total} / {cap}"
+    return html.Div(
+        [html.Span(shown, className="tb-value"), counts_bar(line.counts, of=cap)],
+        className="tb-runs-cell",
+    )
+
+
+def _best(line: Overview) -> Any:
+    if line.best is None:
+        return NONE
+    return html.Span(
+        [
+            html.Span(number(line.best.value), className="tb-value"),
+            html.Span(text(line.plan.objective, 24), className="tb-dim"),
+        ],
+        className="tb-best-cell",
+    )
+
+
+def spark_picture(line: Overview) -> Any:
+    """The best value so far over the runs, as a small picture that says the same in words."""
+    points = line.spark
+    if len(points) < 2:
+        return NONE
+    low, high = min(points), max(points)
+    tall = high - low or 1.0
+    places = " ".join(
+        f"{1 + (_WIDTH - 2) * place / (len(points) - 1):.1f},"
+        f"{2 + (_HEIGHT - 4) * ((high - value) / tall if high > low else 0.5):.1f}"
+        for place, value in enumerate(points)
+    )
+    drawing = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
+        f'<polyline fill="none" stroke="{_LINE}" stroke-width="1.6" stroke-linejoin="round" '
+        f'points="{places}"/></svg>'
+    )
+    words = (
+        f"best {text(line.plan.objective, 40)} so far: "
+        f"from {number(points[0])} to {number(points[-1])}"
+    )
+    source = f"data:image/svg+xml,{quote(drawing)}"
+    return html.Img(
+        src=source, alt=words, title=words, className="tb-spark", width=_WIDTH, height=_HEIGHT
+    )
 
 
 def add(app: Dash, site: Site) -> None:
@@ -148,23 +284,52 @@ def add(app: Dash, site: Site) -> None:
 
     @app.callback(
         Output("sweeps-list", "children"),
-        Input("search", "value"),
-        Input("tick", "data"),
-        State("offset", "data"),
+        Input("address", "search"),
+        Input("version", "data"),
+        State("address", "pathname"),
+        State("picked", "data"),
         prevent_initial_call=True,
     )
     @threaded
-    def found(words: Any, tick: Any, offset: int) -> Any:
-        if not tick or tick["path"] != "/":
+    def listed(search: str | None, _: Any, path: str, picked: list[str] | None) -> Any:
+        if Address.of(path).page != "sweeps":
             raise PreventUpdate
-        shown = str(words or "")
-        lines = site.reader.overviews(PAGE_SIZE, offset, shown)
-        return sweeps_list(lines, offset, shown)
+        listing = Listing.of(query_of(search or ""))
+        return sweeps_list(find(site.reader, listing, PAGE_SIZE), listing, picked or [])
 
     client(
         app,
-        "rememberSearch",
+        "narrow",
         Output("searched", "data"),
         Input("search", "value"),
+        Input("sweep-state", "value"),
         prevent_initial_call=True,
+    )
+    client(
+        app,
+        "narrowed",
+        Output("search", "value"),
+        Output("sweep-state", "value"),
+        Input("address", "search"),
+        State("search", "value"),
+        State("sweep-state", "value"),
+        State("picked", "data"),
+        prevent_initial_call=True,
+    )
+    client(
+        app,
+        "pick",
+        Output("picked", "data"),
+        Input({"type": "pick", "sweep": ALL}, "checked"),
+        State({"type": "pick", "sweep": ALL}, "id"),
+        State("picked", "data"),
+        prevent_initial_call=True,
+    )
+    client(
+        app,
+        "toCompare",
+        Output("compare", "href"),
+        Output("compare", "children"),
+        Output("compare", "className"),
+        Input("picked", "data"),
     )

@@ -49,9 +49,6 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 """What a run is to a reader -> its word and its colour; the key is W&B's state where it has one."""
 
-SEARCHED = 10_000
-"""How many of the newest sweeps a search looks at."""
-
 _SLOW = 0.5
 """Seconds of processor time from which on a sweep is large: some 10,000 runs."""
 
@@ -386,21 +383,9 @@ class Reader:
             took=time.thread_time() - begun,
         )
 
-    def overviews(self, limit: int, offset: int = 0, words: str = "") -> list[Overview]:
-        """Lines of the list of sweeps, newest first.
-
-        Args:
-            limit: How many at most.
-            offset: How many to leave out before.
-            words: Only sweeps with each of these words in their name, id, project, state, method,
-                searcher, scheduler, program or metric; the newest `SEARCHED` are looked at.
-        """
-        if not words.split():
-            found = self.backend.sweeps(limit=limit, offset=offset)
-        else:
-            newest = self.backend.sweeps(limit=SEARCHED)
-            found = [sweep for sweep in newest if fits(sweep, words)][offset : offset + limit]
-        return [self.overview(sweep) for sweep in found]
+    def overviews(self, limit: int) -> list[Overview]:
+        """Lines of the newest sweeps, newest first; see `tune_bridge.server.listing` for others."""
+        return [self.overview(sweep) for sweep in self.backend.sweeps(limit=limit)]
 
     def overview(self, sweep: Sweep) -> Overview:
         """The line of a sweep in the list; without runs when it was deleted in the meantime."""

@@ -63,10 +63,13 @@ def moment(then: float, prefix: str = "") -> Any:
     )
 
 
-def counts_bar(counts: Mapping[str, int]) -> Any:
-    """A stacked bar of the runs by kind."""
-    total = sum(counts.values()) or 1
+def counts_bar(counts: Mapping[str, int], of: int | None = None) -> Any:
+    """A stacked bar of the runs by kind; with `of`, of so many that there are to be."""
     label = ", ".join(f"{count} {KINDS[kind][0]}" for kind, count in counts.items()) or "no runs"
+    there = sum(counts.values())
+    total = max(there, of or 1)
+    if of is not None:
+        label = f"{there} of {of} runs: {label}" if there else f"none of {of} runs"
     parts = [
         html.Div(
             className="tb-bar-part",
@@ -133,10 +136,11 @@ def code(shown: str, name: str) -> Any:
     )
 
 
-def empty(title: str, *children: Any) -> Any:
-    """What stands where there is nothing yet, and what to do about it."""
+def empty(title: str, *children: Any, level: int = 2) -> Any:
+    """What stands where there is nothing yet, and what to do about it; `level` 1 for a page."""
+    heading = html.H1 if level == 1 else html.H2
     return dmc.Paper(
-        [html.H2(title, className="tb-empty-title"), *children],
+        [heading(title, className="tb-empty-title"), *children],
         withBorder=True,
         radius="md",
         className="tb-empty",

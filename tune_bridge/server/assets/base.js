@@ -87,8 +87,15 @@
         }
     }
 
+    // The same, and what follows the address is told.
+    function setQuery(query) {
+        replaceQuery(query);
+        window.dash_clientside.set_props("address", {search: window.location.search});
+    }
+
     window.tuneBridge = {
         number: number, duration: duration, time: time, replaceQuery: replaceQuery,
+        setQuery: setQuery,
     };
 
     window.dash_clientside = window.dash_clientside || {};
