@@ -15,7 +15,7 @@ pytest.importorskip("dash")
 from tests.server.seed import make_sweep
 from tune_bridge.server.addresses import Address
 from tune_bridge.server.figures import run_curves, smoothed, thinned
-from tune_bridge.server.run_page import Look, command_of, run_figure, tail
+from tune_bridge.server.run_page import Look, run_figure, tail
 from tune_bridge.server.views import Reader
 
 SWEEP = {
@@ -91,18 +91,6 @@ def test_values_that_are_no_numbers_are_gaps() -> None:
         ["y"], [points], over="step", times=False, smooth=0, log=False, scheme="light"
     )
     assert figure["data"][0]["y"] == [1.0, None, 3.0]
-
-
-def test_the_command_of_a_run() -> None:
-    def command(config: dict, **sweep: object) -> str | None:
-        snapshot = SimpleNamespace(sweep=SimpleNamespace(config={"program": "train.py", **sweep}))
-        return command_of(snapshot, SimpleNamespace(config=config))  # type: ignore[arg-type]
-
-    assert command({"x": 0.5, "kind": "a b"}) == "/usr/bin/env python train.py --x=0.5 '--kind=a b'"
-    assert command({"x": 1}, command=["bash", "${program}", "${args_no_hyphens}"]) == (
-        "bash train.py x=1"
-    )
-    assert command({"x": 1}, program=None) is None
 
 
 @pytest.fixture
