@@ -176,6 +176,13 @@ class Shell:
             start_new_session=True,
         )
 
+    def __enter__(self) -> Shell:  # noqa: PYI034 - Self needs Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
     def pids(self) -> list[int]:
         return [int(path.name) for path in self.pids_in.iterdir() if path.name.isdigit()]
 
@@ -194,43 +201,34 @@ def _two_programs(shell: Shell) -> Callable[[], bool]:
 
 
 def test_ctrl_c_once_finishes_what_runs(two: TwoNodes, world: World) -> None:
-    shell = Shell(world, two, "once")
-    try:
+    with Shell(world, two, "once") as shell:
         until(_two_programs(shell), 120)
         shell.press("leaving after the current run")
         (shell.pids_in / "end").touch()
         out, err = shell.process.communicate(timeout=120)
-    finally:
-        shell.process.kill()
     assert (shell.process.returncode, out.split(":")[0]) == (130, "2 finished"), err
     assert len(shell.pids()) == 2
     assert "Traceback" not in err
 
 
 def test_ctrl_c_twice_stops_what_runs(two: TwoNodes, world: World) -> None:
-    shell = Shell(world, two, "twice", "--num", "2")
-    try:
+    with Shell(world, two, "twice", "--num", "2") as shell:
         until(_two_programs(shell), 120)
         shell.press("leaving after the current run")
         shell.press("stopping the current run")
         out, err = shell.process.communicate(timeout=120)
-    finally:
-        shell.process.kill()
     assert (shell.process.returncode, out.split(":")[0]) == (130, "2 killed"), err
     until(lambda: not alive(shell.pids()))
 
 
 def test_ctrl_c_three_times_kills_what_runs(two: TwoNodes, world: World) -> None:
     """Programs that do not hear SIGTERM, with all the time in the world."""
-    shell = Shell(world, two, "thrice", "--num", "2", "--grace", "600", stubborn=True)
-    try:
+    with Shell(world, two, "thrice", "--num", "2", "--grace", "600", stubborn=True) as shell:
         until(_two_programs(shell), 120)
         shell.press("leaving after the current run")
         shell.press("stopping the current run")
         shell.press("killing the current run")
         _, err = shell.process.communicate(timeout=120)
-    finally:
-        shell.process.kill()
     assert shell.process.returncode == 130, err
     assert len(shell.pids()) == 2
     until(lambda: not alive(shell.pids()), 120)
@@ -238,14 +236,11 @@ def test_ctrl_c_three_times_kills_what_runs(two: TwoNodes, world: World) -> None
 
 def test_agents_that_wait_for_room_leave_too(two: TwoNodes, world: World) -> None:
     """Three agents in a cluster with room for two: the third one hears nothing."""
-    shell = Shell(world, two, "room", "--num", "3")
-    try:
+    with Shell(world, two, "room", "--num", "3") as shell:
         until(_two_programs(shell), 120)
         shell.press("leaving after the current run")
         shell.press("stopping the current run")
         out, err = shell.process.communicate(timeout=120)
-    finally:
-        shell.process.kill()
     assert (shell.process.returncode, out.split(":")[0]) == (130, "2 killed"), err
 
 
@@ -307,12 +302,8 @@ def test_an_agent_that_is_lost_with_its_node_is_started_again(two: TwoNodes, wor
 
 
 def test_programs_end_when_the_command_is_killed(two: TwoNodes, world: World) -> None:
-    shell = Shell(world, two, "killed")
-    try:
+    with Shell(world, two, "killed") as shell:
         until(_two_programs(shell), 120)
-    finally:
-        shell.process.kill()
-        shell.process.communicate()
     until(lambda: not alive(shell.pids()), 120)
 
 
