@@ -96,3 +96,42 @@ def test_a_line_follows_its_sweep(page, backend):
     expect(page.get_by_label("Compare resnet baseline")).to_be_checked()
     assert page.evaluate("window.kept") is True
     assert parse_qs(urlsplit(page.url).query) == {"pick": ["abcd1234"]}
+
+
+def test_picked_sweeps_are_compared(page, backend):
+    make_sweep(backend, 12)
+    make_sweep(backend, 8, sweep_id="efgh5678", name="resnet wide")
+    page.goto("/")
+    page.get_by_label("Compare resnet baseline").check()
+    page.get_by_label("Compare resnet wide").check()
+    page.get_by_role("link", name="Compare 2").click()
+    expect(page.get_by_role("heading", name="Compare sweeps")).to_be_visible()
+    expect(page).to_have_title("Compare sweeps · tune-bridge")
+    shown = "document.querySelector('#compare-progress .js-plotly-plot')"
+    page.wait_for_function(f"{shown}?.data?.length === 2")
+    page.locator("#compare-over").click()
+    page.get_by_role("option", name="time").click()
+    page.wait_for_function(f"{shown}.layout.xaxis.title.text.startsWith('hours')")
+    page.locator("#compare-metric").click()
+    page.get_by_role("option", name="accuracy").click()
+    page.wait_for_function(f"{shown}.layout.yaxis.title.text === 'accuracy'")
+    page.wait_for_function(
+        "['over=time', 'metric=accuracy', 'sweep=efgh5678'].every((s) => location.href.includes(s))"
+    )
+    page.reload()
+    page.wait_for_function(f"{shown}?.layout?.yaxis?.title?.text === 'accuracy'")
+    expect(page.locator("#compare-over")).to_have_value("time")
+
+    page.evaluate("window.kept = true")
+    run = Run(id="new", sweep_id="efgh5678", state="running", created_at=time.time())
+    backend.apply([PutRun(run), LogRows("new", [Row(0, time.time(), {"accuracy": 0.999})])])
+    expect(page.locator(".tb-compare").first).to_contain_text("0.999")
+    page.wait_for_function(f"{shown}.data.some((line) => line.y.at(-1) === 0.999)")
+    backend.delete_sweep("abcd1234")
+    expect(page.get_by_text("There is no sweep 'abcd1234'.")).to_be_visible()
+    page.wait_for_function(f"{shown}.data.length === 1")
+    assert page.evaluate("window.kept") is True
+    page.get_by_role("link", name="Back to all sweeps").click()
+    expect(page.locator(LINES)).to_have_count(1)
+    page.goto("/compare")
+    expect(page.get_by_role("heading", name="Nothing to compare")).to_be_visible()

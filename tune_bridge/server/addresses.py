@@ -22,7 +22,7 @@ class Address(msgspec.Struct, frozen=True):
         run: The run that it is about, or None.
     """
 
-    page: Literal["sweeps", "sweep", "analysis", "run", "missing"]
+    page: Literal["sweeps", "compare", "sweep", "analysis", "run", "missing"]
     sweep: str | None = None
     run: str | None = None
 
@@ -31,6 +31,8 @@ class Address(msgspec.Struct, frozen=True):
         """Reads the path of an address."""
         if path == "/":
             return cls("sweeps")
+        if path in ("/compare", "/compare/"):
+            return cls("compare")
         found = _SWEEP.fullmatch(path)
         if found is None:
             return cls("missing")
@@ -43,7 +45,7 @@ class Address(msgspec.Struct, frozen=True):
     def path(self) -> str:
         """The path of the address."""
         if self.sweep is None:
-            return "/"
+            return "/compare" if self.page == "compare" else "/"
         base = f"/sweeps/{quote(self.sweep, safe='')}"
         if self.run is not None:
             return f"{base}/runs/{quote(self.run, safe='')}"

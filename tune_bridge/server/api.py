@@ -7,7 +7,7 @@ Numbers that JSON cannot say are the strings "NaN", "Infinity" and "-Infinity". 
 from __future__ import annotations
 
 import typing
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import FastAPI, Query, Request
@@ -27,6 +27,7 @@ from tune_bridge.errors import (
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.importance import measures
 from tune_bridge.server.bundle import bundle, runs_csv
+from tune_bridge.server.compare_page import View, compared
 from tune_bridge.server.lines import best_data, line, sweep_data
 from tune_bridge.server.listing import ORDERS, STATES, Listing, find
 from tune_bridge.server.security import error_response
@@ -90,6 +91,12 @@ def _add_sweeps(app: FastAPI, reader: Reader) -> None:
         found = find(reader, listing, limit)
         lines = [line(overview) for overview in found.lines]
         return _answer({"sweeps": lines, "more": found.more, "limit": limit, "offset": offset})
+
+    @app.get("/api/compare")
+    def compare(
+        sweep: _Texts = None, metric: str | None = None, over: Literal["runs", "time"] = "runs"
+    ) -> Response:
+        return _answer(compared(reader, View.made(_split(sweep), metric, over, False, None)))
 
     @app.get("/api/sweeps/{sweep_id}")
     def sweep(sweep_id: str) -> Response:

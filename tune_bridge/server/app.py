@@ -115,7 +115,7 @@ class Documents:
     def _status(self, path: str) -> int:
         address = Address.of(path)
         if address.sweep is None:
-            return 404
+            return 404 if address.page == "missing" else 200
         try:
             self._backend.sweep(address.sweep)
             if address.run is not None and self._backend.run(address.run).sweep_id != address.sweep:

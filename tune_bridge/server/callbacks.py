@@ -9,7 +9,7 @@ from dash import Dash, Input, Output, State, no_update
 from dash.exceptions import PreventUpdate
 
 from tune_bridge.errors import NotFoundError, TuneBridgeError
-from tune_bridge.server import run_page, sweep_list, sweep_page
+from tune_bridge.server import compare_page, run_page, sweep_list, sweep_page
 from tune_bridge.server.addresses import Address, scheme_of
 from tune_bridge.server.analysis import page as analysis_page
 from tune_bridge.server.shell import missing_page
@@ -20,6 +20,7 @@ __all__ = ["add_callbacks", "make_page"]
 
 _PAGES: dict[str, ModuleType] = {
     "sweeps": sweep_list,
+    "compare": compare_page,
     "sweep": sweep_page,
     "analysis": analysis_page,
     "run": run_page,

@@ -27,12 +27,9 @@ from tune_bridge.server.widgets import (
     sweep_link,
 )
 
-__all__ = ["MOST", "PAGE_SIZE", "add", "page", "spark_picture"]
+__all__ = ["PAGE_SIZE", "add", "page", "spark_picture"]
 
 PAGE_SIZE = 100
-MOST = 8
-"""How many sweeps are compared at most."""
-
 _ANY = "any"
 _WIDTH, _HEIGHT = 96, 24
 _LINE = "#228be6"
