@@ -213,9 +213,10 @@ def test_every_event_of_a_trial_is_in_the_log(experiment: Experiment, tmp_path: 
     _, runs = experiment.end()
     said = experiment.events(runs["a"])
     assert [(event["event"], event["step"]) for event in said] == [
-        ("started", 0), ("paused", 1), ("resumed", 1), ("recovered", 1), ("ended", 2),
+        ("created", 0), ("started", 0), ("checkpoint", 1), ("paused", 1), ("resumed", 1),
+        ("recovered", 1), ("resumed", 1), ("ended", 2),
     ]  # fmt: skip
-    assert said[3]["error"] == "ValueError: once"
+    assert said[5]["error"] == "ValueError: once"
     assert said[-1]["state"] == "finished"
     assert runs["a"].meta["checkpoint"] == {"step": 0, "path": saved.path}
     assert [event["event"] for event in experiment.events()][-1] == "end"
@@ -246,7 +247,7 @@ def test_rows_that_tune_has_forgotten_stay(experiment: Experiment, url: str) -> 
         "a": "finished", "late": "finished", lost.trial_id: "crashed",
     }  # fmt: skip
     assert [event["event"] for event in again.events(runs["late"])] == [
-        "started", "restored", "ended",
+        "created", "started", "restored", "ended",
     ]  # fmt: skip
 
 
@@ -441,7 +442,9 @@ class TestReal:
         assert [run.state for run in runs] == ["finished"] * 4
         assert [run.stopped_early for run in runs] == [False, True, True, True]
         assert runs[0].message == "reached training_iteration >= 5"
-        assert runs[1].message == "stopped early by AsyncHyperBandScheduler at iteration 1"
+        assert runs[1].message.startswith(
+            "stopped early by AsyncHyperBandScheduler at iteration 1: loss 2 is worse than 1"
+        )
         assert runs[0].summary["net/i"] == 4
         assert runs[0].rows == 5
 

@@ -344,7 +344,7 @@ def test_decisions_are_events(world: World) -> None:
         2,
     )
     kinds = [event["event"] for event in events if event.get("run") == runs[1].id]
-    assert kinds == ["started", "decision", "ended"]
+    assert kinds == ["created", "started", "decision", "ended"]
     assert events[-1]["event"] == "end"
     assert sweep.meta["scheduler"] == "AsyncHyperBandScheduler"
     assert "scheduler" in sweep.config["controller"]["tune"]

@@ -38,7 +38,7 @@ from tune_bridge.backends.base import (
 from tune_bridge.backends.places import canonical, default_place
 from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.backends.writer import Writer
-from tune_bridge.callback_parts import Record, contained, error_text, runs_of
+from tune_bridge.callback_parts import Record, contained, error_text, exploit_of, runs_of
 from tune_bridge.controller.steering import STEERED, Link
 from tune_bridge.errors import TuneBridgeError
 from tune_bridge.reports import PAYLOAD
@@ -49,7 +49,10 @@ from tune_bridge.tune_observer import plain_config, plain_row
 __all__ = ["SweepCallback"]
 
 _logger = logging.getLogger(__name__)
-_LIVE = ("_writer", "_opened", "_link", "_known", "_observer", "_records", "_told", "_running")
+_LIVE = (
+    *("_writer", "_opened", "_link", "_known", "_observer", "_records", "_told", "_running"),
+    *("_steered", "_stops", "_shows_waiting", "_seen"),
+)
 """Attributes that are made anew in each process."""
 
 _RECALL = 10.0  # seconds to look, after a restore, for what the sweep has already
@@ -109,7 +112,11 @@ class SweepCallback(Callback):
         self._observer = tune_observer.Observer(None, {})
         self._known: dict[str, Run] = {}
         self._restored = self._over = False
-        self._running: dict[str, Any] = {}
+        self._running: dict[Record, Any] = {}
+        self._steered: Any = None
+        self._stops: Backend | None = None
+        self._shows_waiting = False
+        self._seen = 0
         self._derived = False
         self.outcomes: dict[str, int] = {}
         self.stopped_early = 0
@@ -171,10 +178,13 @@ class SweepCallback(Callback):
         project = self.project or config.get("project") or os.environ.get("WANDB_PROJECT")
         name = self.name or config.get("name") or self._observer.experiment_name
         about = {"made_by": "SweepCallback", **self._observer.about()}
-        steered = self._observer.steered
+        steered = self._steered = self._observer.steered
         if steered is not None:
             about[STEERED] = "SweepScheduler"
             steered.listener = self._decided
+        place = self._opened or self._backend
+        self._stops = place if isinstance(place, Backend) else None
+        self._shows_waiting = not isinstance(place, Backend) or place.keeps_events
         known = 0 if self.sweep_id is None else None
         self.sweep_id = self.sweep_id or self._named(project, name, about) or new_id()
         self._put(
@@ -241,20 +251,24 @@ class SweepCallback(Callback):
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Creates the trial's run, or notes that it goes on."""
         record, now = self._record(trial), time.time()
+        source = tune_observer.source_of(trial)
         if record.state != "running":
             about: dict[str, Any] = {"message": "restored" if self._restored else ""}
+            if record.state == "retried":
+                about = {}  # the error of the last attempt stays
             if record.state == "pending" and not record.next:
                 # The program's own wandb may have made the run before this was written.
                 about |= {"name": str(trial), "meta": {"trial_id": trial.trial_id}}
             self._patch(record, now, reopen=self._restored, state="running", **about)
             again = "restored" if self._restored else "resumed"
-            self._log(again if record.next else "started", record)
-        record.state = "running"
-        self._running[trial.trial_id] = trial
+            more = {"checkpoint": source[1]} if source and record.next else {}
+            self._log(again if record.next else "started", record, **more)
+        record.state, record.begun = "running", True
+        self._running[record] = trial
         record.offset = record.next
         record.stopped = False
         record.natural = None
-        self._notice_exploit(record, trial, now)
+        self._notice_exploit(record, trial, source, now)
 
     @contained
     def on_trial_result(
@@ -273,6 +287,8 @@ class SweepCallback(Callback):
             record.stopped = True
             final = payload is not None and payload.get("final", False)
             record.natural = "" if final else self._observer.natural_end(trial, result)
+            if record.natural is None:
+                record.reason = self._observer.because(trial, result)
 
     @contained
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -291,7 +307,8 @@ class SweepCallback(Callback):
             message = f"stopped early by {self._observer.scheduler_name}"
             if at is not None:
                 message += f" at iteration {at}"
-            message = self._observer.why(trial) or message + self._observer.because(trial)
+            message += record.reason or self._observer.because(trial)
+            message = self._observer.why(trial) or message
             self._end(record, "finished", message=message, stopped_early=True)
         else:
             by_itself = record.program and not record.natural
@@ -301,25 +318,37 @@ class SweepCallback(Callback):
     @contained
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         """Notes which trials have been paused: Tune does not tell. Stops those that have to."""
-        backend = self._opened or self._backend
-        if isinstance(backend, Backend) and (unwanted := backend.stop_requests()):
+        # Tune comes here more often than anywhere else, mostly for nothing.
+        if len(trials) != self._seen:
+            self._notice_new(trials)
+        if self._stops is not None and (unwanted := self._stops.stop_requests()):
             self._stop(unwanted)
-        self._obey(trials)
-        for trial_id, trial in list(self._running.items()):
-            record = self._record(trial)
-            if record.state == "running" and trial.status != "PAUSED":
-                continue
-            del self._running[trial_id]
+        if self._steered is not None:
+            self._obey(trials)
+        left = [
+            record
+            for record, trial in self._running.items()
+            if record.state != "running" or trial.status == "PAUSED"
+        ]
+        for record in left:
+            del self._running[record]
             if record.state == "running":
                 record.state = "pending"
                 message = f"paused by {self._observer.scheduler_name} before step {record.next}"
                 self._patch(record, time.time(), state="pending", message=message)
                 self._log("paused", record)
 
+    def _notice_new(self, trials: Any) -> None:
+        """Makes runs of trials that wait for their turn, where a run that waits can be shown."""
+        new, self._seen = trials[self._seen :], len(trials)
+        for trial in new if self._shows_waiting else ():
+            if trial.status == "PENDING" and trial.trial_id not in self._records:
+                self._record(trial)
+
     def _obey(self, trials: Any) -> None:
         """Does what is asked of the sweep."""
-        scheduler, controller = self._observer.steered, self._observer.controller
-        if scheduler is None or controller is None or self._link is None:
+        scheduler, controller = self._steered, self._observer.controller
+        if controller is None or self._link is None:
             return
         for command in self._link.take():
             record = None
@@ -355,12 +384,12 @@ class SweepCallback(Callback):
         record = self._record(trial)
         saved = {"step": record.next - 1, "path": str(getattr(checkpoint, "path", ""))}
         self._patch(record, time.time(), meta={"checkpoint": saved})
+        self._log("checkpoint", record, path=saved["path"])
 
     def _stop(self, unwanted: frozenset[str]) -> None:
         """Has Tune end the trials that somebody wants stopped."""
         controller = self._observer.controller
-        for trial in list(self._running.values()):
-            record = self._record(trial)
+        for record, trial in list(self._running.items()):
             if record.run in unwanted and not record.unwanted and record.state == "running":
                 record.unwanted = True
                 controller.stop_trial(trial)
@@ -371,13 +400,12 @@ class SweepCallback(Callback):
         record = self._record(trial)
         text = error_text(trial)
         failures = int(getattr(trial, "num_failures", 1) or 1)
-        self._patch(
-            record,
-            time.time(),
-            message=f"attempt {failures} failed and is repeated:\n{text}",
-            meta={"failures": failures},
-        )
-        self._log("recovered", record, failures=failures, error=text.partition("\n")[0])
+        record.state = "retried"
+        message = f"attempt {failures} failed and is repeated:\n{text}"
+        meta = {"failures": failures}
+        self._patch(record, time.time(), state="pending", message=message, meta=meta)
+        first = text.partition("\n")[0]
+        self._log("recovered", record, failures=failures, error=first, traceback=text)
 
     @contained
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -424,7 +452,12 @@ class SweepCallback(Callback):
     def _close_sweep(self, state: str, runs: str, reason: str, **changes: Any) -> None:
         cut = [record for record in self._records.values() if record.state not in ENDED_RUN]
         for record in cut:
-            self._end(record, runs, message=reason, **changes)
+            if record.begun:
+                self._end(record, runs, message=reason, **changes)
+            else:  # no outcome of the search
+                record.state, message = "killed", f"never begun: {reason}"
+                self._log("ended", record, state="killed", message=message)
+                self._patch(record, time.time(), state="killed", message=message)
         ours = {record.run for record in self._records.values()}
         for run in self._known.values():
             if run.id not in ours and run.state not in ENDED_RUN:
@@ -444,12 +477,13 @@ class SweepCallback(Callback):
     def close(self) -> None:
         """Waits for the backend, at most ``close_timeout`` seconds. Idempotent."""
         self._over = True
+        until = time.monotonic() + self._close_timeout
         if self._link is not None:
-            self._link.close()
+            self._link.close(self._close_timeout / 3)
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        left = writer.close(self._close_timeout)
+        left = writer.close(max(0.0, until - time.monotonic()))
         opened, self._opened = self._opened, None
         if opened is not None:
             opened.close()
@@ -496,43 +530,23 @@ class SweepCallback(Callback):
                 )
             )
         )
+        if record.run not in self._known:
+            self._log("created", record)
         return record
 
-    def _notice_exploit(self, record: Record, trial: Any, now: float) -> None:
+    def _notice_exploit(
+        self, record: Record, trial: Any, source: tuple[str, str] | None, now: float
+    ) -> None:
         """Notes other values, and a state that was taken over, where a trial goes on."""
-        donor, saved = tune_observer.source_of(trial) or (trial.trial_id, "")
-        source = f"{donor}/{saved}"
-        copied = donor != trial.trial_id and source != record.source
-        if not copied and trial.experiment_tag == record.tag:
+        found = exploit_of(record, trial, source, self.sweep_id or "", now)
+        if found is None:
             return
-        record.tag = trial.experiment_tag
-        config = plain_config(trial.config)
-        changed = {key: value for key, value in config.items() if record.config.get(key) != value}
-        if not (changed or copied):
-            return
-        took = "goes on with other values from"
-        exploit: dict[str, Any] = {"old": record.config, "new": config}
         reason, more = self._observer.exploited(trial)
-        if copied:
-            record.source = source
-            exploit["donor"] = run_id(self.sweep_id or "", donor)
-            took = f"took over the state of run {exploit['donor']} before"
-            more = {**tune_observer.copied(trial), **more}
-        if not record.lineage:
-            record.lineage = [{"step": 0, "config": record.config}]
-        since = {"step": record.next, "config": config, "time": now}
-        record.lineage = [*record.lineage, {**since, "donor": exploit.get("donor")}]
-        record.config = config
-        shown = ", ".join(f"{key}={value}" for key, value in changed.items())
-        self._patch(
-            record,
-            now,
-            config=config,
-            message=f"{took} step {record.next}" + (f": {shown}" if shown else ""),
-            meta={"exploit": exploit, "lineage": record.lineage},
-        )
+        exploit = found.changes["meta"]["exploit"]
+        self._patch(record, now, **found.changes)
         did = {"action": "exploit", "run": record.run, "reason": reason, **exploit}
-        self._log("exploit", record, did=[{**did, "info": plain_config(more)}])
+        info = plain_config({**found.info, **more})
+        self._log("exploit", record, did=[{**did, "info": info}])
 
     def _add(self, record: Record, rows: list[Row]) -> None:
         if rows:

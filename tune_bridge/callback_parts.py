@@ -6,15 +6,15 @@ import functools
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from tune_bridge import tune_observer
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import Backend, Run
 from tune_bridge.errors import TuneBridgeError
-from tune_bridge.trial import printable
+from tune_bridge.trial import printable, run_id
 
-__all__ = ["Record", "contained", "error_text", "runs_of"]
+__all__ = ["Exploit", "Record", "contained", "error_text", "exploit_of", "runs_of"]
 
 _logger = logging.getLogger("tune_bridge.callback")
 _MESSAGE = 8000  # characters of an error that are kept, the last ones
@@ -53,20 +53,24 @@ class Record:
         source: Where the checkpoint is that was taken over from another trial, or None.
         config: The parameters as stored.
         lineage: Its configurations: since which step, and taken over from whom.
-        state: The run's state as stored.
+        state: The run's state as stored; "retried" while one waits that is to be tried again.
         natural: Why the trial ends at its last result, or None when the scheduler ended it.
+        reason: Why the scheduler ended it, behind a colon, when that is known.
         program: It is a program, which reports rows of its own.
         stopped: The last result was marked as the last one.
+        begun: It has run.
         unwanted: Somebody has asked, where the sweep is shown, that it ends.
     """
 
     __slots__ = (
+        "begun",
         "config",
         "lineage",
         "natural",
         "next",
         "offset",
         "program",
+        "reason",
         "run",
         "source",
         "state",
@@ -84,7 +88,60 @@ class Record:
         self.lineage: list[dict[str, Any]] = []
         self.state = "pending"
         self.natural: str | None = None
-        self.program = self.stopped = self.unwanted = False
+        self.reason = ""
+        self.begun = self.program = self.stopped = self.unwanted = False
+
+
+class Exploit(NamedTuple):
+    """That a trial goes on with other values, or from another's state.
+
+    Attributes:
+        changes: Of its run.
+        info: Both steps, and the other's values.
+    """
+
+    changes: dict[str, Any]
+    info: dict[str, Any]
+
+
+def exploit_of(
+    record: Record, trial: Any, source: tuple[str, str] | None, sweep_id: str, now: float
+) -> Exploit | None:
+    """What a trial goes on with, and writes it down in its record; None when that is as before.
+
+    Args:
+        record: The trial's.
+        trial: Tune's.
+        source: See `tune_bridge.tune_observer.source_of`.
+        sweep_id: The sweep.
+        now: The time.
+    """
+    donor, name = source or (trial.trial_id, "")
+    taken = f"{donor}/{name}"
+    copied = donor != trial.trial_id and taken != record.source
+    if not copied and trial.experiment_tag == record.tag:
+        return None
+    record.tag = trial.experiment_tag
+    config = tune_observer.plain_config(trial.config)
+    changed = {key: value for key, value in config.items() if record.config.get(key) != value}
+    if not (changed or copied):
+        return None
+    exploit: dict[str, Any] = {"old": record.config, "new": config}
+    took, info = "goes on with other values from", {}
+    if copied:
+        record.source = taken
+        exploit["donor"] = run_id(sweep_id, donor)
+        took = f"took over the state of run {exploit['donor']} before"
+        info = tune_observer.copied(trial)
+    if not record.lineage:
+        record.lineage = [{"step": 0, "config": record.config}]
+    since = {"step": record.next, "config": config, "time": now, "donor": exploit.get("donor")}
+    record.lineage = [*record.lineage, since]
+    record.config = config
+    shown = ", ".join(f"{key}={value}" for key, value in changed.items())
+    message = f"{took} step {record.next}" + (f": {shown}" if shown else "")
+    meta = {"exploit": exploit, "lineage": record.lineage}
+    return Exploit({"config": config, "message": message, "meta": meta}, info)
 
 
 def error_text(trial: Any) -> str:

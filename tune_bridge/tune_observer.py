@@ -124,9 +124,22 @@ class Observer:
         """Why the scheduler stopped a trial, when it says so."""
         return str(getattr(self.deciding, "reasons", {}).get(trial.trial_id, ""))
 
-    def because(self, trial: Any) -> str:
-        """What a `tune_bridge.SweepScheduler` knows of that, behind a colon; empty without one."""
-        reason = self.steered.reasons.get(trial.trial_id) if self.steered is not None else None
+    def because(self, trial: Any, result: dict[str, Any] | None = None) -> str:
+        """Why a trial was stopped, behind a colon, as far as that is known; else empty.
+
+        Args:
+            trial: The trial.
+            result: The one that it was stopped at, while the scheduler is as it was then.
+        """
+        reason: Any = None
+        if self.steered is not None:
+            reason = self.steered.reasons.get(trial.trial_id)
+        elif result is not None:
+            from tune_bridge.engines.tune.reasons import reasons_for
+
+            with contextlib.suppress(Exception):  # a reason is no reason to end a search
+                why = reasons_for(self.scheduler, self.controller)
+                reason = why.stop(trial, result)[0] if why.afterwards else None
         return f": {reason}" if reason else ""
 
     def commanded(self, trial: Any) -> str:
@@ -324,7 +337,7 @@ def _add(
     kind = type(value)
     if kind in _PLAIN:
         row[key] = value
-    elif isinstance(value, Mapping):
+    elif kind is dict or isinstance(value, Mapping):
         for name, item in value.items():
             path = f"{key}/{name}"
             if path not in exclude:

@@ -98,7 +98,7 @@ class Link:
         self._waiting: list[tuple[dict[str, Any], float]] = []
         self._commands: deque[Command] = deque()
         self._seen: set[str] = set()
-        self._ended = threading.Event()
+        self._ended, self._numbered = threading.Event(), threading.Event()
         if steered or known is None:
             threading.Thread(target=self._main, name="tune-bridge-link", daemon=True).start()
 
@@ -125,8 +125,16 @@ class Link:
             found.append(self._commands.popleft())
         return found
 
-    def close(self) -> None:
-        """Ends it; events whose numbers could not be found out are lost, and said to be."""
+    def close(self, timeout: float = 10.0) -> None:
+        """Ends it; events whose numbers could not be found out are lost, and said to be.
+
+        Args:
+            timeout: Seconds to wait at most for these numbers.
+        """
+        with self._lock:
+            waiting = bool(self._waiting)
+        if waiting:
+            self._numbered.wait(timeout)
         self._ended.set()
         with self._lock:
             if self._waiting:
@@ -163,6 +171,7 @@ class Link:
                 if self._waiting:
                     self._write([event for event, _ in self._waiting], self._waiting[-1][1])
                     self._waiting = []
+            self._numbered.set()
         if self._steered:
             for key, told in sorted(backend.sweep(self._sweep).meta.items()):
                 if not key.startswith(_PREFIX) or key in self._seen:

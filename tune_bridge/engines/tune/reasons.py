@@ -33,7 +33,12 @@ class Reasons:
     Args:
         scheduler: The one that decides.
         stage: Its trials.
+
+    Attributes:
+        afterwards: A stop can be explained without `before`, right after it.
     """
+
+    afterwards = False
 
     def __init__(self, scheduler: Any, stage: Stage) -> None:
         self.scheduler = scheduler
@@ -80,6 +85,8 @@ def _ranked(value: float, others: list[float]) -> tuple[int, int]:
 
 
 class _Asha(Reasons):
+    afterwards = True
+
     def stop(self, trial: HostedTrial, result: Mapping[str, Any] | None) -> Reason:
         assert result is not None
         info, scheduler = self.place(result), self.scheduler
@@ -106,6 +113,8 @@ class _Asha(Reasons):
 
 
 class _Median(Reasons):
+    afterwards = True
+
     def stop(self, trial: HostedTrial, result: Mapping[str, Any] | None) -> Reason:
         assert result is not None
         rule, time = self.scheduler, result[self.time]
