@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.backends.older import without_changes
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import (
     Backend,
@@ -144,6 +145,7 @@ def test_scores_of_an_older_file(tmp_path: Path) -> None:
         sweep_id = _put(backend, {"loss": 2}, {"loss": math.nan}, {"loss": 1})
         other = _put(backend, {"loss": 2}, config={})
     with contextlib.closing(sqlite3.connect(path)) as connection:
+        without_changes(connection)
         connection.execute("DROP TABLE tallies")
         connection.execute("DROP INDEX runs_by_score")
         connection.execute("ALTER TABLE runs DROP COLUMN score")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
+from tests.backends.older import without_changes
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import Backend, Operation, PutRun, PutSweep, Run, RunQuery, Sweep
 from tune_bridge.backends.schema import VERSION_TABLE
@@ -47,6 +48,7 @@ def test_those_of_an_older_file(tmp_path: Path) -> None:
     with open_backend(path) as backend:
         backend.apply([PutSweep(Sweep(id="s")), *runs])
     with contextlib.closing(sqlite3.connect(path)) as connection:
+        without_changes(connection)
         connection.execute("DROP TABLE tallies")
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0004'")
         connection.commit()

@@ -46,6 +46,7 @@ __all__ = [
     "ENDED_RUN",
     "ENDED_SWEEP",
     "Backend",
+    "Changes",
     "Key",
     "LogEvents",
     "LogRows",
@@ -203,6 +204,21 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     created_at: float
     used_at: float | None = None
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of a sweep.
+
+    Attributes:
+        version: The version that this leads to.
+        sweep: The sweep as it is then.
+        runs: The runs that are new or have changed, in order of creation. Of those made at the
+            same time, a new one comes after all that were there.
+    """
+
+    version: str
+    sweep: Sweep
+    runs: list[Run]
 
 
 class PutSweep(msgspec.Struct, frozen=True, tag_field="op", tag="put_sweep"):
@@ -446,6 +462,19 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def version(self, sweep_id: str | None = None) -> str:
         """A text that changes when the sweep (or anything, for None) does; cheap."""
+
+    def changes(self, sweep_id: str, since: str) -> Changes | None:
+        """Those runs of a sweep that have changed since `version` said `since`, in order.
+
+        Returns:
+            None when that cannot be said: runs were deleted since, or this backend keeps no account
+            of it. Who wants to know reads all runs then.
+
+        Raises:
+            NotFoundError: There is no such sweep.
+        """
+        self.sweep(sweep_id)
+        return None
 
     @abc.abstractmethod
     def delete_sweep(self, sweep_id: str) -> None:

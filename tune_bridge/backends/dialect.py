@@ -30,7 +30,7 @@ class Dialect(abc.ABC):
         lock: Follows a query for a record that is about to be changed.
         clock: Asks for what changes with every commit.
         tick: What every `apply` that changes something does beside; empty for nothing.
-        stamp: The version of a sweep that is changed now, as an expression.
+        stamp: The version of a sweep that is changed now, as an expression; it only grows.
     """
 
     holds: str

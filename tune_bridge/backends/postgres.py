@@ -122,7 +122,7 @@ class _Postgres(Dialect):
     lock = " FOR UPDATE"
     clock = "SELECT pg_current_snapshot()::text"
     tick = ""
-    stamp = "pg_current_xact_id()::text::bigint"
+    stamp = "greatest(version + 1, pg_current_xact_id()::text::bigint)"
 
     def cursor(self, driver: Any) -> Any:
         return _Cursor(driver.cursor())

@@ -35,7 +35,7 @@ __all__ = [
     "tallies",
 ]
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration, known without importing Alembic."""
 
 VERSION_TABLE = "tune_bridge_version"
@@ -64,6 +64,8 @@ sweeps = Table(
     Column("stamps", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("metric", Text, nullable=False, server_default=""),
+    # Its version when it last lost a run, or was made.
+    Column("shrunk", BigInteger, nullable=False, server_default="0"),
     Index("sweeps_by_creation", "created_at", "seq"),
     sqlite_autoincrement=True,
 )
@@ -90,9 +92,12 @@ runs = Table(
     Column("last_step", BigInteger, nullable=False),
     Column("stamps", Text, nullable=False),
     Column("score", Double),
+    # The version of its sweep when it last changed.
+    Column("version", BigInteger, nullable=False, server_default="0"),
     Index("runs_by_creation", "sweep_id", "created_at", "seq"),
-    Index("runs_by_state", "sweep_id", "state"),
+    Index("runs_by_state", "sweep_id", "state", "stopped_early"),
     Index("runs_by_score", "sweep_id", "score", "created_at", "seq"),
+    Index("runs_by_version", "sweep_id", "version"),
     sqlite_autoincrement=True,
 )
 

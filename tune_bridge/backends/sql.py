@@ -18,7 +18,17 @@ import sqlalchemy as sa
 from sqlalchemy import func, select
 
 from tune_bridge.backends import codec
-from tune_bridge.backends.base import Backend, Key, Operation, PatchSweep, Row, Run, RunQuery, Sweep
+from tune_bridge.backends.base import (
+    Backend,
+    Changes,
+    Key,
+    Operation,
+    PatchSweep,
+    Row,
+    Run,
+    RunQuery,
+    Sweep,
+)
 from tune_bridge.backends.dialect import Dialect
 from tune_bridge.backends.schema import events, runs, sweeps, tallies
 from tune_bridge.backends.schema import keys as keys_table
@@ -40,6 +50,11 @@ _ONE_SWEEP = f"SELECT {', '.join(Sweep.__struct_fields__)} FROM sweeps WHERE id 
 _ONE_RUN = f"SELECT {', '.join(Run.__struct_fields__)} FROM runs WHERE id = ?"  # noqa: S608
 _RUN_SEQ = "SELECT seq FROM runs WHERE id = ?"
 _VERSION = "SELECT version FROM sweeps WHERE id = ?"
+_SHRUNK = "SELECT version, shrunk FROM sweeps WHERE id = ?"
+_SHRINKS = "UPDATE sweeps SET shrunk = version WHERE id = ?"
+_ORDERED = "ORDER BY created_at, seq"
+_RUNS = f"SELECT {', '.join(Run.__struct_fields__)} FROM runs WHERE sweep_id = ?"  # noqa: S608
+_CHANGED = f"{_RUNS} AND version > ? {_ORDERED}"
 
 _SWEEP = [sweeps.c[name] for name in Sweep.__struct_fields__]
 _RUN = [runs.c[name] for name in Run.__struct_fields__]
@@ -368,6 +383,22 @@ class SqlBackend(Backend):
         found = self._ask(*query)
         return "" if found is None else str(found[0])
 
+    def changes(self, sweep_id: str, since: str) -> Changes | None:
+        """See `Backend.changes`."""
+        with self._reading() as connection:
+            row = self._first(connection, _ONE_SWEEP, sweep_id)
+            if row is None:
+                raise NotFoundError("no such sweep", found=repr(sweep_id), source=self._place)
+            version, shrunk = self._first(connection, _SHRUNK, sweep_id)
+            seen = int(since) if since.isdecimal() else -1
+            if not shrunk <= seen <= version:
+                return None
+            cursor = self._cursor(connection)
+            cursor.execute(_CHANGED, (sweep_id, seen))
+            found = cursor.fetchall()
+            cursor.close()
+        return Changes(version=str(version), sweep=_sweep(row), runs=[_run(run) for run in found])
+
     def delete_sweep(self, sweep_id: str) -> None:
         """See `Backend.delete_sweep`."""
         with self._writing() as connection:
@@ -389,6 +420,9 @@ class SqlBackend(Backend):
             tally = (tallies.c.sweep_id == sweep_id) & (tallies.c.state == state)
             one_less = tallies.update().where(tally).values(number=tallies.c.number - 1)
             connection.execute(one_less)
+            cursor = self._cursor(connection)
+            cursor.execute(_SHRINKS, (sweep_id,))
+            cursor.close()
 
     def keys(self) -> list[Key]:
         """See `Backend.keys`."""

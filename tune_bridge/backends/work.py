@@ -53,6 +53,9 @@ _TOUCH = (
     "UPDATE sweeps SET version = {}, "
     "updated_at = CASE WHEN updated_at < ? THEN ? ELSE updated_at END WHERE id = ?"
 )
+_CHANGED = "version = (SELECT version FROM sweeps WHERE id = sweep_id)"
+_MADE_RUN = f"UPDATE runs SET {_CHANGED} WHERE id = ?"  # noqa: S608
+_MADE_SWEEP = "UPDATE sweeps SET shrunk = version WHERE id = ?"
 _TALLY = (
     "INSERT INTO tallies (sweep_id, state, number) VALUES (?, ?, ?) "
     "ON CONFLICT (sweep_id, state) DO UPDATE SET number = tallies.number + excluded.number"
@@ -90,7 +93,8 @@ class _Table(Generic[_Record]):
             f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({places}) "  # noqa: S608
             "ON CONFLICT (id) DO NOTHING"
         )
-        self.write = f"UPDATE {name} SET {{}} WHERE seq = ?"  # noqa: S608
+        beside = f", {_CHANGED}" if key == "sweep_id" else ""
+        self.write = f"UPDATE {name} SET {{}}{beside} WHERE seq = ?"  # noqa: S608
 
 
 _SWEEPS = _Table("sweeps", merge.SweepRecord, Sweep, "version", "stamps", "metric")
@@ -146,6 +150,7 @@ class Work:
         self._touched: dict[str, float] = {}
         self._metrics: dict[str, str | None] = {}
         self._summed: dict[str, None] = {}
+        self._made: list[tuple[str, str]] = []
         self._tally: Counter[tuple[str, str]] = Counter()
         self._rows: list[StoredRow] = []
 
@@ -182,10 +187,11 @@ class Work:
             run = self._runs[run_id]
             if metric := self._metric(run.sweep_id):
                 run.record.score = score_of(run.record.summary, metric)
-        helds: list[_Held[Any]] = [*self._sweeps.values(), *self._runs.values()]
-        for held in helds:
-            held.write(self._cursor)
+        for sweep in self._sweeps.values():
+            sweep.write(self._cursor)
+        self._write_touched()
         for run in self._runs.values():
+            run.write(self._cursor)
             self.tally(run.sweep_id, run.first_state, -1)
             self.tally(run.sweep_id, run.record.state, 1)
         for (sweep_id, state), number in self._tally.items():
@@ -194,13 +200,18 @@ class Work:
         for sweep_id, sweep in self._sweeps.items():
             if isinstance(sweep.record.config, dict):
                 self._rescore(sweep_id, metric_of(sweep.record.config))
+        self._cursor.close()
+
+    def _write_touched(self) -> None:
+        """Gives sweeps their new version: what is written after it takes it from there."""
         if self._touched:
             if self._dialect.tick:
                 self._cursor.execute(self._dialect.tick)
             touch = _TOUCH.format(self._dialect.stamp)
             for sweep_id, at in self._touched.items():
                 self._cursor.execute(touch, (at, at, sweep_id))
-        self._cursor.close()
+        for statement, made in self._made:
+            self._cursor.execute(statement, (made,))
 
     def tally(self, sweep_id: str, state: str, number: int) -> None:
         """So many runs more are in a state."""
@@ -233,6 +244,7 @@ class Work:
         merge.checked_put(operation)
         sweep = operation.sweep
         if self._insert(_SWEEPS, sweep, 0, "{}", metric_of(sweep.config)):
+            self._made.append((_MADE_SWEEP, sweep.id))
             self._touch(sweep.id, sweep.updated_at)
 
     def _put_run(self, operation: PutRun) -> None:
@@ -244,6 +256,7 @@ class Work:
             raise NotFoundError("no such sweep", path=run.id, found=repr(run.sweep_id))
         score = score_of(run.summary, metric) if metric and run.summary else None
         if self._insert(_RUNS, run, "{}", score):
+            self._made.append((_MADE_RUN, run.id))
             self.tally(run.sweep_id, run.state, 1)
             self._touch(run.sweep_id, max(run.created_at, run.updated_at))
 

@@ -11,13 +11,14 @@ import functools
 import math
 import threading
 import time
+import typing
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from tune_bridge.backends.base import Backend, Run, Sweep
+from tune_bridge.backends.base import Backend, Changes, Run, RunQuery, RunState, Sweep
 from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.experiment import Experiment, Objective
 from tune_bridge.server.spark import spark_of
@@ -57,6 +58,7 @@ _SHARE = 8
 
 _INTERNAL = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})
 _NO_RESULT = frozenset({"failed", "crashed"})
+_RESULT = frozenset(typing.get_args(RunState)) - _NO_RESULT
 
 
 class Best(msgspec.Struct, frozen=True):
@@ -204,6 +206,47 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return self.took > _SLOW and time.time() - self.read_at < _SHARE * self.took
 
     @functools.cached_property
+    def places(self) -> dict[str, int]:
+        """Where each run stands, by its id."""
+        return {run.id: place for place, run in enumerate(self.runs)}
+
+    def after(self, changes: Changes) -> Snapshot:
+        """This, with what has changed since."""
+        begun = time.thread_time()
+        runs, configs, summaries = list(self.runs), list(self.configs), list(self.summaries)
+        new = []
+        for run in changes.runs:
+            place = self.places.get(run.id)
+            if place is None:
+                new.append(run)
+                continue
+            runs[place], configs[place] = run, flat(run.config)
+            summaries[place] = flat(run.summary)
+        last = self.runs[-1].created_at if self.runs else -math.inf
+        runs += new
+        configs += [flat(run.config) for run in new]
+        summaries += [flat(run.summary) for run in new]
+        if new and new[0].created_at < last:  # its clock goes behind
+            order = sorted(range(len(runs)), key=lambda place: runs[place].created_at)
+            runs = [runs[place] for place in order]
+            configs = [configs[place] for place in order]
+            summaries = [summaries[place] for place in order]
+        same = changes.sweep.config == self.sweep.config
+        made = Snapshot(
+            sweep=changes.sweep,
+            version=changes.version,
+            plan=self.plan if same else Plan.of(changes.sweep.config),
+            runs=runs,
+            configs=configs,
+            summaries=summaries,
+            read_at=time.time(),
+            took=time.thread_time() - begun,
+        )
+        if not new:
+            made.__dict__["places"] = self.places
+        return made
+
+    @functools.cached_property
     def counts(self) -> dict[str, int]:
         """Number of runs by kind, in the order of `KINDS`, without zeros."""
         found = Counter(map(kind_of, self.runs))
@@ -295,6 +338,14 @@ def chosen_runs(snapshot: Snapshot, kinds: Collection[str], top: int | None) -> 
     return list(chosen)
 
 
+def flat(config: dict[str, Any]) -> dict[str, Any]:
+    """What `flatten` makes of it; itself when it is flat, which most are."""
+    for value in config.values():
+        if type(value) is dict:
+            return flatten(config)
+    return config
+
+
 class Overview(msgspec.Struct, frozen=True):
     """One line of the list of sweeps.
 
@@ -354,7 +405,14 @@ class Reader:
             if known is not None and (known.version == version or known.fresh):
                 return known
             try:
-                made = self._read(sweep_id, version)
+                changes = None
+                if known is not None:
+                    changes = self.backend.changes(sweep_id, known.version)
+                made = (
+                    self._read(sweep_id, version)
+                    if known is None or changes is None
+                    else known.after(changes)
+                )
             except TuneBridgeError:
                 with self._lock:
                     self._snapshots.pop(sweep_id, None)
@@ -377,8 +435,8 @@ class Reader:
             version=version,
             plan=Plan.of(sweep.config),
             runs=runs,
-            configs=[flatten(run.config) for run in runs],
-            summaries=[flatten(run.summary) for run in runs],
+            configs=[flat(run.config) for run in runs],
+            summaries=[flat(run.summary) for run in runs],
             read_at=time.time(),
             took=time.thread_time() - begun,
         )
@@ -395,16 +453,43 @@ class Reader:
         if known is not None and known[0] == version:
             return known[1]
         try:
-            full = self._read(sweep.id, version)
+            made = self._line(sweep.id)
         except NotFoundError:  # deleted since it was listed
             return Overview(sweep, Plan(), {}, None)
-        made = Overview(full.sweep, full.plan, full.counts, full.best, self._spark(full))
         with self._lock:
             self._overviews[sweep.id] = (version, made)
             while len(self._overviews) > 1000:
                 self._overviews.popitem(last=False)
         return made
 
-    def _spark(self, full: Snapshot) -> tuple[float, ...]:
-        values = self.backend.scores(full.sweep.id, leave_out=_NO_RESULT)
-        return spark_of(values, maximize=full.plan.goal == "maximize")
+    def _line(self, sweep_id: str) -> Overview:
+        """A line, of what the backend counts and sorts itself: the runs are not read."""
+        sweep = self.backend.sweep(sweep_id)
+        plan = Plan.of(sweep.config)
+        found = self.backend.counts([sweep_id]).get(sweep_id, {})
+        early = RunQuery(sweeps=(sweep_id,), states=(("finished", True),))
+        stopped = self.backend.count_runs(early) if found.get("finished") else 0
+        found = {**found, "finished": found.get("finished", 0) - stopped, "stopped_early": stopped}
+        values = self.backend.scores(sweep_id, leave_out=_NO_RESULT) if plan.objective else []
+        return Overview(
+            sweep,
+            plan,
+            {kind: found[kind] for kind in KINDS if found.get(kind)},
+            self._best(sweep_id, plan),
+            spark_of(values, maximize=plan.goal == "maximize"),
+        )
+
+    def _best(self, sweep_id: str, plan: Plan) -> Best | None:
+        if not plan.objective:
+            return None
+        for limit in (1, 1000):  # what is infinite comes first
+            found = self.backend.best_runs(
+                sweep_id,
+                descending=plan.goal == "maximize",
+                states=_RESULT,
+                limit=limit,
+            )
+            for run, value in found:
+                if math.isfinite(value):
+                    return Best(run.id, run.name or run.id, value, flat(run.config))
+        return None
