@@ -14,7 +14,8 @@ from tests.server.seed import make_sweep
 from tests.server.test_browser import EVIL
 from tune_bridge.backends.base import LogRows, PatchRun, PutRun, PutSweep, Row, Run, Sweep
 from tune_bridge.server.analysis.analyst import Analyst
-from tune_bridge.server.bundle import bundle, runs_csv
+from tune_bridge.server.bundle import bundle
+from tune_bridge.server.exports import runs_csv
 from tune_bridge.server.views import Reader
 
 
@@ -41,7 +42,7 @@ def test_an_empty_sweep(backend) -> None:
     make_sweep(backend, 0)
     reader = Reader(backend)
     assert "resnet baseline" in bundle(reader, "abcd1234", Analyst())
-    assert len(list(runs_csv(reader.snapshot("abcd1234")))) == 1
+    assert len(list(runs_csv(reader.snapshot("abcd1234"), []))) == 1
 
 
 @pytest.mark.browser

@@ -6,16 +6,15 @@ Numbers that JSON cannot say are the strings "NaN", "Infinity" and "-Infinity". 
 
 from __future__ import annotations
 
-import typing
 from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from tune_bridge.backends.base import Backend, Run, RunState
+from tune_bridge.backends.base import Backend, Run
 from tune_bridge.errors import (
     BackendError,
     InputError,
@@ -26,20 +25,19 @@ from tune_bridge.errors import (
 )
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.importance import measures
-from tune_bridge.server.bundle import bundle, runs_csv
+from tune_bridge.server.bundle import bundle
 from tune_bridge.server.compare_page import View, compared
 from tune_bridge.server.lines import best_data, line, sweep_data
 from tune_bridge.server.listing import ORDERS, STATES, Listing, find
+from tune_bridge.server.runs_api import add_runs_of_sweep
 from tune_bridge.server.security import error_response
 from tune_bridge.server.values import json_bytes
 from tune_bridge.server.views import Reader
 
 __all__ = ["add_api", "add_missing"]
 
-_MAX = 10_000
 _MOST_ROWS = 100_000
 _INT64 = 2**63 - 1
-_STATES = frozenset(typing.get_args(RunState))
 _Texts = Annotated[list[str] | None, Query()]
 
 
@@ -64,13 +62,12 @@ def add_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
     """Adds the routes below ``/api`` and the error handlers."""
     _add_sweeps(app, reader)
     _add_shown(app, reader, analyst)
+    add_runs_of_sweep(app, reader)
     _add_runs(app, reader.backend)
     _add_error_handlers(app)
 
 
 def _add_sweeps(app: FastAPI, reader: Reader) -> None:
-    backend = reader.backend
-
     @app.get("/api/sweeps")
     def sweeps(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -112,26 +109,6 @@ def _add_sweeps(app: FastAPI, reader: Reader) -> None:
             }
         )
 
-    @app.get("/api/sweeps/{sweep_id}/runs")
-    def runs(
-        sweep_id: str,
-        state: _Texts = None,
-        limit: Annotated[int, Query(ge=1, le=_MAX)] = 1000,
-        offset: Annotated[int, Query(ge=0, le=_INT64)] = 0,
-    ) -> Response:
-        states = _split(state)
-        unknown = sorted(set(states) - _STATES)
-        if unknown:
-            return error_response(
-                422, "unknown state", path="state", found=unknown, expected=sorted(_STATES)
-            )
-        found = backend.runs(sweep_id, states=states or None, limit=limit, offset=offset)
-        counts = backend.counts([sweep_id]).get(sweep_id, {})
-        total = sum(n for name, n in counts.items() if not states or name in states)
-        return _answer(
-            {"runs": [_run(run) for run in found], "total": total, "limit": limit, "offset": offset}
-        )
-
 
 def _add_shown(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
     @app.get("/api/sweeps/{sweep_id}/importance")
@@ -150,15 +127,6 @@ def _add_shown(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
         found = analyst.importance(snapshot, chosen, kind) if chosen else []
         return _answer(
             {"metric": chosen, "measure": kind, "parameters": [_struct(one) for one in found]}
-        )
-
-    @app.get("/api/sweeps/{sweep_id}/runs.csv")
-    def csv(sweep_id: str) -> Response:
-        pieces = runs_csv(reader.snapshot(sweep_id))
-        return StreamingResponse(
-            pieces,
-            media_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": 'attachment; filename="runs.csv"'},
         )
 
     @app.get("/api/sweeps/{sweep_id}/bundle")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tune_bridge.server.analysis.analyst import Analyst
-from tune_bridge.server.analysis.page import FIGURES, View, draw
+from tune_bridge.server.analysis.cards import View, cards, draw
 from tune_bridge.server.state import Choices
 from tune_bridge.server.sweep_page import curve_figure, parallel_figure
 from tune_bridge.server.table import columns, rows
@@ -26,7 +24,7 @@ from tune_bridge.server.values import (
 )
 from tune_bridge.server.views import KINDS, Reader, Snapshot
 
-__all__ = ["bundle", "runs_csv"]
+__all__ = ["bundle"]
 
 _ASSETS = Path(__file__).parent / "assets"
 _ROWS = 5000
@@ -81,8 +79,8 @@ def _figures(
     choices = Choices()
     yield "Parallel coordinates", "", parallel_figure(snapshot, choices)
     yield "Metric curves", "", curve_figure(reader, snapshot, choices)
-    for key, (title, note, _) in FIGURES.items():
-        yield title, note, draw(key, snapshot, View(), analyst)
+    for key, card in cards(snapshot).items():
+        yield card.title, card.note, draw(key, snapshot, View(), analyst)
 
 
 def _head(snapshot: Snapshot) -> str:
@@ -131,45 +129,6 @@ def _cell(value: Any, field: str) -> str:
     if not is_number(value):
         return f"<td>{html.escape(shown)}</td>"
     return f'<td class=n data-v="{value}">{html.escape(shown)}</td>'
-
-
-def runs_csv(snapshot: Snapshot) -> Iterator[str]:
-    """All runs as CSV: a line of names, then a line for each run, values in full."""
-    fixed = ["id", "name", "state", "stopped_early", "created_at", "started_at", "ended_at", "rows"]
-    configs = list(dict.fromkeys(key for config in snapshot.configs for key in config))
-    summaries = list(dict.fromkeys(key for summary in snapshot.summaries for key in summary))
-    names = [
-        *fixed,
-        *(f"config.{key}" for key in configs),
-        *(f"summary.{key}" for key in summaries),
-    ]
-    yield _line([*names, "message"])
-    for run, config, summary in zip(
-        snapshot.runs, snapshot.configs, snapshot.summaries, strict=True
-    ):
-        yield _line(
-            [
-                *(getattr(run, name) for name in fixed),
-                *(config.get(key) for key in configs),
-                *(summary.get(key) for key in summaries),
-                run.message,
-            ]
-        )
-
-
-def _line(values: list[Any]) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow(
-        ["" if value is None else value if isinstance(value, str) else _exact(value)
-         for value in values]
-    )  # fmt: skip
-    return out.getvalue()
-
-
-def _exact(value: Any) -> str:
-    if is_number(value):
-        return repr(value)
-    return json.dumps(plain(value), ensure_ascii=False)
 
 
 _PAGE = """<!doctype html>

@@ -6,6 +6,7 @@ for a key of the flat summary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,12 @@ def order_of(value: Any) -> tuple[int, Any]:
 
 
 def same_key(value: Any) -> tuple[str, Any]:
-    """Equal for equal options: ``1`` is ``1.0``, but neither ``true`` nor ``"1"``."""
-    if is_number(value):
-        return "number", value if value == value else "NaN"
-    return type(value).__name__, text(value)
+    """Equal for equal options: ``1`` is ``1.0``, but neither ``true`` nor ``"1"``.
+
+    What JSON cannot say is its text: NaN is "NaN", a list its JSON.
+    """
+    if isinstance(value, bool):
+        return "bool", value
+    if is_number(value) and abs(value) < math.inf:
+        return "number", value
+    return "text", value if isinstance(value, str) else text(value)

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tune_bridge.backends.base import Run
+from tune_bridge.server.fields import values_of
 from tune_bridge.server.values import is_number, plain, text
-from tune_bridge.server.views import KINDS, Snapshot, kind_of
+from tune_bridge.server.views import KINDS, Snapshot
 
-__all__ = ["columns", "rows"]
+__all__ = ["cells", "columns", "rows"]
 
 _HIDDEN = frozenset({"_step", "_timestamp", "_wandb"})
 _LONG = 300
@@ -43,9 +43,7 @@ def _column(
     if numeric:
         made |= {
             "type": "rightAligned",
-            "comparator": {"function": "tbCompare"},
             "valueFormatter": {"function": formatter or "tbNumber(params.value)"},
-            "filterValueGetter": {"function": "tbFilterNumber(params)"},
         }
     return made
 
@@ -105,38 +103,22 @@ def _summary_column(snapshot: Snapshot, key: str, **more: Any) -> dict[str, Any]
 
 def _cell(value: Any) -> Any:
     if value is None or isinstance(value, str):
-        return value if value is None or len(value) <= _LONG else text(value, _LONG)
+        return value and text(value.replace("\n", " "), _LONG)
     if is_number(value):
         return plain(value) if abs(value) < 2**53 or not math.isfinite(value) else float(value)
     return text(value, _LONG)
 
 
+def cells(snapshot: Snapshot, indices: Sequence[int], fields: Sequence[str]) -> list[list[Any]]:
+    """What stands in the columns of the chosen runs; NaN and infinities are their names."""
+    reads = [values_of(snapshot, field) for field in fields]
+    return [[_cell(read(index)) for read in reads] for index in indices]
+
+
 def rows(snapshot: Snapshot, indices: Sequence[int]) -> list[dict[str, Any]]:
-    """Rows of the chosen runs; NaN and infinities are their names."""
+    """All columns of the chosen runs, by field, where they have a value."""
+    fields = ["id", "kind", *(column["field"] for column in columns(snapshot))]
     return [
-        {
-            **_fixed(snapshot.runs[index], snapshot.read_at),
-            **{f"c:{key}": _cell(value) for key, value in snapshot.configs[index].items()},
-            **{
-                f"s:{key}": _cell(value)
-                for key, value in snapshot.summaries[index].items()
-                if key not in _HIDDEN
-            },
-        }
-        for index in indices
+        {field: value for field, value in zip(fields, found, strict=True) if value is not None}
+        for found in cells(snapshot, indices, fields)
     ]
-
-
-def _fixed(run: Run, now: float) -> dict[str, Any]:
-    kind = kind_of(run)
-    end = run.ended_at if run.ended_at is not None else now
-    return {
-        "id": run.id,
-        "name": text(run.name or run.id, _LONG),
-        "kind": kind,
-        "state": KINDS[kind][0],
-        "runtime": None if run.started_at is None else round(max(end - run.started_at, 0.0), 1),
-        "rows": run.rows,
-        "created": run.created_at,
-        "message": text(run.message.strip().replace("\n", " "), _LONG),
-    }
