@@ -299,6 +299,10 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     def ranked(self) -> list[int]:
         """Indices of the runs with a value, best first; failed and crashed runs have none."""
+        return list(self._ranked)
+
+    @functools.cached_property
+    def _ranked(self) -> list[int]:
         name = self.ranking
         sign = -1.0 if self.plan.goal == "maximize" else 1.0
         found = [
@@ -402,12 +406,14 @@ class Reader:
             version = self.backend.version(sweep_id)
             with self._lock:
                 known = self._snapshots.get(sweep_id)
-            if known is not None and (known.version == version or known.fresh):
+            if known is not None and known.version == version:
                 return known
             try:
                 changes = None
                 if known is not None:
                     changes = self.backend.changes(sweep_id, known.version)
+                    if changes is None and known.fresh:
+                        return known
                 made = (
                     self._read(sweep_id, version)
                     if known is None or changes is None
