@@ -23,6 +23,7 @@ from tune_bridge.server.addresses import Address
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.api import add_api, add_missing
 from tune_bridge.server.callbacks import add_callbacks
+from tune_bridge.server.compression import Compressed
 from tune_bridge.server.control import Control
 from tune_bridge.server.keys import Keys
 from tune_bridge.server.security import Guard, check_bind
@@ -171,5 +172,6 @@ def build(
     add_verbs(dash, control)
     hashes: Any = dash.csp_hashes()
     app.add_middleware(Documents, backend=backend)
+    app.add_middleware(Compressed)
     app.add_middleware(Guard, host=host, keys=keys, policy=content_policy(list(hashes)))
     return app

@@ -1,0 +1,136 @@
+"""Sends pages, programs and data compressed to who takes it.
+
+Only answers whose length is known beforehand: what is sent bit by bit (events, logs that grow) goes
+through as it comes, and what agents send and are answered is left alone. Programs are compressed
+once and kept; other answers quickly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections import OrderedDict
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["Compressed"]
+
+_SMALLEST = 1400
+"""Bytes that fit into one packet, where nothing is gained."""
+
+_AT_ONCE = 16_000
+"""Bytes up to which compressing takes less than the way to another thread."""
+
+_LARGEST = 2**25
+"""Bytes that are gathered at most: a larger file goes through as it is read."""
+
+_PROGRAMS = ("/_dash-component-suites/", "/assets/")
+_PAGES = "/_dash-"
+_LEFT_ALONE = ("/wandb/", "/sdk/", "/artifactsV2/", "/graphql", "/files/")
+_TYPES = frozenset(
+    {
+        "application/javascript",
+        "application/json",
+        "image/svg+xml",
+        "text/css",
+        "text/csv",
+        "text/html",
+        "text/javascript",
+        "text/plain",
+    }
+)
+_BEST, _QUICK = 9, 3
+_KEPT = 64
+
+
+class Compressed:
+    """Compresses answers of an application.
+
+    Args:
+        app: It.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._programs: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if not _wanted(scope):
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"]
+        start: Message | None = None
+        parts: list[bytes] = []
+
+        async def send_compressed(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if path.startswith(_PROGRAMS):
+                    _keep(headers, scope)
+                if message["status"] == 200 and _fits(headers):
+                    start = message
+                    return
+            elif start is not None and message["type"] == "http.response.body":
+                parts.append(message.get("body", b""))
+                if message.get("more_body", False):
+                    return
+                body = await self._compress(b"".join(parts), path)
+                headers = MutableHeaders(scope=start)
+                headers["Content-Encoding"] = "gzip"
+                headers["Content-Length"] = str(len(body))
+                headers.add_vary_header("Accept-Encoding")
+                await send(start)
+                message = {"type": "http.response.body", "body": body}
+            await send(message)
+
+        await self._app(scope, receive, send_compressed)
+
+    async def _compress(self, data: bytes, path: str) -> bytes:
+        if not path.startswith(_PROGRAMS):
+            if len(data) < _AT_ONCE:
+                return gzip.compress(data, _QUICK)
+            return await asyncio.to_thread(gzip.compress, data, _QUICK)
+        key = (len(data), zlib.crc32(data))
+        found = self._programs.get(key)
+        if found is None:
+            found = self._programs[key] = await asyncio.to_thread(gzip.compress, data, _BEST)
+            while len(self._programs) > _KEPT:
+                self._programs.popitem(last=False)
+        return found
+
+
+def _wanted(scope: Scope) -> bool:
+    """Whether a request's answer may come compressed."""
+    if scope["type"] != "http":
+        return False
+    path = scope["path"]
+    if scope["method"] != "GET" and not path.startswith(_PAGES):
+        return False
+    if path.startswith(_LEFT_ALONE):
+        return False
+    return "gzip" in Headers(scope=scope).get("accept-encoding", "")
+
+
+def _fits(headers: Headers) -> bool:
+    """Whether an answer is worth it, and not one that is sent bit by bit."""
+    length = headers.get("content-length", "")
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return (
+        kind in _TYPES
+        and length.isdecimal()
+        and _SMALLEST <= int(length) <= _LARGEST
+        and "content-encoding" not in headers
+    )
+
+
+def _keep(headers: MutableHeaders, scope: Scope) -> None:
+    """Programs whose address names their version are kept; others are asked for again."""
+    named = scope["path"].startswith("/assets/") and scope["query_string"].startswith(b"m=")
+    if named or "max-age" in headers.get("cache-control", ""):
+        headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    else:
+        headers["Cache-Control"] = "no-cache"
