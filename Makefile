@@ -42,7 +42,7 @@ demo: $(DEMO_READY) ## search a digits classifier from start to end; OPEN=1 open
 	@OPEN="$(OPEN)" sh examples/digits/demo.sh "$(abspath $(BIN))" "$(abspath demo)"
 
 test: $(DEV_READY) ## run the tests; ARGS="-k name" picks some, ARGS="-n 0" uses one process
-	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV_READY) ## check format, code and the direction of imports
 	@$(BIN)/ruff format --check .

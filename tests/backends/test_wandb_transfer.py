@@ -37,6 +37,8 @@ from tune_bridge.errors import NotFoundError
 from tune_bridge.testing.operations import comparable
 
 T0 = 1_700_000_000.0
+pytestmark = pytest.mark.slow
+
 CONFIG = {
     "method": "random",
     "metric": {"name": "loss", "goal": "minimize"},

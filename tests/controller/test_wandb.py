@@ -27,6 +27,8 @@ from tune_bridge.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 from tune_bridge.tune.search.hyperopt import HyperOptSearch
 from tune_bridge.wire import Claim
 
+pytestmark = pytest.mark.slow
+
 _ASHA = {"grace_period": 1, "max_t": 4, "reduction_factor": 2}
 
 
