@@ -35,6 +35,7 @@ COMMANDS = {
     "bundle": "tune_bridge.cli.bundle:bundle",
     "policy": "tune_bridge.cli.policy:policy",
     "sync": "tune_bridge.cli.sync:sync",
+    "adopt": "tune_bridge.cli.adopt:adopt",
     "stop": "tune_bridge.cli.control:stop",
     "pause": "tune_bridge.cli.control:pause",
     "resume": "tune_bridge.cli.control:resume",
