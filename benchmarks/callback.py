@@ -18,8 +18,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import tune_bridge.backends.writer as writers
+from tune_bridge.backends.writer import Writer
 
+_WRITER: Any = Writer
 SHAPES = ((16, 50, 3), (200, 20, 2))
 """Trials, reports of each, rounds."""
 
@@ -144,7 +145,7 @@ def run() -> list[tuple[str, str]]:
     ray.init(
         "local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False
     )
-    main: Any = writers.Writer._main
+    main: Any = _WRITER._main
     lines: list[tuple[str, str]] = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["WANDB_DIR"] = folder
@@ -152,7 +153,7 @@ def run() -> list[tuple[str, str]]:
             for number, (trials, reports, rounds) in enumerate(SHAPES):
                 lines += _shape(folder, trials, reports, rounds, with_wandb=not number)
         finally:
-            writers.Writer._main = main
+            _WRITER._main = main
             ray.shutdown()
     return lines
 
@@ -165,7 +166,7 @@ def _shape(
     from tune_bridge import SweepCallback
 
     spent = Spent()
-    main: Any = writers.Writer._main
+    main: Any = _WRITER._main
     url = f"sqlite:///{folder}/sweeps.db"
     makers: dict[str, Callable[[], list[Any]]] = {
         "none": list,
@@ -175,7 +176,7 @@ def _shape(
     for warm in ("none", "sweep"):  # the first ones load everything
         _seconds(makers[warm](), 2, reports, folder)
     spent.hooks.clear()
-    writers.Writer._main = spent.watched(main)
+    _WRITER._main = spent.watched(main)
     times: dict[str, list[float]] = defaultdict(list)
     order, new = ["none", "sweep"], dict.fromkeys(("none", "sweep"), 0)
     for _ in range(rounds):
@@ -184,7 +185,7 @@ def _shape(
             times[name].append(_seconds(makers[name](), trials, reports, folder))
             new[name] += len(_workers() - before)
         order.reverse()
-    writers.Writer._main = main
+    _WRITER._main = main
     none, sweep = (min(times[name]) for name in ("none", "sweep"))
     medians = statistics.median(times["sweep"]) / statistics.median(times["none"])
     lines = [

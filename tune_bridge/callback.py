@@ -38,6 +38,7 @@ from tune_bridge.backends.base import (
 from tune_bridge.backends.places import canonical, default_place
 from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.backends.writer import Writer
+from tune_bridge.callback_files import Attachments, folder_of
 from tune_bridge.callback_parts import Record, contained, error_text, exploit_of, runs_of
 from tune_bridge.controller.steering import STEERED, Link
 from tune_bridge.errors import TuneBridgeError
@@ -51,9 +52,12 @@ __all__ = ["SweepCallback"]
 _logger = logging.getLogger(__name__)
 _LIVE = (
     *("_writer", "_opened", "_link", "_known", "_observer", "_records", "_told", "_running"),
-    *("_steered", "_stops", "_shows_waiting", "_seen"),
+    *("_steered", "_stops", "_shows_waiting", "_seen", "_files"),
 )
 """Attributes that are made anew in each process."""
+
+_TRAIN_CHECKPOINT = "checkpoint_path"
+"""Where Ray Train, launched by a trial, says that a report has a checkpoint: Tune is not told."""
 
 _RECALL = 10.0  # seconds to look, after a restore, for what the sweep has already
 
@@ -117,6 +121,7 @@ class SweepCallback(Callback):
         self._stops: Backend | None = None
         self._shows_waiting = False
         self._seen = 0
+        self._files = Attachments(None, "")
         self._derived = False
         self.outcomes: dict[str, int] = {}
         self.stopped_early = 0
@@ -201,6 +206,7 @@ class SweepCallback(Callback):
                 )
             )
         )
+        self._files = Attachments(folder_of(self._opened or self._backend), self.sweep_id)
         self._link = Link(
             self._opened or self._backend,
             self.sweep_id,
@@ -278,8 +284,10 @@ class SweepCallback(Callback):
         payload = result.pop(PAYLOAD, None)
         record, now = self._record(trial), time.time()
         if payload is None:
-            row = plain_row(result, self._exclude, self._told)
+            row = self._row(record, result)
             self._add(record, [Row(record.next, now, row)])
+            if _TRAIN_CHECKPOINT in row:
+                self._note_checkpoint(record, str(row[_TRAIN_CHECKPOINT]))
         else:
             record.program = True
             self._log_payload(record, payload, now, result)
@@ -381,10 +389,12 @@ class SweepCallback(Callback):
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any
     ) -> None:
         """Notes the last checkpoint, where it is now."""
-        record = self._record(trial)
-        saved = {"step": record.next - 1, "path": str(getattr(checkpoint, "path", ""))}
+        self._note_checkpoint(self._record(trial), str(getattr(checkpoint, "path", "")))
+
+    def _note_checkpoint(self, record: Record, path: str) -> None:
+        saved = {"step": record.next - 1, "path": path}
         self._patch(record, time.time(), meta={"checkpoint": saved})
-        self._log("checkpoint", record, path=saved["path"])
+        self._log("checkpoint", record, path=path)
 
     def _stop(self, unwanted: frozenset[str]) -> None:
         """Has Tune end the trials that somebody wants stopped."""
@@ -483,6 +493,7 @@ class SweepCallback(Callback):
         writer, self._writer = self._writer, None
         if writer is None:
             return
+        self._files.close(self._close_timeout / 3)
         left = writer.close(max(0.0, until - time.monotonic()))
         opened, self._opened = self._opened, None
         if opened is not None:
@@ -547,6 +558,12 @@ class SweepCallback(Callback):
         did = {"action": "exploit", "run": record.run, "reason": reason, **exploit}
         info = plain_config({**found.info, **more})
         self._log("exploit", record, did=[{**did, "info": info}])
+
+    def _row(self, record: Record, result: Mapping[str, Any]) -> dict[str, Any]:
+        run, step, files = record.run, record.next, self._files
+        return plain_row(
+            result, self._exclude, self._told, lambda key, value: files.take(run, step, key, value)
+        )
 
     def _add(self, record: Record, rows: list[Row]) -> None:
         if rows:

@@ -1,4 +1,7 @@
-"""Writing files so that a reader sees the old content or the new one, and nothing between."""
+"""Writing files so that a reader sees the old content or the new one, and nothing between.
+
+And names of files that come from elsewhere: as parts of paths that lead nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,17 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 from tune_bridge.errors import InputError, NotFoundError
 
-__all__ = ["read_bytes", "write_text"]
+__all__ = ["UPLOADING", "name_part", "name_parts", "read_bytes", "write_text"]
+
+UPLOADING = ".upload-"
+"""How the names of files begin that are on their way into a folder of files."""
+
+_LONGEST_PART = 255
+_LONGEST = 1024
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
@@ -77,3 +87,34 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         raise NotFoundError("no such file", source=str(path)) from None
     except OSError as error:
         raise InputError(f"cannot read: {error.strerror or error}", source=str(path)) from None
+
+
+def name_parts(name: str) -> list[str]:
+    """A file's name with slashes, as the parts of a path that stays below its folder.
+
+    Raises:
+        InputError: That is no name for a file.
+    """
+    if len(name) > _LONGEST:
+        raise _refusal(name)
+    return [name_part(text) for text in name.split("/")]
+
+
+def name_part(text: str) -> str:
+    """One part of it, quoted as in an address.
+
+    Raises:
+        InputError: That is no name for a file.
+    """
+    made = quote(text, safe=" ()+,=@")
+    if text in ("", ".", "..") or len(made) > _LONGEST_PART or "\0" in text:
+        raise _refusal(text)
+    return f"%2E{made[1:]}" if made.startswith(".") else made
+
+
+def _refusal(name: str) -> InputError:
+    return InputError(
+        "no name for a file",
+        found=repr(name[:200]),
+        expected="a relative path without . and .. in it",
+    )

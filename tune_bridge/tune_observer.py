@@ -11,11 +11,12 @@ import contextlib
 import copy
 import logging
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tune_bridge.callback_files import LEFT_OUT, LONGEST_TEXT
 from tune_bridge.errors import TuneBridgeError
 
 __all__ = [
@@ -315,7 +316,10 @@ def observed(configs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def plain_row(
-    result: Mapping[str, Any], exclude: Collection[str], told: set[Any]
+    result: Mapping[str, Any],
+    exclude: Collection[str],
+    told: set[Any],
+    keep: Callable[[str, Any], Any] | None = None,
 ) -> dict[str, Any]:
     """A result as a history row: flat, of plain values, without what Tune adds about the machine.
 
@@ -323,34 +327,76 @@ def plain_row(
         result: As Tune gives it, possibly nested; nested names are joined by ``/``, as Tune does.
         exclude: Names that are left out.
         told: Names whose values cannot be stored; each is warned of once.
+        keep: Says what stands in the row for the value of a name that is neither a number nor a
+            text of a row's length, or `tune_bridge.callback_files.LEFT_OUT`; such values are left
+            out without.
     """
+
+    def refuse(key: str, value: Any) -> Any:
+        if key not in told:
+            told.add(key)
+            kind = type(value).__name__
+            _logger.warning("%s is not logged: %s is no number and no text", key, kind)
+        return LEFT_OUT
+
     row: dict[str, Any] = {}
+    keep = keep or refuse
     for key, value in result.items():
         if key not in _NOISE and key not in exclude:
-            _add(row, key, value, exclude, told)
+            _add(row, key, value, exclude, keep)
     return row
 
 
 def _add(
-    row: dict[str, Any], key: str, value: Any, exclude: Collection[str], told: set[Any]
+    row: dict[str, Any],
+    key: str,
+    value: Any,
+    exclude: Collection[str],
+    keep: Callable[[str, Any], Any],
 ) -> None:
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in _PLAIN and (kind is not str or len(value) <= LONGEST_TEXT):
         row[key] = value
     elif kind is dict or isinstance(value, Mapping):
         for name, item in value.items():
             path = f"{key}/{name}"
             if path not in exclude:
-                _add(row, path, item, exclude, told)
+                _add(row, path, item, exclude, keep)
     else:
         with contextlib.suppress(Exception):
             number = value.item() if hasattr(value, "item") else value
-            if isinstance(number, str | int | float):
+            if isinstance(number, str | int | float) and kind is not str:
                 row[key] = number if type(number) in _PLAIN else _base(number)
                 return
-        if key not in told:
-            told.add(key)
-            _logger.warning("%s is not logged: %s is no number and no text", key, kind.__name__)
+        with contextlib.suppress(Exception):
+            row[key] = _listed(value)
+            return
+        if (kept := keep(key, value)) is not LEFT_OUT:
+            row[key] = kept
+
+
+def _listed(value: Any) -> Any:
+    """A list of plain values, possibly nested.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if type(value) in (list, tuple):
+        return [_listed(item) for item in value]
+    if type(value) is dict:
+        return {str(name): _listed(item) for name, item in value.items()}
+    if type(value) not in _PLAIN:
+        if not hasattr(value, "item"):
+            raise TypeError
+        try:
+            value = value.item()
+        except (ValueError, RuntimeError) as error:  # an array
+            raise TypeError from error
+        if type(value) not in _PLAIN:
+            raise TypeError
+    elif type(value) is str and len(value) > LONGEST_TEXT:
+        raise TypeError
+    return value
 
 
 def _base(value: str | float) -> Any:

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from tune_bridge.files import UPLOADING
+
 __all__ = ["ENDING", "UPLOADING", "Shelf"]
 
 ENDING = ".tar"
-UPLOADING = ".upload-"
-"""How the names of files begin that are on their way in."""
 
 
 class Shelf:

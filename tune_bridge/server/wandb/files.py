@@ -16,15 +16,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-from tune_bridge.errors import BackendError, InputError, NotFoundError
+from tune_bridge.errors import BackendError, NotFoundError
+from tune_bridge.files import UPLOADING, name_part, name_parts
 from tune_bridge.server.store import Upload
 
 __all__ = ["Files", "Found"]
 
-_LONGEST_PART = 255
-_LONGEST = 1024
 _CHUNK = 1 << 20
 
 
@@ -79,7 +78,7 @@ class Files:
         Raises:
             InputError: That is no name for a file.
         """
-        return self._folder_of(owner).joinpath(*_quoted(name))
+        return self._folder_of(owner).joinpath(*name_parts(name))
 
     def upload(self, owner: Sequence[str], name: str) -> Upload:
         """A file that is about to come.
@@ -121,14 +120,14 @@ class Files:
             raise BackendError(f"the file cannot be removed: {error.strerror}") from None
 
     def _folder_of(self, owner: Sequence[str]) -> Path:
-        return self._folder.joinpath(*(_part(text) for text in owner))
+        return self._folder.joinpath(*(name_part(text) for text in owner))
 
 
 def _walk(folder: Path) -> Iterator[Found]:
     for base, _, names in os.walk(folder):
         for name in names:
             path = Path(base, name)
-            if not name.startswith(".upload-"):
+            if not name.startswith(UPLOADING):
                 with contextlib.suppress(OSError):
                     shown = "/".join(unquote(part) for part in path.relative_to(folder).parts)
                     yield _found(shown, path)
@@ -137,24 +136,3 @@ def _walk(folder: Path) -> Iterator[Found]:
 def _found(name: str, path: Path) -> Found:
     about = path.stat()
     return Found(name, path, about.st_size, about.st_mtime)
-
-
-def _quoted(name: str) -> list[str]:
-    if len(name) > _LONGEST:
-        raise _refusal(name)
-    return [_part(text) for text in name.split("/")]
-
-
-def _part(text: str) -> str:
-    made = quote(text, safe=" ()+,=@")
-    if text in ("", ".", "..") or len(made) > _LONGEST_PART or "\0" in text:
-        raise _refusal(text)
-    return f"%2E{made[1:]}" if made.startswith(".") else made
-
-
-def _refusal(name: str) -> InputError:
-    return InputError(
-        "no name for a file",
-        found=repr(name[:200]),
-        expected="a relative path without . and .. in it",
-    )
