@@ -5,7 +5,7 @@ Three measures, each of another question:
 * ``forest``: the share of the ranking that a random forest explains by the parameter (mean decrease
   in impurity, summed to 1 over the parameters that are active together).
 * ``ped_anova``: how differently the best tenth of the runs is distributed along the parameter
-  (PED-ANOVA, Watanabe, Bansal, Hutter, IJCAI 2023, by Optuna), summed to 1.
+  (PED-ANOVA, Watanabe, Bansal, Hutter, IJCAI 2023), summed to 1; see `parzen`.
 * ``correlation``: Spearman's rho with its sign for numbers; eta squared, the share of the variance
   between the options, for categories.
 
@@ -32,9 +32,9 @@ FEW = 20
 """Runs below which nothing is said."""
 
 _SAMPLE = 1000  # runs that each tree sees at most
-_GROUPS, _TREES = 10, 20  # resamples for the interval, and trees for each
+_GROUPS, _TREES = 10, 8  # resamples for the interval, and trees for each
+_AGAIN = 40  # resamples of the measures without trees
 _MOST = 5000  # runs that a resample of the correlations sees at most
-_PED, _PED_AGAIN, _PED_GROUPS = 1000, 200, 5  # runs of PED-ANOVA, of a resample, and how many
 _PATTERNS = 24  # sets of parameters that are active together, at most
 
 
@@ -59,14 +59,50 @@ class Importance(msgspec.Struct, frozen=True):
 
 
 class _Column(msgspec.Struct, frozen=True):
-    """One parameter: its values, None where a run does not have it."""
+    """One parameter that all runs have.
+
+    Attributes:
+        path: Its name.
+        values: Its values.
+        numbers: The same as an array when all are numbers, else None.
+    """
 
     path: str
     values: Sequence[Any]
+    numbers: Any
+
+    @classmethod
+    def of(cls, path: str, values: Sequence[Any]) -> _Column:
+        import numpy as np
+
+        plain = set(map(type, values)) <= {int, float} or all(map(is_number, values))
+        if not plain or not all(map(_finite, values)):
+            return cls(path, values, None)
+        return cls(path, values, np.asarray(values, dtype=float))
 
     @property
-    def numeric(self) -> bool:
-        return all(value is None or _finite(value) for value in self.values)
+    def varies(self) -> bool:
+        if self.numbers is not None:
+            return bool((self.numbers != self.numbers[0]).any())
+        first = _label(self.values[0])
+        return any(_label(value) != first for value in self.values)
+
+    @property
+    def codes(self) -> tuple[list[str], Any]:
+        """Its options as labels, in order, and which one each run has."""
+        import numpy as np
+
+        labels = [_label(value) for value in self.values]
+        kinds = sorted(set(labels))
+        places = {kind: place for place, kind in enumerate(kinds)}
+        return kinds, np.asarray([places[label] for label in labels])
+
+    def scaled(self, log: frozenset[str]) -> Any:
+        """Its numbers as they are searched."""
+        import numpy as np
+
+        logged = self.path in log and bool((self.numbers > 0).all())
+        return np.log(self.numbers) if logged else self.numbers
 
 
 def _finite(value: Any) -> bool:
@@ -88,24 +124,29 @@ def measure(
         log: Parameters that were searched on a log scale.
 
     Raises:
-        MissingExtraError: scikit-learn or Optuna is not installed.
+        MissingExtraError: scikit-learn is not installed.
     """
     import numpy as np
 
     ranks = _ranks(np.asarray(target, dtype=float))
-    made = [_Column(path, values) for path, values in columns.items()]
+    there = {
+        path: np.array([value is not None for value in values], dtype=bool)
+        for path, values in columns.items()
+    }
     found: dict[str, Importance] = {}
-    for mask, names in _patterns(made):
+    for mask, names in _patterns(there):
         rows = np.flatnonzero(mask).tolist()
-        together = [
-            column for column in made if all(column.values[row] is not None for row in rows)
-        ]
         if len(rows) < FEW:
             for name in names:
                 found[name] = Importance(name, None, runs=len(rows))
             continue
-        cut = [_Column(one.path, [one.values[row] for row in rows]) for one in together]
-        varied = [one for one in cut if len({_label(value) for value in one.values}) > 1]
+        whole = len(rows) == len(mask)
+        together = [
+            _Column.of(path, values if whole else [values[row] for row in rows])
+            for path, values in columns.items()
+            if there[path][mask].all()
+        ]
+        varied = [one for one in together if one.varies]
         answers = MEASURES[kind](varied, ranks[rows], log) if varied else {}
         for name in names:
             found[name] = answers.get(name, Importance(name, None, runs=len(rows)))
@@ -119,14 +160,11 @@ def _ranks(values: Any) -> Any:
     return (rankdata(values) - 0.5) / len(values) if len(values) else values
 
 
-def _patterns(columns: Sequence[_Column]) -> list[tuple[Any, list[str]]]:
+def _patterns(there: Mapping[str, Any]) -> list[tuple[Any, list[str]]]:
     """The sets of runs that have a parameter, with the parameters of each; the largest first."""
-    import numpy as np
-
     groups: dict[bytes, tuple[Any, list[str]]] = {}
-    for column in columns:
-        mask = np.array([value is not None for value in column.values], dtype=bool)
-        groups.setdefault(mask.tobytes(), (mask, []))[1].append(column.path)
+    for path, mask in there.items():
+        groups.setdefault(mask.tobytes(), (mask, []))[1].append(path)
     return sorted(groups.values(), key=lambda group: -int(group[0].sum()))[:_PATTERNS]
 
 
@@ -140,18 +178,14 @@ def _matrix(columns: Sequence[_Column], log: frozenset[str]) -> tuple[Any, list[
 
     parts, owners = [], []
     for column in columns:
-        if column.numeric:
-            values = np.asarray([float(value) for value in column.values])
-            if column.path in log and (values > 0).all():
-                values = np.log(values)
-            parts.append(values)
+        if column.numbers is not None:
+            parts.append(column.scaled(log))
             owners.append(column.path)
             continue
-        labels = np.asarray([_label(value) for value in column.values])
-        for label in sorted(set(labels.tolist())):
-            parts.append((labels == label).astype(float))
-            owners.append(column.path)
-    return np.column_stack(parts), owners
+        kinds, codes = column.codes
+        parts += [(codes == place).astype(float) for place in range(len(kinds))]
+        owners += [column.path] * len(kinds)
+    return np.column_stack(parts).astype(np.float32), owners
 
 
 def _forest(columns: Sequence[_Column], target: Any, log: frozenset[str]) -> dict[str, Importance]:
@@ -191,15 +225,10 @@ def _correlation(
     rng = np.random.default_rng(0)
     found = {}
     for column in columns:
-        signed = column.numeric
-        if signed:
-            values = _ranks(np.asarray([float(value) for value in column.values]))
-        else:
-            labels = [_label(value) for value in column.values]
-            kinds = sorted(set(labels))
-            values = np.asarray([kinds.index(label) for label in labels])
+        signed = column.numbers is not None
+        values = _ranks(column.numbers) if signed else column.codes[1]
         one: Callable[[Any, Any], float] = _pearson if signed else _eta_squared
-        picks = rng.integers(0, len(target), (40, min(len(target), _MOST)))
+        picks = rng.integers(0, len(target), (_AGAIN, min(len(target), _MOST)))
         again = [one(values[pick], target[pick]) for pick in picks]
         low, high = np.percentile(again, [5, 95])
         found[column.path] = Importance(
@@ -230,45 +259,31 @@ def _ped_anova(
 ) -> dict[str, Importance]:
     import numpy as np
 
-    try:
-        import optuna
-        from optuna.importance import PedAnovaImportanceEvaluator
-    except ImportError as error:
-        raise MissingExtraError("optuna", "optuna", "importance by PED-ANOVA") from error
+    from tune_bridge.server.analysis import parzen
+
+    grids = {}
+    for column in columns:
+        if column.numbers is None:
+            kinds, codes = column.codes
+            grids[column.path] = parzen.Grid(codes, len(kinds), ordered=False)
+            continue
+        whole = all(isinstance(value, int) for value in column.values)
+        logged = column.path in log and float(column.numbers.min()) > 0
+        grids[column.path] = parzen.grid(column.numbers, whole=whole, log=logged)
+
+    def once(rows: Any) -> dict[str, float]:
+        # What is lower is better here: the ranks are made so by the caller.
+        best = parzen.best(target[rows])
+        return _shares({path: grid.divergence(rows, rows[best]) for path, grid in grids.items()})
 
     rng = np.random.default_rng(0)
     runs = len(target)
-
-    def once(rows: Any) -> dict[str, float]:
-        spaces = {column.path: _distribution(optuna, column, log) for column in columns}
-        study = optuna.create_study()
-        study.add_trials(
-            [
-                optuna.trial.create_trial(
-                    params={column.path: _optuna_value(column, row) for column in columns},
-                    distributions=spaces,
-                    value=float(target[row]),
-                )
-                for row in rows
-            ]
-        )
-        # What is lower is better here: the ranks are made so by the caller.
-        evaluator = PedAnovaImportanceEvaluator()  # of the best tenth
-        return dict(evaluator.evaluate(study))
-
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        size = min(runs, _PED)
-        whole = once(np.arange(runs) if runs <= size else rng.choice(runs, size, replace=False))
-        again = [once(rng.integers(0, runs, min(runs, _PED_AGAIN))) for _ in range(_PED_GROUPS)]
-    finally:
-        optuna.logging.set_verbosity(level)
-    shares = [_shares(one) for one in again]
+    value = once(np.arange(runs))
+    again = [once(rng.integers(0, runs, min(runs, _MOST))) for _ in range(_AGAIN)]
     found = {}
-    for name, value in _shares(whole).items():
-        low, high = np.percentile([one.get(name, 0.0) for one in shares], [5, 95])
-        found[name] = Importance(name, value, float(low), float(high), runs)
+    for path, share in value.items():
+        low, high = np.percentile([one[path] for one in again], [5, 95])
+        found[path] = Importance(path, share, min(float(low), share), max(float(high), share), runs)
     return found
 
 
@@ -280,21 +295,6 @@ def _shares(values: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _distribution(optuna: Any, column: _Column, log: frozenset[str]) -> Any:
-    kinds = optuna.distributions
-    if not column.numeric:
-        return kinds.CategoricalDistribution(sorted({_label(value) for value in column.values}))
-    low, high = min(map(float, column.values)), max(map(float, column.values))
-    if all(isinstance(value, int) for value in column.values):
-        return kinds.IntDistribution(int(low), int(high), log=column.path in log and low >= 1)
-    return kinds.FloatDistribution(low, high, log=column.path in log and low > 0)
-
-
-def _optuna_value(column: _Column, row: int) -> Any:
-    value = column.values[row]
-    return value if column.numeric else _label(value)
-
-
 _Measure = Callable[[Sequence[_Column], Any, frozenset[str]], dict[str, Importance]]
 
 MEASURES: dict[str, _Measure] = {
@@ -304,7 +304,7 @@ MEASURES: dict[str, _Measure] = {
 }
 """Name -> how it is computed: from columns without gaps, and ranks, lower for better runs."""
 
-_NEEDS = {"forest": "sklearn", "ped_anova": "optuna", "correlation": "scipy"}
+_NEEDS = {"forest": "sklearn", "ped_anova": "scipy", "correlation": "scipy"}
 
 
 def measures() -> list[str]:
