@@ -29,7 +29,7 @@ class Client:
     def __init__(self, backend: LocalBackend, folder: Path, **more: Any) -> None:
         self.folder = folder
         self.controller = Controller(backend, folder / "snapshots")
-        control = Control(self.controller, Store(folder, LIMITS), "here")
+        self.control = control = Control(self.controller, Store(folder, LIMITS), "here")
         app = create_app(backend, control=control, **more)
         self.http = TestClient(app, "http://localhost", raise_server_exceptions=False)
 

@@ -8,14 +8,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from tune_bridge.backends.base import Row
+from tune_bridge.backends.base import Row, Run
 
 pytest.importorskip("dash")
 
 from tests.server.seed import make_sweep
 from tune_bridge.server.addresses import Address
 from tune_bridge.server.figures import run_curves, smoothed, thinned
-from tune_bridge.server.run_page import Look, run_figure, tail
+from tune_bridge.server.run_cards import message_part, output_part, readable
+from tune_bridge.server.run_curves import AXES, Look, marks, run_figure
+from tune_bridge.server.run_files import RunFiles
+from tune_bridge.server.run_life import Change, Logs
 from tune_bridge.server.views import Reader
 
 SWEEP = {
@@ -47,11 +50,74 @@ def test_addresses(path: str, address: Address) -> None:
         assert Address.of(address.path) == address
 
 
-def test_the_end_of_an_output() -> None:
-    assert tail([b"one\n", b"two\n"]) == ("one\ntwo\n", False)
-    shown, cut = tail([b"first line\n"] * 100, 25)
-    assert (shown, cut) == ("first line\nfirst line\n", True)
-    assert tail([b"\xff\xfe x"]) == ("�� x", False)
+def test_output_is_shown_as_a_terminal_leaves_it() -> None:
+    assert readable(b"\x1b[32mepoch 1\x1b[0m\r\n") == "epoch 1\n"
+    assert readable(b"10%\r20%\r100%\rdone\n50%\r") == "done\n50%"
+    assert readable(b"\x1b]0;title\x07a\x1b[2Kb\x08\x00c\xff") == "abc\N{REPLACEMENT CHARACTER}"
+
+
+def test_the_end_of_an_output(control) -> None:
+    files = RunFiles(control, Logs(control.controller.backend))
+    run = Run(id="run1", sweep_id="sweep1")
+    assert texts(output_part(files, run)[0]) == "Nothing is kept of what its program has printed."
+    control.store.add_output("sweep1", "run1", 1, 0, b"first line\n" * 10)
+    control.store.add_output("sweep1", "run1", 2, 0, b"second <b>line</b>\n")
+    assert files.tail(run, 25) == (b" line\nsecond <b>line</b>\n", 129)
+    assert files.tail(run, 1000) == (b"first line\n" * 10 + b"second <b>line</b>\n", 129)
+    content, size = output_part(files, run)
+    assert size == 129
+    assert "first line\nsecond <b>line</b>" in texts(content)
+    control.store.add_output("sweep1", "run1", 2, 19, b"x" * 10 + b"\n" + b"y" * 70_000)
+    content, size = output_part(files, run)
+    assert texts(content).startswith("The end of 70.1 kB:")
+    assert "x" not in texts(content)
+    assert output_part(files, Run(id="../..", sweep_id="sweep1"))[1] == 0
+    assert output_part(None, run)[1] == 0
+
+
+def texts(component: object) -> str:
+    """What a page shows, without its tags."""
+    if component is None:
+        return ""
+    if isinstance(component, list | tuple):
+        return "".join(texts(part) for part in component)
+    if isinstance(component, str | int | float):
+        return str(component)
+    return texts(getattr(component, "children", None))
+
+
+def test_a_traceback_is_folded_under_its_error() -> None:
+    frames = "".join(f'  File "train.py", line {line}, in f\n    f()\n' for line in range(20))
+    long = f"exit code 1\nTraceback (most recent call last):\n{frames}ValueError: <b>no</b>"
+    head, folded = message_part(Run(id="a", sweep_id="s", state="failed", message=long))
+    assert texts(head) == "exit code 1\nValueError: <b>no</b>"
+    assert "tb-on-failed" in head.className
+    assert texts(folded).startswith("Traceback, 43 linesexit code 1\nTraceback")
+    assert not getattr(folded, "open", False)
+    (short,) = message_part(Run(id="a", sweep_id="s", message="\x1b[31mexit code 1\x1b[0m"))
+    assert texts(short) == "exit code 1"
+    assert message_part(Run(id="a", sweep_id="s", message=" \n")) == []
+
+
+def test_marks_stand_where_a_configuration_changed(backend) -> None:
+    rows = [Row(step, 10.0 + step, {"loss": 1.0, "training_iteration": 5 + step}) for step in
+            range(4)]  # fmt: skip
+    changes = [
+        Change(12.5, None, 7, "lr", 1, 2, "b"), Change(12.5, None, 7, "<i>", 1, 2, "b"),
+        Change(13.5, 3, 8, "lr", 2, 3),
+    ]  # fmt: skip
+    found = {over: marks(rows, over, changes) for over in AXES}
+    assert [(at, len(members)) for at, members in found["_step"]] == [(2.0, 2), (3.0, 1)]
+    assert [at for at, _ in found["_timestamp"]] == [12.5, 13.5]
+    assert [at for at, _ in found["training_iteration"]] == [7.0, 8.0]
+    assert marks([], "_step", changes[:1]) == []
+    make_sweep(backend, 1)
+    snapshot = Reader(backend).snapshot("abcd1234")
+    changes = [Change(12.5, 1, None, "<i>", 1, 2, "b"), Change(13.5, 3, 8, "lr", 2, 3)]
+    figure = run_figure(Reader(backend), snapshot, snapshot.runs[0], Look(), changes)
+    (first, last) = figure["layout"]["annotations"]
+    assert first["hovertext"] == "&lt;i&gt;: 1 \N{RIGHTWARDS ARROW} 2"
+    assert (last["x"], figure["layout"]["shapes"][1]["x0"]) == (3.0, 3.0)
 
 
 def test_smoothing_is_debiased_and_keeps_gaps() -> None:

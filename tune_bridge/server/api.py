@@ -36,7 +36,6 @@ from tune_bridge.server.views import Reader
 
 __all__ = ["add_api", "add_missing"]
 
-_MOST_ROWS = 100_000
 _INT64 = 2**63 - 1
 _Texts = Annotated[list[str] | None, Query()]
 
@@ -63,7 +62,6 @@ def add_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
     _add_sweeps(app, reader)
     _add_shown(app, reader, analyst)
     add_runs_of_sweep(app, reader)
-    _add_runs(app, reader.backend)
     _add_error_handlers(app)
 
 
@@ -140,29 +138,6 @@ def _add_shown(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
             media_type="text/html; charset=utf-8",
             headers={"Content-Disposition": 'attachment; filename="sweep.html"'},
         )
-
-
-def _add_runs(app: FastAPI, backend: Backend) -> None:
-    @app.get("/api/runs/{run_id}")
-    def run(run_id: str) -> Response:
-        return _answer(
-            {
-                **_run(backend.run(run_id)),
-                "history_url": f"/api/runs/{run_id}/history",
-                "output_url": f"/api/runs/{run_id}/output",
-            }
-        )
-
-    @app.get("/api/runs/{run_id}/history")
-    def history(
-        run_id: str,
-        keys: _Texts = None,
-        min_step: Annotated[int, Query(ge=0, le=_INT64)] = 0,
-        limit: Annotated[int, Query(ge=1, le=_MOST_ROWS)] = _MOST_ROWS,
-    ) -> Response:
-        rows = backend.history(run_id, keys=_split(keys) or None, min_step=min_step)
-        shown = [_struct(row) for row in rows[:limit]]
-        return _answer({"run_id": run_id, "rows": shown, "more": len(rows) > limit})
 
 
 def add_missing(app: FastAPI) -> None:

@@ -26,6 +26,9 @@ from tune_bridge.server.callbacks import add_callbacks
 from tune_bridge.server.compression import Compressed
 from tune_bridge.server.control import Control
 from tune_bridge.server.keys import Keys
+from tune_bridge.server.run_api import add_run_api
+from tune_bridge.server.run_files import RunFiles
+from tune_bridge.server.run_life import Logs
 from tune_bridge.server.security import Guard, check_bind
 from tune_bridge.server.shell import shell
 from tune_bridge.server.site import Site
@@ -149,6 +152,9 @@ def build(
         openapi_url="/api/openapi.json",
     )
     analyst = Analyst(backend)
+    logs = Logs(backend)
+    files = None if control is None else RunFiles(control, logs)
+    add_run_api(app, reader, logs, files)
     add_api(app, reader, analyst)
     if control is not None:
         control.attach(app)
@@ -168,7 +174,7 @@ def build(
     # Without this, every page would open a web socket that nothing here uses.
     dash.backend.websocket_capability = False
     dash.layout = shell(poll)
-    add_callbacks(dash, Site(reader, analyst, None if control is None else control.store))
+    add_callbacks(dash, Site(reader, analyst, logs, files))
     add_verbs(dash, control)
     hashes: Any = dash.csp_hashes()
     app.add_middleware(Documents, backend=backend)

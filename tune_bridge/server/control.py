@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from fastapi import FastAPI, Path, Query, Request
 from starlette.requests import ClientDisconnect
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 
 from tune_bridge import __version__
 from tune_bridge.backends.base import Row
@@ -130,7 +130,6 @@ class Control:
             ("POST", "/api/runs/{run_id}/reports", self.report),
             ("POST", "/api/runs/{run_id}/end", self.end),
             ("POST", "/api/runs/{run_id}/output", self.add_output),
-            ("GET", "/api/runs/{run_id}/output", self.output),
             ("PUT", "/api/runs/{run_id}/checkpoints/{checkpoint}", self.put_checkpoint),
             ("GET", "/api/runs/{run_id}/checkpoints/{checkpoint}", self.get_checkpoint),
         ]
@@ -282,12 +281,6 @@ class Control:
         await self.in_thread(self.store.add_output, sweep.id, run_id, attempt, offset, data)
         return answer({})
 
-    async def output(self, run_id: str) -> Response:
-        """The program's output."""
-        sweep = (await self.lane_of(run_id)).sweep
-        pieces = self.store.output(sweep.id, run_id)
-        return StreamingResponse(pieces, media_type="text/plain; charset=utf-8")
-
     async def put_checkpoint(
         self, request: Request, run_id: str, checkpoint: Annotated[str, Path()]
     ) -> Response:
@@ -305,7 +298,7 @@ class Control:
         """Fetches a checkpoint."""
         sweep = (await self.lane_of(run_id)).sweep
         path = await self.in_thread(self.store.checkpoint, sweep.id, run_id, checkpoint)
-        return FileResponse(path, media_type="application/x-tar")
+        return FileResponse(path, media_type="application/x-tar", filename=f"{checkpoint}.tar")
 
     async def _read(self, request: Request, kind: type[_T]) -> _T:
         return parse(await _body(request, self.store.limits.body), kind)

@@ -2,135 +2,39 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
 import dash_mantine_components as dmc
-import msgspec
 from dash import Dash, Input, Output, State, dcc, html
+from dash.exceptions import PreventUpdate
 
-from tune_bridge.backends.base import Row, Run
-from tune_bridge.command import Start, expand
-from tune_bridge.errors import NotFoundError, TuneBridgeError
-from tune_bridge.server.addresses import Address, run_json, scheme_of
-from tune_bridge.server.figures import run_curves
+from tune_bridge.backends.base import Run
+from tune_bridge.errors import NotFoundError
+from tune_bridge.server.addresses import Address, run_json
+from tune_bridge.server.copies import copies
+from tune_bridge.server.run_cards import (
+    changes_card,
+    decision_part,
+    files_card,
+    life_card,
+    message_part,
+    output_part,
+)
+from tune_bridge.server.run_curves import AXES, SMOOTH, Look, metrics_of, run_figure
+from tune_bridge.server.run_life import Change, Logs, life_of
 from tune_bridge.server.run_parts import run_facts
 from tune_bridge.server.shell import missing_page
 from tune_bridge.server.site import Made, Site, client, threaded
-from tune_bridge.server.store import Store
 from tune_bridge.server.values import flatten, is_number, number, text, to_yaml
 from tune_bridge.server.verbs import run_verbs
-from tune_bridge.server.views import KINDS, Reader, Snapshot, kind_of
+from tune_bridge.server.views import KINDS, Snapshot, kind_of
 from tune_bridge.server.widgets import card, code, graph, select, sweep_link
 
-__all__ = ["AXES", "Look", "add", "command_of", "page", "run_figure", "tail"]
+__all__ = ["add", "page"]
 
-AXES = {"_step": "step", "_timestamp": "time", "training_iteration": "training iteration"}
-"""What a curve can be drawn over: the key of a row -> its word."""
-
-_TAIL = 64 * 1024
-_SMOOTH = (0, 0.5, 0.8, 0.9, 0.95)
-
-
-class Look(msgspec.Struct, frozen=True):
-    """What a reader has chosen on a run's page, kept in the query of its address.
-
-    Attributes:
-        metrics: The metrics that are drawn.
-        over: Key of `AXES`.
-        smooth: Weight of what came before in the exponential moving average, from 0 to below 1.
-        log: Draw on a log scale.
-        scheme: "light" or "dark".
-    """
-
-    metrics: tuple[str, ...] = ()
-    over: str = "_step"
-    smooth: float = 0.0
-    log: bool = False
-    scheme: str = "light"
-
-    @classmethod
-    def of(cls, search: str, scheme: str | None) -> Look:
-        """Reads an address's query; what makes no sense is left out."""
-        query = parse_qs(search.lstrip("?"))
-        last = {key: values[-1] for key, values in query.items()}
-        return cls.made(
-            query.get("y"), last.get("x"), last.get("smooth"), last.get("log") == "1", scheme
-        )
-
-    @classmethod
-    def made(cls, metrics: Any, over: Any, smooth: Any, log: Any, scheme: Any) -> Look:
-        """From what the controls say."""
-        try:
-            weight = float(smooth or 0)
-        except (TypeError, ValueError):
-            weight = 0.0
-        return cls(
-            metrics=tuple(str(name) for name in metrics or ()),
-            over=over if over in AXES else "_step",
-            smooth=weight if weight in _SMOOTH else 0.0,
-            log=bool(log),
-            scheme=scheme_of(scheme),
-        )
-
-    def drawn(self, snapshot: Snapshot, run: Run) -> list[str]:
-        """The metrics to draw: the chosen ones that there are, else the objective."""
-        names = metrics_of(snapshot, run)
-        return [name for name in self.metrics if name in names] or names[:1]
-
-
-def metrics_of(snapshot: Snapshot, run: Run) -> list[str]:
-    """Keys that hold numbers in a run, the objective first."""
-    summary = flatten(run.summary)
-    names = [name for name in snapshot.metrics if is_number(summary.get(name))]
-    return names or snapshot.metrics
-
-
-def command_of(snapshot: Snapshot, run: Run) -> str | None:
-    """The command line that runs a run's program with its parameters; None when it has none."""
-    config = snapshot.sweep.config
-    program, command = config.get("program"), config.get("command")
-    if not isinstance(program, str) or not isinstance(command, list | None):
-        return None
-    try:
-        items = expand(tuple(command) if command else None, Start(run.config, program), {})
-    except TuneBridgeError:
-        return None
-    return shlex.join(items)
-
-
-def run_figure(reader: Reader, snapshot: Snapshot, run: Run, look: Look) -> dict[str, Any]:
-    """The curves of a run."""
-    names = look.drawn(snapshot, run)
-    rows: list[Row] = reader.backend.history(run.id, keys=[*names, look.over]) if names else []
-    return run_curves(
-        names,
-        [_points(rows, name, look.over) for name in names],
-        over=AXES[look.over],
-        times=look.over == "_timestamp",
-        smooth=look.smooth,
-        log=look.log,
-        scheme=look.scheme,
-    )
-
-
-def _points(rows: Sequence[Row], name: str, over: str) -> list[tuple[float, float]]:
-    found = []
-    for row in rows:
-        value: Any = row.values.get(name)
-        place = _place(row, over)
-        if is_number(value) and is_number(place):
-            found.append((float(place), float(value)))
-    return found
-
-
-def _place(row: Row, over: str) -> Any:
-    """Where a row stands on the axis."""
-    if over == "_step":
-        return row.step
-    return row.time if over == "_timestamp" else row.values.get(over)
+_COPIES = {"Command line": "command", "YAML": "run-config", "Tune code": "run-tune"}
+"""Label of what can be copied -> id of its text, in order."""
 
 
 def run_head(snapshot: Snapshot, run: Run) -> list[Any]:
@@ -153,11 +57,7 @@ def run_head(snapshot: Snapshot, run: Run) -> list[Any]:
             [part for name, value in run_facts(run) for part in (html.Dt(name), html.Dd(value))],
             className="tb-facts-list",
         ),
-        *(
-            [html.Pre(text(run.message, 20_000), className=f"tb-code tb-message tb-on-{kind}")]
-            if run.message.strip()
-            else []
-        ),
+        *(message_part(run) if not run.stopped_early else []),
     ]
 
 
@@ -192,38 +92,6 @@ def _results(snapshot: Snapshot, run: Run) -> Any:
     return html.Table(html.Tbody(rows), className="tb-table tb-pairs")
 
 
-def tail(pieces: Iterable[bytes], size: int = _TAIL) -> tuple[str, bool]:
-    """The end of an output as text, and whether something came before."""
-    kept, cut = b"", False
-    for piece in pieces:
-        kept += piece
-        if len(kept) > size:
-            kept, cut = kept[-size:], True
-    shown = kept.decode("utf-8", "replace")
-    return (shown.partition("\n")[2] if cut else shown), cut
-
-
-def run_output(store: Store | None, run: Run) -> list[Any]:
-    """The end of what its program has printed."""
-    shown, cut = "", False
-    if store is not None:
-        try:
-            shown, cut = tail(_pieces(store, run))
-        except (OSError, TuneBridgeError):
-            shown = ""
-    if not shown.strip():
-        return [html.P("Nothing is kept of what its program has printed.", className="tb-dim")]
-    parts: list[Any] = [html.Pre(text(shown), className="tb-code tb-output", tabIndex=0)]
-    if cut:
-        parts.insert(0, html.P("The end of it:", className="tb-dim"))
-    parts.append(html.A("All of it", href=f"{run_json(run.id)}/output", className="tb-link"))
-    return parts
-
-
-def _pieces(store: Store, run: Run) -> Iterator[bytes]:
-    return store.output(run.sweep_id, run.id)
-
-
 def page(site: Site, address: Address, search: str, scheme: str) -> Made:
     """The page at an address.
 
@@ -237,7 +105,7 @@ def page(site: Site, address: Address, search: str, scheme: str) -> Made:
     except NotFoundError:
         words = f"There is no run {run_id!r} in sweep {sweep_id!r}. It may have been deleted."
         return Made([missing_page(words)], "", "No such run")
-    content = _content(site.reader, site.store, snapshot, run, Look.of(search, scheme))
+    content = _content(site, snapshot, run, Look.of(search, scheme))
     return Made(content, snapshot.version, run.name or run.id)
 
 
@@ -248,16 +116,17 @@ def _run_in(snapshot: Snapshot, run_id: str) -> Run:
     raise NotFoundError("no such run", found=run_id)
 
 
-def _content(
-    reader: Reader, store: Store | None, snapshot: Snapshot, run: Run, look: Look
-) -> list[Any]:
-    command = command_of(snapshot, run)
+def _content(site: Site, snapshot: Snapshot, run: Run, look: Look) -> list[Any]:
+    made = dict(copies(snapshot, run))
+    output, size = output_part(site.files, run)
     return [
         dcc.Store(id="version", data=snapshot.version),
         dcc.Store(id="run", data={"sweep": snapshot.sweep.id, "run": run.id}),
         dcc.Store(id="run-remembered"),
+        dcc.Store(id="run-output-size", data=size),
         html.Section(run_head(snapshot, run), id="run-head"),
-        _curve_card(reader, snapshot, run, look),
+        html.Div(decision_part(run, life_of(run, ()).decision), id="run-decision"),
+        _curve_card(site, snapshot, run, look),
         html.Div(
             [
                 card("Parameters", html.Div(_parameters(snapshot, run), id="run-parameters")),
@@ -265,14 +134,18 @@ def _content(
             ],
             className="tb-two",
         ),
-        card("Output", html.Div(run_output(store, run), id="run-output")),
+        html.Div(id="run-story", className="tb-stack"),
+        card("Output", html.Div(output, id="run-output")),
         card(
             "Again",
             html.Div(
                 [
-                    *([html.H3("Command line"), code(command, "command")] if command else []),
-                    html.H3("Configuration"),
-                    code(to_yaml(run.config), "run-config"),
+                    *(
+                        part
+                        for label, name in _COPIES.items()
+                        if label in made
+                        for part in (html.H3(label), code(made[label], name))
+                    ),
                     *([html.H3("About"), code(to_yaml(run.meta), "run-meta")] if run.meta else []),
                     html.P(
                         html.A(
@@ -288,13 +161,13 @@ def _content(
     ]
 
 
-def _curve_card(reader: Reader, snapshot: Snapshot, run: Run, look: Look) -> Any:
+def _curve_card(site: Site, snapshot: Snapshot, run: Run, look: Look) -> Any:
     names = metrics_of(snapshot, run)
     if not names:
         return card("Curves", html.P("Nothing logged yet", className="tb-dim"))
     axes = [{"value": key, "label": word} for key, word in AXES.items()]
     weights = [
-        {"value": str(weight), "label": str(weight) if weight else "none"} for weight in _SMOOTH
+        {"value": str(weight), "label": str(weight) if weight else "none"} for weight in SMOOTH
     ]
     return card(
         "Curves",
@@ -317,45 +190,97 @@ def _curve_card(reader: Reader, snapshot: Snapshot, run: Run, look: Look) -> Any
                 ],
                 className="tb-controls",
             ),
-            graph("run-curves", run_figure(reader, snapshot, run, look), className="tb-curves"),
+            graph("run-curves", _figure(site, snapshot, run, look), className="tb-curves"),
         ],
     )
 
 
-def _fresh(
-    reader: Reader, store: Store | None, where: Mapping[str, str]
-) -> tuple[Any, Any, Any, Any]:
-    """What may have changed on the page: head, parameters, results, output.
+def _figure(site: Site, snapshot: Snapshot, run: Run, look: Look) -> dict[str, Any]:
+    return run_figure(site.reader, snapshot, run, look, _known_changes(site.logs, run))
+
+
+def _known_changes(logs: Logs, run: Run) -> list[Change]:
+    """The changes of a configuration; the log is read only where the run says that there are."""
+    return logs.life(run).changes if "exploit" in run.meta else life_of(run, ()).changes
+
+
+def _fresh(site: Site, where: Mapping[str, str]) -> tuple[Any, Any, Any]:
+    """What may have changed on the page: head, parameters, results.
 
     Raises:
         NotFoundError: The sweep or the run is gone.
     """
-    snapshot = reader.snapshot(where["sweep"])
+    snapshot = site.reader.snapshot(where["sweep"])
     run = _run_in(snapshot, where["run"])
-    return (
-        run_head(snapshot, run),
-        _parameters(snapshot, run),
-        _results(snapshot, run),
-        run_output(store, run),
-    )
+    return run_head(snapshot, run), _parameters(snapshot, run), _results(snapshot, run)
+
+
+def _story(site: Site, where: Mapping[str, str]) -> tuple[Any, Any]:
+    """What the log says of the run: the decision; changes, life and files.
+
+    Raises:
+        NotFoundError: The sweep or the run is gone.
+    """
+    run = _run_in(site.reader.snapshot(where["sweep"]), where["run"])
+    life = site.logs.life(run)
+    story = [
+        *changes_card(run, life.changes),
+        *files_card(site.files, run, life),
+        *life_card(run, life),
+    ]
+    return decision_part(run, life.decision), story
 
 
 def add(app: Dash, site: Site) -> None:
     """Wires the page up."""
+    _add_parts(app, site)
+    _add_curves(app, site)
 
+
+def _add_parts(app: Dash, site: Site) -> None:
     @app.callback(
         Output("run-head", "children"),
         Output("run-parameters", "children"),
         Output("run-results", "children"),
-        Output("run-output", "children"),
         Input("version", "data"),
         State("run", "data"),
         prevent_initial_call=True,
     )
     @threaded
     def again(_: Any, where: dict[str, str]) -> Any:
-        return _fresh(site.reader, site.store, where)
+        return _fresh(site, where)
 
+    @app.callback(
+        Output("run-decision", "children"),
+        Output("run-story", "children"),
+        Input("version", "data"),
+        State("run", "data"),
+    )
+    @threaded
+    def told(_: Any, where: dict[str, str]) -> Any:
+        return _story(site, where)
+
+    @app.callback(
+        Output("run-output", "children"),
+        Output("run-output-size", "data"),
+        Input("beat", "data"),
+        State("run", "data"),
+        State("run-output-size", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def printed(_: Any, where: dict[str, str], known: int) -> Any:
+        if site.files is None:
+            raise PreventUpdate
+        content, size = output_part(site.files, site.reader.backend.run(where["run"]))
+        if size == known:
+            raise PreventUpdate
+        return content, size
+
+    client(app, "followOutput", Input("run-output-size", "data"))
+
+
+def _add_curves(app: Dash, site: Site) -> None:
     @app.callback(
         Output("run-curves", "figure"),
         Input("version", "data"),
@@ -371,7 +296,7 @@ def add(app: Dash, site: Site) -> None:
     def drawn(_: Any, y: Any, x: Any, smooth: Any, log: Any, scheme: Any, where: Any) -> Any:
         snapshot = site.reader.snapshot(where["sweep"])
         look = Look.made(y, x, smooth, log, scheme)
-        return run_figure(site.reader, snapshot, site.reader.backend.run(where["run"]), look)
+        return _figure(site, snapshot, site.reader.backend.run(where["run"]), look)
 
     client(
         app,

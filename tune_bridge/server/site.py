@@ -15,7 +15,8 @@ import msgspec
 from dash import ClientsideFunction, Dash
 
 from tune_bridge.server.analysis.analyst import Analyst
-from tune_bridge.server.store import Store
+from tune_bridge.server.run_files import RunFiles
+from tune_bridge.server.run_life import Logs
 from tune_bridge.server.views import Reader
 
 __all__ = ["Made", "Site", "client", "threaded"]
@@ -27,12 +28,14 @@ class Site(msgspec.Struct, frozen=True):
     Attributes:
         reader: Snapshots of sweeps.
         analyst: What takes a while to compute.
-        store: Files of runs, or None where the place has none.
+        logs: What the logs of sweeps say of runs.
+        files: Of runs, or None where the place has none.
     """
 
     reader: Reader
     analyst: Analyst
-    store: Store | None = None
+    logs: Logs
+    files: RunFiles | None = None
 
 
 class Made(NamedTuple):

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,7 +30,6 @@ from tune_bridge.server.shelf import ENDING, UPLOADING, Shelf
 __all__ = ["Limits", "Store", "Upload"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_CHUNK = 1 << 20
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,14 +221,25 @@ class Store:
         except OSError as error:
             raise _disk(error) from None
 
-    def output(self, sweep_id: str, run_id: str) -> Iterator[bytes]:
-        """The output of all attempts, in order, in pieces."""
+    def outputs(self, sweep_id: str, run_id: str) -> list[Path]:
+        """The files with the output of all attempts, in order.
+
+        Raises:
+            InputError: The id of the sweep or the run names no folder.
+        """
         folder = self._path("output", sweep_id, run_id)
         files = [path for path in folder.glob("*.log") if path.stem.isdigit()]
-        for path in sorted(files, key=lambda path: int(path.stem)):
-            with path.open("rb") as file:
-                while data := file.read(_CHUNK):
-                    yield data
+        return sorted(files, key=lambda path: int(path.stem))
+
+    def checkpoints(self, sweep_id: str, run_id: str) -> dict[str, tuple[int, float]]:
+        """The checkpoints of a run that are here, by age: size in bytes, and when it came."""
+        found: list[tuple[float, str, int]] = []
+        with contextlib.suppress(InputError):  # an id that names no folder has none
+            for path in self._path("checkpoints", sweep_id, run_id).glob(f"*{ENDING}"):
+                with contextlib.suppress(OSError):  # it went just now
+                    about = path.stat()
+                    found.append((about.st_mtime, path.name.removesuffix(ENDING), about.st_size))
+        return {name: (size, time) for time, name, size in sorted(found)}
 
     def _checkpoint(self, sweep_id: str, run_id: str, checkpoint: str) -> Path:
         _check(checkpoint)  # with the ending it might be a name although it is none

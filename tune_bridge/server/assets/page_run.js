@@ -5,7 +5,24 @@
     const shared = window.tuneBridge;
     const none = () => window.dash_clientside.no_update;
 
+    // Output is followed by whoever looks at its end, as in a terminal.
+    let atEnd = true;
+    document.addEventListener("scroll", (event) => {
+        const node = event.target;
+        if (node.classList && node.classList.contains("tb-output")) {
+            atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 24;
+        }
+    }, true);
+
     Object.assign(window.dash_clientside.tune_bridge, {
+        followOutput: () => {
+            window.requestAnimationFrame(() => {
+                const node = document.querySelector("#run-output .tb-output");
+                if (node && atEnd) {
+                    node.scrollTop = node.scrollHeight;
+                }
+            });
+        },
         rememberRun: (names, over, smooth, log, known) => {
             if (!/\/runs\//.test(window.location.pathname)) {
                 return none();

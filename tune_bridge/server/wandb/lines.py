@@ -54,6 +54,10 @@ class Lines:
         with self._lock:
             return self._count(self._files.path(owner, name))
 
+    def path(self, owner: Sequence[str], name: str) -> Path:
+        """The file with the lines; it need not be there."""
+        return self._files.path(owner, name)
+
     def last(self, owner: Sequence[str], name: str, number: int) -> list[str]:
         """The last lines."""
         return self._read(self._files.path(owner, name))[-number:]

@@ -65,6 +65,13 @@ class Wandb:
         limits: How much is taken.
         in_thread: Calls a function in a thread.
         pieces: Reads the body of a request piece by piece, up to a number of bytes.
+
+    Attributes:
+        runs: The operations on runs.
+        home: Finds projects and runs.
+        files: Of runs and artifacts.
+        lines: Of output.
+        shelves: The artifacts.
     """
 
     def __init__(
@@ -81,13 +88,13 @@ class Wandb:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._sweeps: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._pieces = pieces
-        self._home = Home(controller)
+        self.home = self._home = Home(controller)
         self._signer = Signer(folder / "wandb")
-        self._files = Files(folder / "wandb" / "files", limits.checkpoint)
-        self._lines = Lines(folder / "wandb" / "lines", limits.output)
+        self.files = self._files = Files(folder / "wandb" / "files", limits.checkpoint)
+        self.lines = self._lines = Lines(folder / "wandb" / "lines", limits.output)
         self._watch = Watch(backend)
         controller.ticks.append(self._watch.look)
-        shelves = Shelves(folder / "wandb" / "artifacts")
+        self.shelves = shelves = Shelves(folder / "wandb" / "artifacts")
         catalog = Catalog(self._home, shelves, self._files, self._signer)
         artifacts = Artifacts(self._home, shelves, self._files, catalog)
         runs = Runs(self._home, self._files, self._lines, self._signer, self._watch, catalog)

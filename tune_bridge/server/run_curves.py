@@ -1,0 +1,213 @@
+"""The curves of a run: what a reader has chosen of them, their points, drawing and marks."""
+
+from __future__ import annotations
+
+import bisect
+import html
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from tune_bridge.backends.base import Row, Run
+from tune_bridge.server.addresses import scheme_of
+from tune_bridge.server.figures import INK, run_curves, smoothed, thinned
+from tune_bridge.server.run_life import Change
+from tune_bridge.server.values import flatten, is_number, text
+from tune_bridge.server.views import Reader, Snapshot
+
+__all__ = ["AXES", "SMOOTH", "Look", "curves_data", "marks", "metrics_of", "run_figure"]
+
+AXES = {"_step": "step", "_timestamp": "time", "training_iteration": "training iteration"}
+"""What a curve can be drawn over: the key of a row -> its word."""
+
+SMOOTH = (0, 0.5, 0.8, 0.9, 0.95)
+_MARKS = 50
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What a reader has chosen on a run's page, kept in the query of its address.
+
+    Attributes:
+        metrics: The metrics that are drawn.
+        over: Key of `AXES`.
+        smooth: Weight of what came before in the exponential moving average, from 0 to below 1.
+        log: Draw on a log scale.
+        scheme: "light" or "dark".
+    """
+
+    metrics: tuple[str, ...] = ()
+    over: str = "_step"
+    smooth: float = 0.0
+    log: bool = False
+    scheme: str = "light"
+
+    @classmethod
+    def of(cls, search: str, scheme: str | None) -> Look:
+        """Reads an address's query; what makes no sense is left out."""
+        query = parse_qs(search.lstrip("?"))
+        last = {key: values[-1] for key, values in query.items()}
+        return cls.made(
+            query.get("y"), last.get("x"), last.get("smooth"), last.get("log") == "1", scheme
+        )
+
+    @classmethod
+    def made(cls, metrics: Any, over: Any, smooth: Any, log: Any, scheme: Any) -> Look:
+        """From what the controls say."""
+        try:
+            weight = float(smooth or 0)
+        except (TypeError, ValueError):
+            weight = 0.0
+        return cls(
+            metrics=tuple(str(name) for name in metrics or ()),
+            over=over if over in AXES else "_step",
+            smooth=weight if weight in SMOOTH else 0.0,
+            log=bool(log),
+            scheme=scheme_of(scheme),
+        )
+
+    def drawn(self, snapshot: Snapshot, run: Run) -> list[str]:
+        """The metrics to draw: the chosen ones that there are, else the objective."""
+        names = metrics_of(snapshot, run)
+        return [name for name in self.metrics if name in names] or names[:1]
+
+
+def metrics_of(snapshot: Snapshot, run: Run) -> list[str]:
+    """Keys that hold numbers in a run, the objective first."""
+    summary = flatten(run.summary)
+    names = [name for name in snapshot.metrics if is_number(summary.get(name))]
+    return names or snapshot.metrics
+
+
+def run_figure(
+    reader: Reader, snapshot: Snapshot, run: Run, look: Look, changes: Sequence[Change] = ()
+) -> dict[str, Any]:
+    """The curves of a run, with a mark where its configuration changed."""
+    names, rows = _rows(reader, snapshot, run, look)
+    figure = run_curves(
+        names,
+        [_points(rows, name, look.over) for name in names],
+        over=AXES[look.over],
+        times=look.over == "_timestamp",
+        smooth=look.smooth,
+        log=look.log,
+        scheme=look.scheme,
+    )
+    if figure["data"]:
+        start = min((row.time for row in rows), default=0.0) if look.over == "_timestamp" else 0.0
+        placed = [(at - start, words) for at, words in marks(rows, look.over, changes)]
+        _add_marks(figure, placed, look.scheme)
+    return figure
+
+
+def _rows(reader: Reader, snapshot: Snapshot, run: Run, look: Look) -> tuple[list[str], list[Row]]:
+    """The metrics to draw, and the rows that hold them."""
+    names = look.drawn(snapshot, run)
+    return names, reader.backend.history(run.id, keys=[*names, look.over]) if names else []
+
+
+def marks(
+    rows: Sequence[Row], over: str, changes: Sequence[Change]
+) -> list[tuple[float, list[Change]]]:
+    """Where on the axis a configuration changed: place and changes, at most `_MARKS` of them."""
+    found: list[tuple[float, list[Change]]] = []
+    times = [row.time for row in rows]
+    for time, group in itertools.groupby(changes, key=lambda change: change.time):
+        members = list(group)
+        place: Any = time if over == "_timestamp" else None
+        if over == "_step":
+            place = members[0].step
+        if place is None:
+            before = bisect.bisect_right(times, time) - 1
+            places = (_place(row, over) for row in reversed(rows[: before + 1]))
+            place = next((value for value in places if is_number(value)), None)
+        if place is not None:
+            found.append((float(place), members))
+    return found[-_MARKS:]
+
+
+def _points(rows: Sequence[Row], name: str, over: str) -> list[tuple[float, float]]:
+    found = []
+    for row in rows:
+        value: Any = row.values.get(name)
+        place = _place(row, over)
+        if is_number(value) and is_number(place):
+            found.append((float(place), float(value)))
+    return found
+
+
+def _place(row: Row, over: str) -> Any:
+    """Where a row stands on the axis."""
+    if over == "_step":
+        return row.step
+    return row.time if over == "_timestamp" else row.values.get(over)
+
+
+def _add_marks(
+    figure: dict[str, Any], placed: Sequence[tuple[float, list[Change]]], scheme: str
+) -> None:
+    """Dotted lines where a configuration changed, and above them what has."""
+    layout = figure["layout"]
+    line = {"color": INK[scheme], "width": 1, "dash": "dot"}
+    layout["shapes"] = [
+        {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+        for at, _ in placed
+    ]
+    layout["annotations"] = [
+        {
+            "x": at,
+            "y": 1,
+            "yref": "paper",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "text": "\N{BLACK DIAMOND}",
+            "font": {"size": 10, "color": INK[scheme]},
+            "hovertext": "<br>".join(_words(change) for change in changes[:12]),
+        }
+        for at, changes in placed
+    ]
+
+
+def _words(change: Change) -> str:
+    """What has changed, for Plotly, which reads tags."""
+    if not change.key:
+        return html.escape(f"state of {text(change.donor, 40)}", quote=False)
+    words = f"{text(change.key, 40)}: {text(change.old, 40)} \N{RIGHTWARDS ARROW} "
+    return html.escape(words + text(change.new, 40), quote=False)
+
+
+def curves_data(
+    reader: Reader, snapshot: Snapshot, run: Run, look: Look, changes: Sequence[Change]
+) -> dict[str, Any]:
+    """The numbers of the curves, for programs: what the drawing shows."""
+    names, rows = _rows(reader, snapshot, run, look)
+    curves = []
+    for name in names:
+        points = thinned(_points(rows, name, look.over))
+        values = [value for _, value in points]
+        curves.append(
+            {
+                "metric": name,
+                "x": [at for at, _ in points],
+                "y": values,
+                **({"smoothed": smoothed(_finite(values), look.smooth)} if look.smooth else {}),
+            }
+        )
+    shown = [
+        {"x": at, "changes": [msgspec.structs.asdict(change) for change in members]}
+        for at, members in marks(rows, look.over, changes)
+    ]
+    return {
+        "run_id": run.id,
+        "x": look.over,
+        "smooth": look.smooth,
+        "curves": curves,
+        "config_changes": shown,
+    }
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]
