@@ -1,19 +1,26 @@
-"""Importances of a sweep's parameters, computed when they are asked for and kept."""
+"""What a sweep has shown, computed when it is asked for and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tune_bridge.backends.base import Backend, Run
 from tune_bridge.server.analysis.importance import FEW, Importance, measure
 from tune_bridge.server.analysis.kept import Kept
 from tune_bridge.server.analysis.results import Results
+from tune_bridge.server.analysis.rungs import Rung, rungs_of
+from tune_bridge.server.analysis.settings import scheduler_of
+from tune_bridge.server.analysis.story import Copy, Story, from_runs, told
 from tune_bridge.server.analysis.what_if import Outcome, what_if
+from tune_bridge.server.run_life import Logs
 from tune_bridge.server.views import Snapshot
 
 __all__ = ["Analyst", "at_once"]
 
-_POINTS = 300  # of a curve
+_POINTS = 300  # of a curve that is played again
+_ALL, _LEAST = 300_000, 40  # points of all curves, and of each at least
+
+Points = Mapping[str, Sequence[tuple[int, float]]]
 
 
 class Analyst:
@@ -21,12 +28,17 @@ class Analyst:
 
     Args:
         backend: Has the curves of runs; without it there are none.
+        logs: What the logs of the backend's sweeps say; read by this one without.
     """
 
-    def __init__(self, backend: Backend | None = None) -> None:
+    def __init__(self, backend: Backend | None = None, logs: Logs | None = None) -> None:
         self._backend = backend
+        self._logs = logs or (None if backend is None else Logs(backend))
         self._importances: Kept[list[Importance]] = Kept()
         self._outcomes: Kept[tuple[int, list[Outcome]]] = Kept()
+        self._points: Kept[Points] = Kept(8)
+        self._stories: Kept[Story] = Kept(8)
+        self._rungs: Kept[list[Rung]] = Kept(8)
 
     def known(self, snapshot: Snapshot, metric: str, kind: str) -> list[Importance]:
         """What was computed last; nothing when nothing was."""
@@ -45,6 +57,56 @@ class Analyst:
             (snapshot.sweep.id, metric, kind),
             (len(results.indices), sum(results.values)),
             lambda: self._compute(snapshot, results, kind),
+        )
+
+    def points(self, snapshot: Snapshot, metric: str) -> Points:
+        """Steps and values of a metric, by run; long histories are thinned by the database."""
+        backend = self._backend
+        if backend is None:
+            return {}
+        most = max(_LEAST, _ALL // max(len(snapshot.runs), 1))
+        sweep = snapshot.sweep.id
+        return self._points.get(
+            (sweep, metric),
+            snapshot.version,
+            lambda: backend.histories(sweep, metric, max_points=most),
+        )
+
+    def story(self, snapshot: Snapshot) -> Story:
+        """What the sweep's log says of its runs; where there is no log, what they say themselves.
+
+        Raises:
+            NotFoundError: The sweep is gone.
+        """
+        logs = self._logs
+        if logs is None:
+            return Story(copies=from_runs(snapshot.runs))
+        sweep = snapshot.sweep.id
+
+        def read() -> Story:
+            said = logs.all(sweep)
+            return told(said) if said else Story(copies=from_runs(snapshot.runs))
+
+        return self._stories.get(sweep, snapshot.version, read)
+
+    def copies(self, snapshot: Snapshot) -> list[Copy]:
+        """What a population did."""
+        return self.story(snapshot).copies
+
+    def rungs(self, snapshot: Snapshot) -> list[Rung]:
+        """The rungs of the early stopping that runs have got to."""
+        objective = snapshot.plan.objective
+        if objective is None:
+            return []
+        return self._rungs.get(
+            snapshot.sweep.id,
+            snapshot.version,
+            lambda: rungs_of(
+                snapshot,
+                scheduler_of(snapshot.sweep.config),
+                self.story(snapshot).verdicts,
+                self.points(snapshot, objective),
+            ),
         )
 
     def what_if(self, snapshot: Snapshot, metric: str) -> tuple[int, list[Outcome]]:

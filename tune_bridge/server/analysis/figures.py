@@ -7,55 +7,28 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tune_bridge.server.analysis.frames import axis, framed, short, shorts
 from tune_bridge.server.analysis.importance import FEW, Importance
-from tune_bridge.server.analysis.results import Results, front, in_order, run_name, shared
-from tune_bridge.server.analysis.what_if import Outcome
+from tune_bridge.server.analysis.results import Results, front, in_order, shared
+from tune_bridge.server.analysis.what_if import RULES, Outcome
 from tune_bridge.server.axes import Axis, make_axis
-from tune_bridge.server.figures import COLOURS, INK, RAMP, RULE, layout, message
+from tune_bridge.server.figures import COLOURS, INK, RAMP, layout, message
 from tune_bridge.server.values import number, text
-from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of
+from tune_bridge.server.views import Dimension
 
 __all__ = [
-    "contour", "distribution", "importances", "outcomes", "pareto", "progress", "slices",
-    "survival", "timeline",
+    "contour", "distribution", "importances", "outcomes", "pareto", "progress", "ranks", "slices",
 ]  # fmt: skip
 
 _POINTS = 1500  # runs that one drawing shows at most
 _EACH = 500  # the same where each run has a point in several small drawings
 _STEPS = 1000  # points of a line
-_BARS = 400
 _SLICES, _ACROSS = 12, 4
 _SHOWN = 24  # parameters that have a bar
+_PAIRED = 5  # parameters that are drawn pairwise
 _GRID = 40
-
-
-def short(value: float) -> float:
-    """Five digits, which are more than a drawing shows."""
-    return float(f"{value:.5g}")
-
-
-def shorts(values: Sequence[float]) -> list[float]:
-    """The same for all of them."""
-    return [float(f"{value:.5g}") for value in values]
-
-
-def _axis(scheme: str, title: str, **more: Any) -> dict[str, Any]:
-    return {
-        "gridcolor": RULE[scheme],
-        "linecolor": RULE[scheme],
-        "zeroline": False,
-        "exponentformat": "e",
-        "title": {"text": html.escape(text(title, 40), quote=False), "standoff": 8},
-        **more,
-    }
-
-
-def _framed(scheme: str, x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
-    margin = {"l": 64, "r": 16, "t": 8, "b": 44}
-    legend = {"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"}
-    return layout(
-        scheme, margin=margin, xaxis=x, yaxis=y, hovermode="closest", legend=legend, **more
-    )
+_SYMBOLS = ("circle", "square", "diamond")
+_SAMPLE, _TREES = 600, 40  # runs and trees of what is expected between two parameters
 
 
 def _few(scheme: str, runs: int) -> dict[str, Any]:
@@ -90,10 +63,10 @@ def progress(results: Results, *, log: bool, scheme: str) -> dict[str, Any]:
                 "line": {"color": COLOURS[3], "width": 2, "shape": "hv"}, "hoverinfo": "skip",
             },
         ],
-        "layout": _framed(
+        "layout": framed(
             scheme,
-            _axis(scheme, "runs that have ended"),
-            _axis(scheme, results.metric, type="log" if log else "linear"),
+            axis(scheme, "runs that have ended"),
+            axis(scheme, results.metric, type="log" if log else "linear"),
         ),
     }  # fmt: skip
 
@@ -137,7 +110,7 @@ def importances(found: Sequence[Importance], kind: str, scheme: str) -> dict[str
             }
         ],
         "layout": {
-            **_framed(scheme, _axis(scheme, ""), {"automargin": True, "ticklen": 6}),
+            **framed(scheme, axis(scheme, ""), {"automargin": True, "ticklen": 6}),
             "annotations": notes,
             "height": bars_height(len(found)),
             "margin": {"l": 16, "r": 16, "t": 28 if notes else 8, "b": 32},
@@ -153,6 +126,11 @@ def bars_height(count: int) -> int:
 def slices_height(count: int) -> int:
     """Pixels that the slices of that many parameters need."""
     return 60 + 220 * max(1, math.ceil(min(count, _SLICES) / _ACROSS))
+
+
+def ranks_height(count: int) -> int:
+    """Pixels that so many parameters need pairwise."""
+    return 90 + 130 * max(2, min(count, _PAIRED))
 
 
 def _ranked_colours(results: Results, scheme: str) -> dict[str, Any]:
@@ -172,14 +150,13 @@ def _place(results: Results, dimension: Dimension) -> Axis:
     return make_axis(dimension, values)
 
 
-def _ticked(axis: Axis, scheme: str, **more: Any) -> dict[str, Any]:
-    span = (axis.high - axis.low) or 1.0
+def _ticked(place: Axis, scheme: str, label: str | None = None) -> dict[str, Any]:
+    span = (place.high - place.low) or 1.0
     return {
-        **_axis(scheme, axis.label),
-        "tickvals": axis.tick_positions,
-        "ticktext": [html.escape(item, quote=False) for item in axis.tick_texts],
-        "range": [axis.low - 0.04 * span, axis.high + 0.04 * span],
-        **more,
+        **axis(scheme, place.label if label is None else label),
+        "tickvals": place.tick_positions,
+        "ticktext": [html.escape(item, quote=False) for item in place.tick_texts],
+        "range": [place.low - 0.04 * span, place.high + 0.04 * span],
     }
 
 
@@ -203,19 +180,27 @@ def slices(results: Results, dimensions: Sequence[Dimension], *, log: bool, sche
         margin={"l": 60, "r": 16, "t": 16, "b": 44},
     )
     for place, dimension in enumerate(shown):
-        axis = _place(results, dimension)
+        has = [
+            at
+            for at, index in enumerate(results.indices)
+            if results.snapshot.configs[index].get(dimension.path) is not None
+        ]
+        whole = len(has) == len(results.indices)
+        where = _place(results.only(has), dimension)
         suffix = "" if place == 0 else str(place + 1)
-        parts[f"xaxis{suffix}"] = _ticked(axis, scheme)
+        label = where.label if whole else f"{where.label} ({len(has)} runs)"
+        parts[f"xaxis{suffix}"] = _ticked(where, scheme, label)
         title = results.metric if place % across == 0 else ""
-        parts[f"yaxis{suffix}"] = _axis(
+        parts[f"yaxis{suffix}"] = axis(
             scheme, title, type="log" if log else "linear", matches="y" if place else None
         )
+        marker = colours if whole else {**colours, "color": [colours["color"][at] for at in has]}
         figure["data"].append(
             {
-                "type": "scatter",
-                "mode": "markers", "uid": f"slice{place}",
-                "x": shorts(axis.positions), "y": values, "text": names,
-                "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "marker": colours,
+                "type": "scatter", "mode": "markers", "uid": f"slice{place}",
+                "x": shorts(where.positions), "y": [values[at] for at in has],
+                "text": [names[at] for at in has],
+                "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "marker": marker,
                 "hovertemplate": "<b>%{text}</b><br>%{y:.6g}<extra></extra>",
             }
         )  # fmt: skip
@@ -223,20 +208,73 @@ def slices(results: Results, dimensions: Sequence[Dimension], *, log: bool, sche
     return figure
 
 
-def contour(results: Results, one: Dimension, two: Dimension, scheme: str) -> dict[str, Any]:
-    """Two parameters: the runs coloured by rank, over what a forest expects of the rank between."""
+def ranks(results: Results, dimensions: Sequence[Dimension], scheme: str) -> dict[str, Any]:
+    """Some parameters pairwise, the runs coloured by rank."""
+    results = results.thinned(_POINTS)
+    shown = list(dimensions)[:_PAIRED]
+    if not results.indices:
+        return message(scheme, "No run has a value yet")
+    if len(shown) < 2:
+        return message(scheme, "Two parameters are needed")
+    places = [_place(results, dimension) for dimension in shown]
+    parts = layout(
+        scheme,
+        showlegend=False,
+        hovermode="closest",
+        height=ranks_height(len(dimensions)),
+        margin={"l": 72, "r": 16, "t": 16, "b": 52},
+    )
+    for at, place in enumerate(places, 1):
+        for way in "xy":
+            parts[f"{way}axis{'' if at == 1 else at}"] = _ticked(place, scheme)
+    return {
+        "data": [
+            {
+                "type": "splom", "uid": "ranks",
+                "dimensions": [
+                    {"label": html.escape(place.label, quote=False),
+                     "values": shorts(place.positions)}
+                    for place in places
+                ],
+                "text": [
+                    f"<b>{results.name(index)}</b><br>{number(value)}"
+                    for index, value in zip(results.indices, results.values, strict=True)
+                ],
+                "marker": {**_ranked_colours(results, scheme), "size": 5},
+                "diagonal": {"visible": False}, "showupperhalf": False,
+                "hovertemplate": "%{text}<extra></extra>",
+            }
+        ],
+        "layout": parts,
+    }  # fmt: skip
+
+
+def contour(
+    results: Results, one: Dimension, two: Dimension, scheme: str, *, by_value: bool, log: bool
+) -> dict[str, Any]:
+    """Two parameters: the runs, over what a forest expects between them.
+
+    Args:
+        results: The runs.
+        one: The parameter across.
+        two: The parameter upwards.
+        scheme: "light" or "dark".
+        by_value: Colours are the metric's values and not their ranks.
+        log: Of the values, their logarithms, where all are positive.
+    """
     results = results.thinned(_POINTS)
     x, y = _place(results, one), _place(results, two)
     if not results.indices:
         return message(scheme, "No run has a value yet")
-    colours = _ranked_colours(results, scheme)
+    colours = _colours(results, scheme, log=log) if by_value else _ranked_colours(results, scheme)
+    low, high = colours["cmin"], colours["cmax"]
     data: list[dict[str, Any]] = []
     surface = _surface(x, y, colours["color"]) if len(results.indices) >= FEW else None
     if surface is not None:
         data.append(
             {
                 "type": "contour", "uid": "surface", **surface,
-                "colorscale": colours["colorscale"], "zmin": 0, "zmax": 1, "opacity": 0.55,
+                "colorscale": colours["colorscale"], "zmin": low, "zmax": high, "opacity": 0.55,
                 "showscale": False, "hoverinfo": "skip", "line": {"width": 0}, "ncontours": 14,
             }
         )  # fmt: skip
@@ -252,26 +290,51 @@ def contour(results: Results, one: Dimension, two: Dimension, scheme: str) -> di
     )  # fmt: skip
     return {
         "data": data,
-        "layout": _framed(scheme, _ticked(x, scheme), _ticked(y, scheme), showlegend=False),
+        "layout": framed(scheme, _ticked(x, scheme), _ticked(y, scheme), showlegend=False),
     }
 
 
-def _surface(x: Axis, y: Axis, rank: Sequence[float]) -> dict[str, Any] | None:
+def _colours(results: Results, scheme: str, *, log: bool) -> dict[str, Any]:
+    """Colours by value, the best ones strongest; the worst twentieth shares one."""
+    where = make_axis(Dimension(results.metric, log=log), results.values)
+    ordered = sorted(where.positions)
+    cut = len(ordered) // 20
+    minimize = results.goal == "minimize"
+    low, high = (ordered[0], ordered[-1 - cut]) if minimize else (ordered[cut], ordered[-1])
+    ramp = RAMP[scheme][::-1] if minimize else RAMP[scheme]
+    return {
+        "color": shorts(where.positions),
+        "colorscale": [[place / (len(ramp) - 1), tint] for place, tint in enumerate(ramp)],
+        "cmin": low, "cmax": high if high > low else low + 1, "size": 6, "opacity": 0.75,
+        "showscale": True,
+        "colorbar": {
+            "thickness": 12, "outlinewidth": 0, "tickvals": where.tick_positions,
+            "ticktext": where.tick_texts,
+        },
+    }  # fmt: skip
+
+
+def _surface(x: Axis, y: Axis, height: Sequence[float]) -> dict[str, Any] | None:
     """What a forest expects on a grid, from these two parameters alone."""
     try:
         import numpy as np
         from sklearn.ensemble import RandomForestRegressor
     except ImportError:
         return None
-    forest = RandomForestRegressor(60, min_samples_leaf=3, random_state=0)
-    forest.fit(np.column_stack([x.positions, y.positions]), np.asarray(rank))
+    sample = slice(None, None, -(-len(height) // _SAMPLE))
+    forest = RandomForestRegressor(_TREES, min_samples_leaf=3, random_state=0)
+    forest.fit(np.column_stack([x.positions, y.positions])[sample], np.asarray(height)[sample])
     across = np.linspace(min(x.positions), max(x.positions), _GRID)
     up = np.linspace(min(y.positions), max(y.positions), _GRID)
     if across[0] == across[-1] or up[0] == up[-1]:
         return None
     grid = np.array([(a, b) for b in up for a in across])
     expected = forest.predict(grid).reshape(_GRID, _GRID)
-    return {"x": across.tolist(), "y": up.tolist(), "z": np.round(expected, 4).tolist()}
+    return {
+        "x": shorts(across.tolist()),
+        "y": shorts(up.tolist()),
+        "z": [shorts(row) for row in expected.tolist()],
+    }
 
 
 def distribution(results: Results, *, log: bool, scheme: str) -> dict[str, Any]:
@@ -292,87 +355,11 @@ def distribution(results: Results, *, log: bool, scheme: str) -> dict[str, Any]:
                 "hovertemplate": f"%{{y:.1%}} of the runs are {word} %{{x:.6g}}<extra></extra>",
             }
         ],
-        "layout": _framed(
+        "layout": framed(
             scheme,
-            _axis(scheme, results.metric, type="log" if log else "linear"),
-            _axis(scheme, "share of runs", range=[0, 1.02], tickformat=".0%"),
+            axis(scheme, results.metric, type="log" if log else "linear"),
+            axis(scheme, "share of runs", range=[0, 1.02], tickformat=".0%"),
             showlegend=False,
-        ),
-    }  # fmt: skip
-
-
-def timeline(snapshot: Snapshot, scheme: str) -> dict[str, Any]:
-    """When each run ran; the latest ones when there are many."""
-    found = [
-        (run, end)
-        for run in snapshot.runs
-        if run.started_at is not None
-        and (end := run.ended_at if run.ended_at is not None else snapshot.read_at) is not None
-    ][-_BARS:]
-    if not found:
-        return message(scheme, "No run has begun")
-    data = []
-    for kind, (word, colour) in KINDS.items():
-        places = [place for place, (run, _) in enumerate(found) if kind_of(run) == kind]
-        if not places:
-            continue
-        runs = [found[place] for place in places]
-        data.append(
-            {
-                "type": "bar", "orientation": "h", "name": word, "uid": kind,
-                "base": [1000 * (run.started_at or 0) for run, _ in runs],
-                "x": [1000 * max(end - (run.started_at or 0), 0.001) for run, end in runs],
-                "y": places,
-                "marker": {"color": colour},
-                "text": [run_name(run) for run, _ in runs],
-                "textposition": "none",
-                "hovertemplate": f"<b>%{{text}}</b><br>{word}<extra></extra>",
-            }
-        )  # fmt: skip
-    return {
-        "data": data,
-        "layout": _framed(
-            scheme,
-            _axis(scheme, "", type="date"),
-            _axis(scheme, "runs", autorange="reversed", showticklabels=False, showgrid=False),
-            bargap=0.15,
-            barmode="overlay",
-            showlegend=True,
-        ),
-    }
-
-
-def survival(snapshot: Snapshot, scheme: str) -> dict[str, Any]:
-    """How many runs got how far: where early stopping ended them."""
-    ended = [run for run in snapshot.runs if run.ended_at is not None and run.rows]
-    if not any(run.stopped_early for run in ended):
-        return message(scheme, "No run was stopped early")
-    longest = max(run.rows for run in ended)
-    points = sorted({1, longest, *(run.rows for run in ended)})
-    stops: dict[int, int] = {}
-    for run in ended:
-        if run.stopped_early:
-            stops[run.rows] = stops.get(run.rows, 0) + 1
-    hover = "%{y} runs reported %{x} times or more<extra></extra>"
-    return {
-        "data": [
-            {
-                "type": "scatter", "mode": "lines", "name": "runs that got that far",
-                "uid": "survival", "x": points,
-                "y": [sum(run.rows >= point for run in ended) for point in points],
-                "line": {"color": COLOURS[0], "width": 2, "shape": "vh"}, "hovertemplate": hover,
-            },
-            {
-                "type": "bar", "name": "stopped early there", "uid": "stops",
-                "x": list(stops), "y": list(stops.values()),
-                "marker": {"color": KINDS["stopped_early"][1], "opacity": 0.8},
-                "hovertemplate": "%{y} runs were stopped after report %{x}<extra></extra>",
-            },
-        ],
-        "layout": _framed(
-            scheme,
-            _axis(scheme, "reports"),
-            _axis(scheme, "runs", rangemode="tozero"),
         ),
     }  # fmt: skip
 
@@ -383,29 +370,57 @@ def outcomes(found: Sequence[Outcome], runs: int, scheme: str) -> dict[str, Any]
         return message(scheme, f"Too few runs ran to their ends: {runs}, and {FEW} are needed")
     if not found:
         return message(scheme, "No setting would have stopped a run")
-    etas = sorted({one.setting["eta"] for one in found})
+    groups: dict[tuple[str, int], list[Outcome]] = {}
+    for one in found:
+        groups.setdefault((one.rule, int(one.setting[_SECOND[one.rule][0]])), []).append(one)
+    order = [(rule, second) for rule in RULES for _, second in sorted(groups) if _ == rule]
+    best = _unbeaten(found)
     return {
         "data": [
             {
-                "type": "scatter", "mode": "markers+text", "name": f"eta {eta}", "uid": f"eta{eta}",
-                "x": [one.saved for one in mine], "y": [one.regret for one in mine],
-                "text": [str(one.setting["min_iter"]) for one in mine],
-                "customdata": [one.stopped for one in mine],
+                "type": "scatter", "mode": "markers+text", "uid": f"{rule}{second}",
+                "name": f"{RULES[rule][0]}, {_SECOND[rule][1]} {second}",
+                "x": [short(one.saved) for one in mine], "y": [short(one.regret) for one in mine],
+                "text": [number(one.first) if one in best else "" for one in mine],
+                "customdata": [[one.first, one.stopped] for one in mine],
                 "textposition": "top center",
-                "marker": {"color": COLOURS[place], "size": 9},
-                "hovertemplate": f"min_iter %{{text}}, eta {eta}<br>saves %{{x:.0%}}, regret "
-                "%{y:.1%}<br>stops %{customdata} runs<extra></extra>",
+                "marker": {
+                    "color": COLOURS[list(RULES).index(rule)], "size": 9, "opacity": 0.85,
+                    "symbol": _SYMBOLS[[key for key in order if key[0] == rule].index(
+                        (rule, second)) % len(_SYMBOLS)],
+                },
+                "hovertemplate": f"<b>{RULES[rule][0]}</b> from report %{{customdata[0]}} on, "
+                f"{_SECOND[rule][1]} {second}<br>saves %{{x:.0%}}, regret %{{y:.1%}}<br>stops "
+                "%{customdata[1]} runs<extra></extra>",
             }
-            for place, eta in enumerate(etas)
-            for mine in [[one for one in found if one.setting["eta"] == eta]]
+            for rule, second in order
+            for mine in [groups[rule, second]]
         ],
-        "layout": _framed(
+        "layout": framed(
             scheme,
-            _axis(scheme, "reports saved", tickformat=".0%", range=[-0.02, 1.02]),
-            _axis(scheme, "regret", tickformat=".0%", rangemode="tozero"),
+            axis(scheme, "reports saved", tickformat=".0%", range=[-0.02, 1.02]),
+            axis(scheme, "regret", tickformat=".0%", rangemode="tozero"),
             showlegend=True,
         ),
     }  # fmt: skip
+
+
+_SECOND = {
+    "hyperband": ("eta", "eta"),
+    "asha": ("reduction_factor", "factor"),
+    "median": ("min_samples_required", "runs"),
+}
+"""Rule -> the setting beside the first report, and its word."""
+
+
+def _unbeaten(found: Sequence[Outcome]) -> list[Outcome]:
+    """Those that save most for their regret."""
+    best, lowest = [], math.inf
+    for one in sorted(found, key=lambda one: (-one.saved, one.regret)):
+        if one.regret < lowest:
+            lowest = one.regret
+            best.append(one)
+    return best
 
 
 def pareto(one: Results, two: Results, scheme: str) -> dict[str, Any]:
@@ -432,5 +447,5 @@ def pareto(one: Results, two: Results, scheme: str) -> dict[str, Any]:
                 ("Pareto front", best, COLOURS[3], "lines+markers"),
             )
         ],
-        "layout": _framed(scheme, _axis(scheme, one.metric), _axis(scheme, two.metric)),
+        "layout": framed(scheme, axis(scheme, one.metric), axis(scheme, two.metric)),
     }  # fmt: skip

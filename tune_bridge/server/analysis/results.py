@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,7 +14,9 @@ from tune_bridge.experiment import usual_goal
 from tune_bridge.server.values import text
 from tune_bridge.server.views import Snapshot, metric_value
 
-__all__ = ["Results", "front", "in_order", "run_name", "shared"]
+__all__ = ["Goal", "Results", "front", "in_order", "objectives", "run_name", "shared"]
+
+Goal = Literal["minimize", "maximize"]
 
 
 def run_name(run: Run) -> str:
@@ -34,20 +37,28 @@ class Results(msgspec.Struct, frozen=True):
 
     snapshot: Snapshot
     metric: str
-    goal: Literal["minimize", "maximize"]
+    goal: Goal
     indices: list[int]
     values: list[float]
 
     @classmethod
     def of(cls, snapshot: Snapshot, metric: str) -> Results:
         """Reads them; runs that failed have no value."""
-        plan, found = snapshot.plan, []
+        found = []
         for index, run in enumerate(snapshot.runs):
             value = metric_value(snapshot.summaries[index], metric)
             if value is not None and run.state not in ("failed", "crashed"):
                 found.append((index, value))
-        goal = plan.goal if metric == plan.objective else usual_goal(metric) or "minimize"
+        goal = _goal(snapshot, metric)
         return cls(snapshot, metric, goal, [one for one, _ in found], [two for _, two in found])
+
+    def only(self, places: Sequence[int]) -> Results:
+        """Some of the runs, by their places in `indices`."""
+        return msgspec.structs.replace(
+            self,
+            indices=[self.indices[place] for place in places],
+            values=[self.values[place] for place in places],
+        )
 
     @property
     def costs(self) -> list[float]:
@@ -66,12 +77,35 @@ class Results(msgspec.Struct, frozen=True):
         order = sorted(range(len(self.indices)), key=self.costs.__getitem__)
         best, rest = order[: most // 6], order[most // 6 :]
         every = math.ceil(len(rest) / (most - len(best)))
-        kept = sorted([*best, *rest[::every]])
-        return msgspec.structs.replace(
-            self,
-            indices=[self.indices[place] for place in kept],
-            values=[self.values[place] for place in kept],
-        )
+        return self.only(sorted([*best, *rest[::every]]))
+
+
+def _goal(snapshot: Snapshot, metric: str) -> Goal:
+    if metric == snapshot.plan.objective:
+        return snapshot.plan.goal
+    return objectives(snapshot).get(metric) or usual_goal(metric) or "minimize"
+
+
+def objectives(snapshot: Snapshot) -> dict[str, Goal]:
+    """The declared objectives and their goals; several for a searcher that takes several.
+
+    Tune's OptunaSearch names them in lists, ``metric`` and ``mode``, in the carry.
+    """
+    plan = snapshot.plan
+    found: dict[str, Goal] = {plan.objective: plan.goal} if plan.objective else {}
+    at: Any = snapshot.sweep.config
+    for name in ("controller", "tune", "search_alg"):
+        at = at.get(name) if isinstance(at, Mapping) else None
+    while isinstance(at, Mapping) and len(at) == 1:
+        (args,) = at.values()
+        if not isinstance(args, Mapping):
+            break
+        names, modes = args.get("metric"), args.get("mode")
+        if isinstance(names, list) and isinstance(modes, list):
+            for name, mode in zip(names, modes, strict=False):
+                found[str(name)] = "maximize" if mode == "max" else "minimize"
+        at = args.get("searcher")
+    return found
 
 
 def in_order(results: Results) -> list[tuple[int, float, float]]:

@@ -1,46 +1,182 @@
 """What early stopping would have done to runs that were let run to their ends.
 
-The curves of finished runs are played again, with as many runs at once as there were, before the
-very judge that `early_terminate` has in a sweep (`tune_bridge.engines.native`), once for each
-setting. What is saved is the share of reports that would not have been made; regret is by how much
-the best value that is left is worse than the best one of all, as a share of the spread between the
-best and the median value.
+The curves of finished runs are played again, with as many runs at once as there were: all that run
+report in turn, and who is stopped makes room for the next one. Three rules are tried, each with
+several settings: W&B's hyperband, Tune's ASHA and Tune's median rule. They are written down here
+once more, because the judges of sweeps take seconds for what is asked hundreds of times; the tests
+play the judges themselves (`tune_bridge.engines`) on the same curves, with the same outcome.
+
+What is saved is the share of reports that would not have been made; regret is by how much the best
+value that is left is worse than the best one of all, as a share of the spread between the best and
+the median value.
 """
 
 from __future__ import annotations
 
+import bisect
+import heapq
 import statistics
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from tune_bridge.engines.base import Stop
-from tune_bridge.engines.native.hyperband import Hyperband
-from tune_bridge.experiment import Algorithm, Experiment, Objective
-from tune_bridge.space import Group
+from tune_bridge.engines.native.hyperband import bands
+from tune_bridge.server.analysis.rungs import asha_cutoff, asha_rungs
 
-__all__ = ["Outcome", "best_setting", "what_if"]
+__all__ = ["RULES", "Outcome", "best_setting", "play", "what_if"]
 
+_RUNS, _REPORTS = 400, 300
 _ETAS = (2, 3, 4)
 _FIRST = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
-_RUNS = 400
+_SAMPLES = (3, 10)
+_MEDIAN_RUNS, _MEDIAN_REPORTS = 120, 100  # that rule looks at every report of everybody
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """What one setting would have done.
 
     Attributes:
-        setting: The ``early_terminate`` block.
+        rule: Key of `RULES`.
+        setting: Its arguments; times in reports.
         saved: Share of the reports that would not have been made.
         regret: How much worse the best value is: 0 for as good as before.
         stopped: How many runs would have been stopped.
     """
 
+    rule: str
     setting: dict[str, Any]
     saved: float
     regret: float
     stopped: int
+
+    @property
+    def first(self) -> float:
+        """Before so many reports, no run is stopped."""
+        return float(self.setting.get("min_iter", self.setting.get("grace_period", 0)))
+
+
+class Rule(Protocol):
+    """Who stops runs; values are costs, lower is better."""
+
+    def looks(self, length: int) -> Sequence[int]:
+        """The reports, counted from 1, of a run of so many that it looks at, ascending."""
+
+    def report(self, run: int, number: int, running: Sequence[int]) -> list[int]:
+        """A run makes one of these reports; who is stopped, itself or others that run."""
+
+    def end(self, run: int, number: int) -> None:
+        """A run is over, after so many reports."""
+
+
+class Hyperband:
+    """W&B's: see `tune_bridge.engines.native.hyperband`; strict, as it is by default."""
+
+    def __init__(self, costs: Sequence[Sequence[float]], min_iter: int, eta: int) -> None:
+        self._costs = costs
+        self._bands = bands({"min_iter": min_iter, "eta": eta})
+        self._share = 1.0 / eta
+        self._values: list[list[float]] = [[] for _ in self._bands]
+        self._there: dict[int, int] = {}
+
+    def looks(self, length: int) -> Sequence[int]:
+        return self._bands[: bisect.bisect_right(self._bands, length)]
+
+    def report(self, run: int, number: int, running: Sequence[int]) -> list[int]:
+        band = bisect.bisect_left(self._bands, number)
+        self._there[run] = band
+        bisect.insort(self._values[band], self._costs[run][number - 1])
+        values = self._values[band]
+        threshold, at = values[int(self._share * len(values))], self._bands[band] - 1
+        return [
+            one
+            for one in running
+            if self._there.get(one) == band and self._costs[one][at] > threshold
+        ]
+
+    def end(self, run: int, number: int) -> None:
+        self._there.pop(run, None)
+
+
+class Asha:
+    """Tune's ``AsyncHyperBandScheduler`` with one bracket, and a max_t that nobody reaches.
+
+    ``ray.tune.schedulers.async_hyperband._Bracket``: compared is with those that came before.
+    """
+
+    def __init__(
+        self, costs: Sequence[Sequence[float]], grace_period: int, reduction_factor: int, max_t: int
+    ) -> None:
+        self._costs, self._factor = costs, reduction_factor
+        self._marks = [int(mark) for mark in asha_rungs(grace_period, reduction_factor, max_t)]
+        self._values: dict[int, list[float]] = {mark: [] for mark in self._marks}
+
+    def looks(self, length: int) -> Sequence[int]:
+        return self._marks[: bisect.bisect_right(self._marks, length)]
+
+    def report(self, run: int, number: int, running: Sequence[int]) -> list[int]:
+        values, cost = self._values[number], self._costs[run][number - 1]
+        worse = bool(values) and cost > asha_cutoff(values, self._factor)
+        values.append(cost)
+        return [run] if worse else []
+
+    def end(self, run: int, number: int) -> None:
+        """Its values still count."""
+
+
+class Median:
+    """Tune's ``MedianStoppingRule``: a run's best value against the median of others' means.
+
+    ``ray.tune.schedulers.median_stopping_rule``: the means are over the reports from the grace
+    period on; the last report of a run that is over counts twice there, and so it does here.
+    """
+
+    def __init__(
+        self, costs: Sequence[Sequence[float]], grace_period: int, min_samples_required: int
+    ) -> None:
+        import numpy as np
+
+        self._grace, self._least = grace_period, min_samples_required
+        self._best = [np.minimum.accumulate(curve) for curve in costs]
+        longest = max(map(len, costs), default=0)
+        self._means = np.full((longest + 1, len(costs)), np.nan)  # by report, then by run
+        self._made = np.zeros(len(costs), dtype=int)
+        for run, curve in enumerate(costs):
+            scoped = np.asarray(curve[grace_period - 1 :], dtype=float)
+            sums = np.cumsum(scoped) / np.arange(1, len(scoped) + 1)
+            self._means[grace_period : grace_period + len(scoped), run] = sums
+        self._costs = costs
+
+    def looks(self, length: int) -> Sequence[int]:
+        return range(1, length + 1)
+
+    def report(self, run: int, number: int, running: Sequence[int]) -> list[int]:
+        import numpy as np
+
+        self._made[run] = number
+        if number < self._grace:
+            return []
+        there = self._made >= number
+        there[run] = False
+        if int(there.sum()) < self._least:
+            return []
+        median = float(np.median(self._means[number][there]))
+        return [run] if float(self._best[run][number - 1]) > median else []
+
+    def end(self, run: int, number: int) -> None:
+        if number >= self._grace:
+            count = number - self._grace + 1
+            mean = self._means[number, run]
+            again = (mean * count + self._costs[run][number - 1]) / (count + 1)
+            self._means[number, run] = again
+
+
+RULES: dict[str, tuple[str, Callable[..., Rule]]] = {
+    "hyperband": ("W&B's hyperband", Hyperband),
+    "asha": ("ASHA", Asha),
+    "median": ("median", Median),
+}
+"""Rule -> its name for people, and how it is made from costs and settings."""
 
 
 def what_if(
@@ -50,10 +186,11 @@ def what_if(
     parallel: int = 1,
     every: int = 1,
 ) -> list[Outcome]:
-    """Tries settings of hyperband on finished curves.
+    """Tries settings of all rules on finished curves.
 
     Args:
-        curves: The reported values of each run, in order of creation; at most 400 are used.
+        curves: The reported values of each run, in order of creation; at most 400 runs are used,
+            120 for the median rule.
         goal: Of the metric.
         parallel: How many runs there were at once.
         every: Reports that each value stands for, of thinned curves; settings are in reports.
@@ -61,68 +198,110 @@ def what_if(
     Returns:
         An outcome for each setting that stops something, the one that saves most first.
     """
-    step = -(-len(curves) // _RUNS) if curves else 1
-    used = [curve for curve in curves[::step] if curve]
-    longest = max(map(len, used), default=0)
-    found = [
-        _played(used, goal, max(1, parallel), every, first, eta)
-        for first in _FIRST
-        for eta in _ETAS
-        if first * eta <= longest
-    ]
-    return sorted((one for one in found if one.stopped), key=lambda one: -one.saved)
+    sign = -1.0 if goal == "maximize" else 1.0
+    costs = [[sign * value for value in curve] for curve in curves if curve]
+    limits = {"median": (_MEDIAN_RUNS, _MEDIAN_REPORTS)}
+    found = []
+    for rule in RULES:
+        runs, reports = limits.get(rule, (_RUNS, _REPORTS))
+        used, more = _thinned(costs, runs, reports)
+        for setting in _settings(rule, max(map(len, used), default=0)):
+            outcome = _outcome(rule, setting, used, max(1, parallel), every * more)
+            if outcome.stopped:
+                found.append(outcome)
+    return sorted(found, key=lambda one: -one.saved)
+
+
+def _settings(rule: str, longest: int) -> Iterator[dict[str, int]]:
+    if rule == "median":
+        for first in _FIRST:
+            for least in _SAMPLES:
+                if first < longest:
+                    yield {"grace_period": first, "min_samples_required": least}
+        return
+    for first in _FIRST:
+        for eta in _ETAS:
+            if first * eta <= longest and rule == "hyperband":
+                yield {"min_iter": first, "eta": eta}
+            elif first * eta <= longest:
+                yield {"grace_period": first, "reduction_factor": eta, "max_t": longest}
+
+
+def _thinned(
+    costs: Sequence[Sequence[float]], runs: int, reports: int
+) -> tuple[list[list[float]], int]:
+    """Fewer runs and reports, and how many reports each value stands for."""
+    used = costs[:: -(-len(costs) // runs) or 1]
+    every = -(-max(map(len, used), default=0) // reports) or 1
+    return [list(curve[every - 1 :: every]) or list(curve[-1:]) for curve in used], every
+
+
+_TIMES = ("min_iter", "grace_period", "max_t")
+
+
+def _outcome(
+    rule: str,
+    setting: dict[str, int],
+    costs: Sequence[Sequence[float]],
+    parallel: int,
+    every: int,
+) -> Outcome:
+    made = play(RULES[rule][1](costs, **setting), [len(curve) for curve in costs], parallel)
+    whole = [min(curve) for curve in costs]
+    left = min(min(curve[:count]) for curve, count in zip(costs, made, strict=True) if count)
+    spread = abs(statistics.median(whole) - min(whole)) or 1.0
+    scaled = {key: value * every if key in _TIMES else value for key, value in setting.items()}
+    return Outcome(
+        rule,
+        scaled,
+        1 - sum(made) / sum(map(len, costs)),
+        (left - min(whole)) / spread,
+        sum(count < len(curve) for curve, count in zip(costs, made, strict=True)),
+    )
+
+
+def play(rule: Rule, lengths: Sequence[int], parallel: int) -> list[int]:
+    """Plays runs of so many reports each before a rule, that many at once.
+
+    All that run report in turn, in the order in which they began; who is over makes room at the
+    next turn.
+
+    Returns:
+        How many reports each run makes.
+    """
+    made = [0] * len(lengths)
+    began: dict[int, int] = {}  # the turn of the first report, in the order of beginning
+    queue: list[tuple[int, int, int]] = []  # turn, run, report
+    waiting, turn = 0, 0
+
+    def over(run: int, count: int) -> None:
+        made[run] = count
+        del began[run]
+        rule.end(run, count)
+
+    while waiting < len(lengths) or began:
+        while waiting < len(lengths) and len(began) < parallel:
+            began[waiting] = turn
+            for number in {*rule.looks(lengths[waiting]), lengths[waiting]}:
+                heapq.heappush(queue, (turn + number - 1, waiting, number))
+            waiting += 1
+        turn = queue[0][0]
+        while queue and queue[0][0] == turn:
+            _, run, number = heapq.heappop(queue)
+            if run not in began:
+                continue
+            looked = rule.looks(lengths[run])
+            place = bisect.bisect_left(looked, number)
+            if place < len(looked) and looked[place] == number:
+                for one in rule.report(run, number, list(began)):
+                    # Who comes later in this turn has not reported in it yet.
+                    over(one, min(lengths[one], turn - began[one] + (one <= run)))
+            if run in began and number == lengths[run]:
+                over(run, number)
+        turn += 1
+    return made
 
 
 def best_setting(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The one that saves most and loses nothing."""
     return next((one for one in outcomes if one.regret <= 0), None)
-
-
-def _played(
-    curves: Sequence[Sequence[float]],
-    goal: Literal["minimize", "maximize"],
-    parallel: int,
-    every: int,
-    first: int,
-    eta: int,
-) -> Outcome:
-    judge = Hyperband(
-        Experiment(
-            Group(()),
-            objective=Objective("value", goal),
-            scheduler=Algorithm.of("hyperband", min_iter=first, eta=eta, strict=True),
-        )
-    )
-    waiting = iter(range(len(curves)))
-    at: dict[int, int] = {}
-    made, stopped = 0, set[int]()
-    best: dict[int, float] = {}
-    pick = max if goal == "maximize" else min
-    while True:
-        while len(at) < parallel and (number := next(waiting, None)) is not None:
-            judge.start(str(number))
-            at[number] = 0
-        if not at:
-            break
-        for number in list(at):
-            if number not in at:
-                continue  # stopped by somebody else's report
-            value = curves[number][at[number]]
-            at[number] += 1
-            made += 1
-            best[number] = pick(best.get(number, value), value)
-            for action in judge.judge(str(number), {"value": value}, None):
-                if isinstance(action, Stop) and int(action.run) in at:
-                    stopped.add(int(action.run))
-                    del at[int(action.run)]
-            if number in at and at[number] == len(curves[number]):
-                del at[number]
-                judge.finish(str(number), None)
-    whole = [pick(curve) for curve in curves]
-    spread = abs(statistics.median(whole) - pick(whole)) or 1.0
-    return Outcome(
-        {"type": "hyperband", "min_iter": first * every, "eta": eta},
-        1 - made / sum(map(len, curves)),
-        abs(pick(whole) - pick(best.values())) / spread,
-        len(stopped),
-    )
