@@ -283,6 +283,9 @@ class SweepCallback(Callback):
         """Logs a result as a row, or the rows that a program sent with it."""
         payload = result.pop(PAYLOAD, None)
         record, now = self._record(trial), time.time()
+        if (where := (result.get("hostname"), result.get("node_ip"))) != record.where:
+            record.where = where
+            self._patch(record, now, meta={"host": where[0], "node_ip": where[1]})
         if payload is None:
             row = self._row(record, result)
             self._add(record, [Row(record.next, now, row)])

@@ -60,6 +60,7 @@ class Record:
         stopped: The last result was marked as the last one.
         begun: It has run.
         unwanted: Somebody has asked, where the sweep is shown, that it ends.
+        where: Name and address of the machine that it was last on.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Record:
         "stopped",
         "tag",
         "unwanted",
+        "where",
     )
 
     def __init__(self, run: str) -> None:
@@ -89,6 +91,7 @@ class Record:
         self.state = "pending"
         self.natural: str | None = None
         self.reason = ""
+        self.where: tuple[Any, Any] = (None, None)
         self.begun = self.program = self.stopped = self.unwanted = False
 
 
