@@ -63,10 +63,16 @@ def control(backend: LocalBackend, tmp_path: Path):
 @pytest.fixture
 def address(backend: LocalBackend, control) -> Iterator[str]:
     """The address of a real server over `backend`, polling four times a second."""
+    with serving(create_app(backend, poll=0.25, control=control)) as at:
+        yield at
+
+
+@contextlib.contextmanager
+def serving(app, port: int = 0) -> Iterator[str]:
+    """The address of a real server with an application; it ends with the block."""
     import uvicorn
 
-    app = create_app(backend, poll=0.25, control=control)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         server = uvicorn.Server(
             uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", access_log=False)
         )

@@ -95,6 +95,7 @@ def _content(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any]:
             html.Div(
                 graph("parallel", parallel_figure(snapshot, choices), className="tb-parallel"),
                 className="tb-scroll",
+                tabIndex=0,
             ),
             note="Drag along an axis to pick a range, drag its name to move it.",
         ),
