@@ -8,7 +8,6 @@ looked at again. Rows go in batches: memory does not grow with their number.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -155,6 +154,11 @@ def config_of(found: Found, wishes: Wishes) -> SweepConfig:
     return SweepConfig.from_experiment(msgspec.structs.replace(experiment, searcher=searcher))
 
 
+def _word(searcher: Algorithm) -> str:
+    """What `Wishes.searcher` says for a searcher."""
+    return "random" if searcher == RANDOM else searcher.kind
+
+
 def _known(kind: str) -> str:
     from tune_bridge.engines.tune.searchers import SEARCHERS
 
@@ -193,7 +197,7 @@ def bring(
         wishes = _remembered(old, found, wishes)
     config = config_of(found, wishes)
     project = wishes.project or found.project or "uncategorized"
-    writer = _Writer(found, config, sweep_id, backend, tell)
+    writer = _Writer(found, config, sweep_id, backend, tell, wishes.now)
     sweep = writer.begin(project, wishes, old)
     for run in found.runs:
         writer.take(run)
@@ -209,7 +213,7 @@ def bring(
         kind=found.kind,
         source=found.where,
         metric=None if objective is None else {"name": objective.name, "goal": objective.goal},
-        searcher=config.experiment.searcher.kind,
+        searcher=_word(config.experiment.searcher),
         states=states,
         runs=len(found.runs),
         added=writer.added,
@@ -242,7 +246,7 @@ def _there(found: Found, sweep_id: str, backend: Backend) -> Sweep | None:
 def _remembered(old: Sweep, found: Found, wishes: Wishes) -> Wishes:
     """What nobody says now stays as it was said before."""
     before = SweepConfig(old.config).experiment
-    kind = "random" if before.searcher == RANDOM else before.searcher.kind
+    kind = _word(before.searcher)
     if before.objective is not None and not found.objectives:
         found.objectives = [before.objective]
         found.notes = Notes(note for note in found.notes if note.path != "metric")
@@ -264,6 +268,7 @@ class _Writer:
         sweep_id: Its sweep.
         backend: Where to; None for nowhere.
         tell: Called after each transaction.
+        now: Seconds since the epoch.
 
     Attributes:
         added: Runs that were not there.
@@ -278,7 +283,9 @@ class _Writer:
         sweep_id: str,
         backend: Backend | None,
         tell: Callable[[Step], None] | None,
+        now: float,
     ) -> None:
+        self._now = now
         self.added = self.rows = self.teaching = 0
         self._found, self._config, self._id = found, config, sweep_id
         self._backend, self._tell = backend, tell
@@ -359,7 +366,7 @@ class _Writer:
         elif not same:
             changes["config"] = dict(self._config)
         if changes:
-            self._backend.apply([PatchSweep(self._id, changes, time.time())])
+            self._backend.apply([PatchSweep(self._id, changes, self._now)])
 
     # Runs.
 
@@ -440,7 +447,7 @@ class _Writer:
         operations, events = self._operations, self._events
         self._operations, self._events, self._waits = [], [], 0
         if events:
-            operations.append(LogEvents(self._id, self._count, events, time.time()))
+            operations.append(LogEvents(self._id, self._count, events, self._now))
         if operations:
             self._backend.apply(operations)
         self._count += len(events)
@@ -473,7 +480,7 @@ class _Writer:
             ended = max(run.ended_at or run.created_at for run in runs)
             words = f"adopted from {self._found.where}; agents may go on with it"
             changes = {"state": "finished", "message": words, "ended_at": ended}
-        self._backend.apply([PatchSweep(self._id, changes, time.time(), reopen=True)])
+        self._backend.apply([PatchSweep(self._id, changes, self._now, reopen=True)])
 
 
 def _settled(known: Run, run: FoundRun) -> bool:

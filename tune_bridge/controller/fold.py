@@ -414,6 +414,8 @@ class Fold(Queue):
     def _reopen(self) -> None:
         """There may be something to do again."""
         self.state.waiting = self.state.done = ""
+        if self.state.asleep:
+            self._sweep(state="running", message="")
         if self.state.gate == "finished":
             self.state.gate, self.state.reason = "open", ""
             self._sweep(reopen=True, state="running", message="")
