@@ -13,14 +13,14 @@ from tune_bridge.errors import MissingExtraError
 from tune_bridge.server.values import is_number, plain
 from tune_bridge.server.views import Snapshot
 
-__all__ = ["has_parquet", "runs_csv", "runs_parquet"]
+__all__ = ["TIMES", "columns_of", "has_parquet", "runs_csv", "runs_parquet"]
 
 _FIXED = ("id", "name", "state", "stopped_early", "created_at", "started_at", "ended_at", "rows")
-_TIMES = frozenset({"created_at", "started_at", "ended_at"})
+TIMES = frozenset({"created_at", "started_at", "ended_at"})
 _MOST = 2**63
 
 
-def _columns(snapshot: Snapshot, indices: Sequence[int]) -> dict[str, Callable[[int], Any]]:
+def columns_of(snapshot: Snapshot, indices: Sequence[int]) -> dict[str, Callable[[int], Any]]:
     """Names of the columns, and what reads them: facts, config, summary, message."""
     runs, configs, summaries = snapshot.runs, snapshot.configs, snapshot.summaries
     found: dict[str, Callable[[int], Any]] = {
@@ -36,7 +36,7 @@ def _columns(snapshot: Snapshot, indices: Sequence[int]) -> dict[str, Callable[[
 
 def runs_csv(snapshot: Snapshot, indices: Sequence[int]) -> Iterator[str]:
     """The chosen runs as CSV: a line of names, then a line for each run."""
-    columns = _columns(snapshot, indices)
+    columns = columns_of(snapshot, indices)
     yield _line(list(columns))
     for index in indices:
         yield _line([read(index) for read in columns.values()])
@@ -68,23 +68,23 @@ def runs_parquet(snapshot: Snapshot, indices: Sequence[int]) -> bytes:
         MissingExtraError: PyArrow is not installed.
     """
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow as pa
+        import pyarrow.parquet as pq
     except ImportError:
         raise MissingExtraError("pyarrow", "ray", "Parquet") from None
     types = {
-        "bool": pyarrow.bool_(),
-        "int": pyarrow.int64(),
-        "float": pyarrow.float64(),
-        "time": pyarrow.timestamp("us", tz="UTC"),
-        "text": pyarrow.string(),
+        "bool": pa.bool_(),
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "time": pa.timestamp("us", tz="UTC"),
+        "text": pa.string(),
     }
     arrays = {}
-    for name, read in _columns(snapshot, indices).items():
-        kind, values = _typed([read(index) for index in indices], time=name in _TIMES)
-        arrays[name] = pyarrow.array(values, type=types[kind])
+    for name, read in columns_of(snapshot, indices).items():
+        kind, values = _typed([read(index) for index in indices], time=name in TIMES)
+        arrays[name] = pa.array(values, type=types[kind])
     out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(arrays), out)
+    pq.write_table(pa.table(arrays), out)
     return out.getvalue()
 
 
