@@ -119,12 +119,12 @@ def test_the_lineage_is_what_the_population_did(played) -> None:
             after = [at for at, _, config in member.points if config == place + 1]
             assert not after or after[0] == one.donor_at + 1
     figure = draw("lineage", snapshot, View(colour="x"), analyst)
-    squares, arrows, stars = figure["data"]
-    assert len(stars["x"]) == len(copies)
+    _, squares, arrows, rings = figure["data"]
+    assert len(rings["x"]) == len(copies)
     assert len(squares["x"]) == sum(map(len, points.values()))
     assert len(arrows["x"]) == 3 * sum(one.donor is not None for one in copies)
     over = draw("lineage", snapshot, View(over="time"), analyst)["data"]
-    assert over[2]["x"] == [1000 * one.time for one in copies]
+    assert over[3]["x"] == [1000 * one.time for one in copies]
 
 
 def test_cards_that_can_never_apply_are_left_out(played) -> None:

@@ -24,6 +24,7 @@ from tune_bridge.errors import (
     TooLargeError,
 )
 from tune_bridge.server.analysis.analyst import Analyst
+from tune_bridge.server.analysis.api import add_analysis_api
 from tune_bridge.server.analysis.importance import measures
 from tune_bridge.server.bundle import bundle
 from tune_bridge.server.compare_page import View, compared
@@ -61,6 +62,7 @@ def add_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
     """Adds the routes below ``/api`` and the error handlers."""
     _add_sweeps(app, reader)
     _add_shown(app, reader, analyst)
+    add_analysis_api(app, reader, analyst)
     add_runs_of_sweep(app, reader)
     _add_error_handlers(app)
 

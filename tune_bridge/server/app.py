@@ -151,8 +151,8 @@ def build(
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    analyst = Analyst(backend)
     logs = Logs(backend)
+    analyst = Analyst(backend, logs)
     files = None if control is None else RunFiles(control, logs)
     add_run_api(app, reader, logs, files)
     add_api(app, reader, analyst)

@@ -131,7 +131,10 @@ def _slices(case: Case) -> Any:
 
 def _ranks(case: Case) -> Any:
     view = case.view
-    shown = ordered(case.snapshot, case.analyst, view.metric, view.measure or "correlation")
+    kind = view.measure or "correlation"
+    if view.metric is not None:
+        case.analyst.importance(case.snapshot, view.metric, kind)
+    shown = ordered(case.snapshot, case.analyst, view.metric, kind)
     return figures.ranks(case.results, shown, view.scheme)
 
 
@@ -178,6 +181,7 @@ def _lineage(case: Case) -> Any:
         members(snapshot, copies, points),
         copies,
         metric=metric,
+        goal=case.results.goal,
         colour=view.colour if view.colour in changed(copies) else None,
         over_time=view.over == "time",
         scheme=view.scheme,

@@ -14,7 +14,7 @@ from tune_bridge.server.analysis.results import run_name
 from tune_bridge.server.analysis.rungs import Rung
 from tune_bridge.server.analysis.story import MARKS, Copy, Story
 from tune_bridge.server.axes import make_axis
-from tune_bridge.server.figures import COLOURS, INK, RAMP, message
+from tune_bridge.server.figures import COLOURS, INK, RAMP, RULE, message
 from tune_bridge.server.values import flatten, number, text
 from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of
 
@@ -194,6 +194,7 @@ def lineage(
     copies: Sequence[Copy],
     *,
     metric: str,
+    goal: str,
     colour: str | None,
     over_time: bool,
     scheme: str,
@@ -205,6 +206,7 @@ def lineage(
         found: Its members.
         copies: What happened, in order of time.
         metric: The metric of the members' points.
+        goal: Its goal.
         colour: The parameter that gives points their colours; None for the metric.
         over_time: The x axis is the time, and not the training iteration.
         scheme: "light" or "dark".
@@ -223,7 +225,10 @@ def lineage(
             values.append(value if colour is None else config.get(colour))
     where = make_axis(_dimension(snapshot, colour or metric), values)
     ramp, label = RAMP[scheme], html.escape(where.label, quote=False)
-    best_low = snapshot.plan.goal == "minimize" and colour is None
+    best_low = colour is None and goal == "minimize"
+    ordered = sorted(where.positions)
+    cut = len(ordered) // 10 if colour is None else 0  # the worst tenth, which begins, shares one
+    low, high = (ordered[0], ordered[-1 - cut]) if best_low else (ordered[cut], ordered[-1])
     scale = [
         [place / (len(ramp) - 1), tint]
         for place, tint in enumerate(ramp[::-1] if best_low else ramp)
@@ -247,15 +252,23 @@ def lineage(
         "range": [len(names) - 0.4, -0.6], "showticklabels": len(names) <= _NAMES,
         "automargin": True,
     }  # fmt: skip
+    first = {y: x for x, y in zip(reversed(xs), reversed(ys), strict=True)}
+    last = dict(zip(ys, xs, strict=True))
     return {
         "data": [
+            {
+                "type": "scatter", "mode": "lines", "uid": "rows", "hoverinfo": "skip",
+                "x": [x for y in first for x in (first[y], last[y], None)],
+                "y": [each for y in first for each in (y, y, None)],
+                "line": {"color": RULE[scheme], "width": 5},
+            },
             {
                 "type": "scatter", "mode": "markers", "uid": "members", "name": "reports",
                 "x": xs, "y": ys, "text": [text(value, 30) for value in values],
                 "marker": {
                     "symbol": "square", "size": 9, "color": shorts(where.positions),
                     "colorscale": scale, "colorbar": bar, "showscale": True,
-                    "cmin": short(where.low), "cmax": short(where.high),
+                    "cmin": short(low), "cmax": short(high if high > low else low + 1),
                 },
                 "hovertemplate": f"{label} %{{text}}<extra></extra>",
             },
@@ -274,8 +287,8 @@ def lineage(
                 "x": [at for _, at in ends], "y": [rows[copy.run] for copy in shown],
                 "text": [_said(snapshot, names, rows, copy) for copy in shown],
                 "marker": {
-                    "symbol": "star", "size": 9, "color": MARKS["exploit"][2],
-                    "line": {"width": 0.6, "color": INK[scheme]},
+                    "symbol": "circle-open", "size": 15, "color": MARKS["exploit"][2],
+                    "line": {"width": 2},
                 },
                 "hovertemplate": "%{text}<extra></extra>",
             },
@@ -453,6 +466,6 @@ def survival(snapshot: Snapshot, scheme: str) -> dict[str, Any]:
         "layout": framed(
             scheme,
             axis(scheme, "reports"),
-            axis(scheme, "runs", rangemode="tozero"),
+            axis(scheme, "runs", rangemode="tozero", tickformat="d"),
         ),
     }  # fmt: skip

@@ -174,7 +174,7 @@ class Median:
 RULES: dict[str, tuple[str, Callable[..., Rule]]] = {
     "hyperband": ("W&B's hyperband", Hyperband),
     "asha": ("ASHA", Asha),
-    "median": ("median", Median),
+    "median": ("Median rule", Median),
 }
 """Rule -> its name for people, and how it is made from costs and settings."""
 
