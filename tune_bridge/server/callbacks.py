@@ -8,11 +8,11 @@ from typing import Any
 from dash import Dash, Input, Output, State, no_update
 from dash.exceptions import PreventUpdate
 
-from tune_bridge.errors import NotFoundError, TuneBridgeError
+from tune_bridge.errors import BackendError, NotFoundError
 from tune_bridge.server import compare_page, run_page, sweep_list, sweep_page
 from tune_bridge.server.addresses import Address, scheme_of
 from tune_bridge.server.analysis import page as analysis_page
-from tune_bridge.server.shell import missing_page
+from tune_bridge.server.shell import UNREAD, away_page, missing_page
 from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.views import Reader
 
@@ -28,6 +28,10 @@ _PAGES: dict[str, ModuleType] = {
 """`Address.page` -> the module that makes it; see `tune_bridge.server.site`."""
 
 
+_AWAY = "away"
+"""The version of a page that could not be made: every other one is news."""
+
+
 def make_page(site: Site, path: str, search: str, scheme: Any) -> Made:
     """The page at an address."""
     address = Address.of(path)
@@ -38,6 +42,8 @@ def make_page(site: Site, path: str, search: str, scheme: Any) -> Made:
     except NotFoundError:
         message = f"There is no sweep {address.sweep!r}. It may have been deleted."
         return Made(missing_page(message), "", "No such sweep")
+    except BackendError as error:
+        return Made(away_page(str(error)), _AWAY, "The sweeps cannot be read")
     return made
 
 
@@ -61,38 +67,44 @@ def _add_page(app: Dash, site: Site) -> None:
     def render(where: dict[str, Any]) -> Any:
         path, search = str(where["path"]), str(where.get("search") or "")
         content, version, title = make_page(site, path, search, where.get("scheme"))
-        return (
-            content,
-            {"path": path, "version": version, "runs": _has_runs(site.reader, path)},
-            title,
-        )
+        try:
+            runs = version != _AWAY and _has_runs(site.reader, path)
+        except BackendError:  # the page itself was still read
+            runs = False
+        return content, {"path": path, "version": version, "runs": runs}, title
 
     @app.callback(
         Output("tick", "data", allow_duplicate=True),
         Output("where", "data", allow_duplicate=True),
+        Output("away", "children"),
         Input("beat", "data"),
         State("tick", "data"),
         State("where", "data"),
+        State("away", "children"),
         prevent_initial_call=True,
     )
     @threaded
-    def poll(_: Any, tick: dict[str, Any] | None, where: dict[str, Any]) -> Any:
+    def poll(
+        beat: dict[str, Any], tick: dict[str, Any] | None, where: dict[str, Any], away: str | None
+    ) -> Any:
         if tick is None or tick["path"] != where["path"] or not tick["version"]:
             raise PreventUpdate
         path = tick["path"]
         sweep_id = Address.of(path).sweep
         try:
             version = site.reader.backend.version(sweep_id)
+            if version == tick["version"] and not away:
+                raise PreventUpdate
+            runs = _has_runs(site.reader, path)
         except NotFoundError:  # deleted: the page says so
-            version = ""
-        except TuneBridgeError:  # the backend is away for a moment
-            raise PreventUpdate from None
-        if version == tick["version"]:
-            raise PreventUpdate
-        runs = _has_runs(site.reader, path)
-        if not version or runs != tick["runs"] or not runs:
-            return no_update, {**where, "again": version}
-        return {"path": path, "version": version, "runs": runs}, no_update
+            version, runs = "", False
+        except BackendError as error:
+            if away or tick["version"] == _AWAY:
+                raise PreventUpdate from None
+            return no_update, no_update, f"{UNREAD} ({error})"
+        if away or not version or runs != tick["runs"] or not runs:
+            return no_update, {**where, "search": beat["search"], "again": beat["count"]}, ""
+        return {"path": path, "version": version, "runs": runs}, no_update, no_update
 
 
 def _has_runs(reader: Reader, path: str) -> bool:

@@ -10,7 +10,9 @@ from dash import dcc, html
 from tune_bridge.server.verbs import answers
 from tune_bridge.server.widgets import dashed, empty
 
-__all__ = ["missing_page", "shell"]
+__all__ = ["UNREAD", "away_page", "missing_page", "shell"]
+
+UNREAD = "The sweeps cannot be read at the moment. This page goes on by itself when they can."
 
 
 def shell(poll: float) -> Any:
@@ -32,6 +34,8 @@ def shell(poll: float) -> Any:
                 ],
                 className="tb-top",
             ),
+            html.Div(id="away", className="tb-away", role="status"),
+            html.Div(id="unreachable", className="tb-away", role="status"),
             *answers(),
             html.Main(id="page", className="tb-page", tabIndex=-1),
         ],
@@ -50,5 +54,15 @@ def missing_page(what: str) -> Any:
         "Nothing here",
         html.P(what),
         dcc.Link("Back to all sweeps", href="/", className="tb-link"),
+        level=1,
+    )
+
+
+def away_page(why: str) -> Any:
+    """The place of the sweeps does not answer."""
+    return empty(
+        "The sweeps cannot be read",
+        html.P("Their place does not answer. This page opens by itself as soon as it does."),
+        dmc.Code(why, block=True),
         level=1,
     )

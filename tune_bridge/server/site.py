@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 from dash import ClientsideFunction, Dash
+from dash.exceptions import PreventUpdate
 
+from tune_bridge.errors import BackendError
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.run_files import RunFiles
 from tune_bridge.server.run_life import Logs
@@ -58,7 +60,10 @@ def threaded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     async def run(*args: Any) -> Any:
-        return await asyncio.to_thread(function, *args)
+        try:
+            return await asyncio.to_thread(function, *args)
+        except BackendError:  # it is away: the page says so, and is drawn again when it is back
+            raise PreventUpdate from None
 
     return run
 

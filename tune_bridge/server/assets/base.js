@@ -105,7 +105,9 @@
             search: window.location.search,
             scheme: document.documentElement.getAttribute("data-mantine-color-scheme"),
         }),
-        beat: (count) => (document.hidden ? none() : count),
+        beat: (count) => (
+            document.hidden ? none() : {count: count, search: window.location.search}
+        ),
         scheme: () => document.documentElement.getAttribute("data-mantine-color-scheme"),
         title: (title) => {
             if (title) {
@@ -120,6 +122,25 @@
             return tick.version;
         },
     };
+
+    // A server that is away cannot say so itself: every request of the page tells.
+    const ask = window.fetch;
+    window.fetch = (...words) => ask.apply(window, words).then((answer) => {
+        say("");
+        return answer;
+    }, (error) => {
+        if (error.name !== "AbortError") {
+            say("The server does not answer. This page goes on by itself when it does.");
+        }
+        throw error;
+    });
+
+    function say(words) {
+        const node = document.getElementById("unreachable");
+        if (node && node.textContent !== words) {
+            node.textContent = words;
+        }
+    }
 
     // The buttons of verbs, whenever they were drawn.
     document.addEventListener("click", (event) => {
