@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tune_bridge.client import RunStopped as RunStopped
     from tune_bridge.client import init as init
     from tune_bridge.dialects.sweep.folding import fold as fold
+    from tune_bridge.handle import open_sweep as open_sweep
     from tune_bridge.sweep_config import SweepConfig as SweepConfig
     from tune_bridge.sweep_scheduler import SweepScheduler as SweepScheduler
 
@@ -50,6 +51,7 @@ _LAZY = {
     "init": "tune_bridge.client",
     "log": "tune_bridge.api",
     "login": "tune_bridge.api",
+    "open_sweep": "tune_bridge.handle",
     "sweep": "tune_bridge.api",
 }
 _MODULES = ("hyperopt", "tune")
@@ -70,6 +72,7 @@ __all__ = [
     "init",
     "log",
     "login",
+    "open_sweep",
     "run",
     "summary",
     "sweep",
