@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import json
 import logging
@@ -9,7 +10,7 @@ import math
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,6 +22,11 @@ from tune_bridge import SweepCallback
 from tune_bridge.backends import open_backend
 from tune_bridge.callback_files import LEFT_OUT, LONGEST_TEXT, Attachments, folder_of
 from tune_bridge.server.wandb.files import Files, Found
+
+
+class Pair(NamedTuple):
+    a: int
+    b: int
 
 
 class Scalar:
@@ -85,6 +91,27 @@ def test_plain_values(reports: Reports) -> None:
     assert {type(row[key]) for key in ("numpy", "zero_d")} == {float}
     assert row["flag"] is True
     assert not reports.files()
+
+
+def test_odd_values(reports: Reports) -> None:
+    class Word(str):
+        __slots__ = ()
+
+    class Level(enum.IntEnum):
+        HIGH = 3
+
+    reports.result(
+        big=2**70, half="a\ud800b", nul="a\0b", level=Level.HIGH, word=Word("w"), pair=Pair(1, 2),
+        long=np.longdouble(1.5), empty=np.zeros((0,)), halves=["\ud800"], nested={5: {6: 1}},
+        wide=np.zeros(2, np.longdouble), nothing={}, many=np.uint64(2**64 - 1),
+    )  # fmt: skip
+    assert reports.rows() == [
+        {
+            "big": 2**70, "half": "a?b", "nul": "a\0b", "level": 3, "word": "w", "pair": [1, 2],
+            "long": 1.5, "empty": [], "halves": ["?"], "nested/5/6": 1, "wide": [0.0, 0.0],
+            "many": 2**64 - 1,
+        }
+    ]  # fmt: skip
 
 
 def test_histograms_are_those_of_wandb(reports: Reports) -> None:

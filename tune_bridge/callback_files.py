@@ -93,8 +93,9 @@ class Attachments:
                 return histogram
         found: Any = None
         with contextlib.suppress(Exception):
-            found = _array(value) or _file(value)
-        if isinstance(found, list):
+            found = _array(value)
+            found = _file(value) if found is None else found
+        if isinstance(found, list | float | int):
             return found
         if found is None:
             return self._refuse(key, f"{type(value).__name__} is no number and no text")
@@ -177,25 +178,27 @@ def _numbers(value: Any) -> Any:
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     array = np.asarray(value)
-    return array if array.dtype.kind in "biuf" else None
+    if array.dtype.kind not in "biuf":
+        return None
+    return array if array.dtype.itemsize <= 8 else array.astype(float)  # Python's are no wider
 
 
 def _histogram(value: Any) -> dict[str, Any] | None:
     if _from(value, "wandb") and type(value).__name__ == "Histogram":
         value = (value.histogram, value.bins)
-    elif type(value) is not tuple or len(value) != 2 or _numbers(value[0]) is None:
+    elif not isinstance(value, tuple) or len(value) != 2 or _numbers(value[0]) is None:
         return None
-    counts, edges = (list(map(_plain_number, part)) for part in value)
+    import numpy as np
+
+    counts, edges = (
+        np.asarray(part if isinstance(part, list) else _numbers(part)).tolist() for part in value
+    )
     if len(edges) != len(counts) + 1:
         return None
     return {"_type": "histogram", "values": counts, "bins": edges}
 
 
-def _plain_number(value: Any) -> float:
-    return value.item() if hasattr(value, "item") else value  # type: ignore[no-any-return]
-
-
-def _array(value: Any) -> list[Any] | _File | None:
+def _array(value: Any) -> list[Any] | float | _File | None:
     array = _numbers(value)
     if array is None:
         return None

@@ -356,7 +356,7 @@ def _add(
 ) -> None:
     kind = type(value)
     if kind in _PLAIN and (kind is not str or len(value) <= LONGEST_TEXT):
-        row[key] = value
+        row[key] = value if kind is not str else _text(value)
     elif kind is dict or isinstance(value, Mapping):
         for name, item in value.items():
             path = f"{key}/{name}"
@@ -381,7 +381,7 @@ def _listed(value: Any) -> Any:
     Raises:
         TypeError: It is none.
     """
-    if type(value) in (list, tuple):
+    if isinstance(value, list | tuple):
         return [_listed(item) for item in value]
     if type(value) is dict:
         return {str(name): _listed(item) for name, item in value.items()}
@@ -394,9 +394,16 @@ def _listed(value: Any) -> Any:
             raise TypeError from error
         if type(value) not in _PLAIN:
             raise TypeError
-    elif type(value) is str and len(value) > LONGEST_TEXT:
-        raise TypeError
+    if type(value) is str:
+        if len(value) > LONGEST_TEXT:
+            raise TypeError
+        return _text(value)
     return value
+
+
+def _text(value: str) -> str:
+    """A text as any place can hold it: a half of a surrogate pair is no character."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def _base(value: str | float) -> Any:
