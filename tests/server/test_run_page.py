@@ -201,13 +201,13 @@ def test_a_run_and_its_verbs(page, steered, backend) -> None:
     expect(page.locator("#said")).to_contain_text(f"to be run once more: {failed}")
 
     # A configuration is edited and enqueued; what is none is refused where it stands.
-    page.get_by_role("button", name="Run with changes").click()
+    page.get_by_role("button", name="Enqueue").click()
     page.locator("#edited").fill("[1, 2]")
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Run with changes").click()
+    dialog.get_by_role("button", name="Enqueue").click()
     expect(dialog).to_contain_text("not a configuration")
     page.locator("#edited").fill("x: 0.25\nkind: c")
-    dialog.get_by_role("button", name="Run with changes").click()
+    dialog.get_by_role("button", name="Enqueue").click()
     expect(page.locator("#said")).to_contain_text("to be run next: ")
     assert {"x": 0.25, "kind": "c"} in [run.config for run in steered.sweep.state.runs.values()]
 
@@ -246,13 +246,98 @@ def test_verbs_of_a_sweep(page, steered) -> None:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_a_sweep_that_others_run_has_no_verbs(page, backend) -> None:
+def test_a_sweep_that_others_run_can_only_be_cloned(page, backend) -> None:
     from playwright.sync_api import expect
 
     make_sweep(backend, 2)
     page.goto("/sweeps/abcd1234")
     expect(page.get_by_text("Parallel coordinates")).to_be_visible()
-    assert page.locator(".tb-verbs").count() == 0
+    expect(page.locator(".tb-verbs button")).to_have_text(["Clone with changes"])
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_sweep_is_cloned_with_changes(page, steered, backend) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(f"/sweeps/{steered.id}?show=failed")
+    button = page.get_by_role("button", name="Clone with changes")
+    button.hover()
+    expect(page.get_by_role("tooltip")).to_have_text("tune-bridge sweep sweep.yaml")
+    button.click()
+    edited = page.locator("#edited")
+    expect(edited).to_have_value(re.compile(r"name: steered\n(.*\n)*program: train.py"))
+    wrong = "program: train.py\nmethod: random\nparameters:\n  x: {min: 0, max: <b>}"
+    edited.fill(wrong)
+    page.keyboard.press("Control+Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("sweep:4:15: parameters.x.max: max is not a number")
+    expect(edited).to_have_value(wrong)
+    edited.fill(wrong.replace("<b>", "2.5") + "\nname: another\n")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("heading", name="another")).to_be_visible()
+    (made,) = [sweep for sweep in backend.sweeps() if sweep.id != steered.id]
+    assert page.url.endswith(f"/sweeps/{made.id}")
+    assert made.config["parameters"] == {"x": {"min": 0, "max": 2.5}}
+    expect(page.locator("#said")).to_contain_text(f"made from it: sweep {made.id}")
+
+    # Nothing is made of what was closed.
+    page.get_by_role("button", name="Clone with changes").click()
+    expect(edited).to_have_value(re.compile("name: another"))
+    page.keyboard.press("Escape")
+    expect(dialog).not_to_be_visible()
+    assert len(backend.sweeps()) == 2
+
+
+EVIL = "<img src=x onerror=alert(1)>"
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000a49444154789c63000100"
+    "00050001"
+) + bytes.fromhex("0d0a2db40000000049454e44ae426082")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_story_of_a_run(page, steered, backend, control) -> None:
+    from playwright.sync_api import expect
+
+    failed, other, running = steered.runs
+    for name, data in ((f"media/images/{EVIL}.png", PNG), (f"{EVIL}.html", b"<b>")):
+        with control.wandb.files.upload((steered.id, failed), name) as upload:
+            upload.write(data)
+            upload.commit()
+    lineage = [
+        {"step": 0, "config": {EVIL: 1}},
+        {"step": 3, "config": {EVIL: f"2{EVIL}"}, "time": 1.76e9 + 2.5, "donor": other},
+    ]
+    backend.update_run(failed, meta={"lineage": lineage})
+    page.goto(f"/sweeps/{steered.id}/runs/{failed}")
+    story = page.locator("#run-story")
+    expect(story).to_contain_text(f"1 \N{RIGHTWARDS ARROW} 2{EVIL}")
+    expect(story.get_by_role("link", name=other)).to_be_visible()
+    expect(story.locator(".tb-life li .tb-what")).to_have_text(["created", "started", "ended"])
+    expect(story.get_by_role("link", name=f"{EVIL}.html", exact=True)).to_be_visible()
+    image = story.locator("figure img")
+    expect(image).to_be_visible()
+    assert image.evaluate("node => node.naturalWidth") == 1
+    page.wait_for_selector("#run-curves .annotation")
+    with page.expect_download() as download:
+        story.get_by_role("link", name=f"{EVIL}.html", exact=True).click()
+    assert download.value.path().read_bytes() == b"<b>"
+
+    # Output comes as it is printed, although the sweep says nothing.
+    page.goto(f"/sweeps/{steered.id}/runs/{running}")
+    expect(page.locator("#run-output")).to_contain_text("epoch 2")
+    control.store.add_output(steered.id, running, 1, 18, b"\x1b[1mepoch 3\x1b[0m\n")
+    expect(page.locator("#run-output")).to_contain_text("epoch 3")
+    assert "[1m" not in page.locator("#run-output").inner_text()
+
+
+def test_a_dashboard_that_steers_nothing_shows_no_verbs() -> None:
+    from tune_bridge.server.shell import shell
+
+    classes = [shell(1, steers=steers).children[-1].className for steers in (True, False)]
+    assert classes == ["tb-page", "tb-page tb-looks"]
 
 
 def test_addresses_of_nothing_are_404(client, backend) -> None:

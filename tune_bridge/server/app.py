@@ -173,7 +173,7 @@ def build(
     )
     # Without this, every page would open a web socket that nothing here uses.
     dash.backend.websocket_capability = False
-    dash.layout = shell(poll)
+    dash.layout = shell(poll, steers=control is not None)
     add_callbacks(dash, Site(reader, analyst, logs, files))
     add_verbs(dash, control)
     hashes: Any = dash.csp_hashes()

@@ -15,8 +15,13 @@ __all__ = ["UNREAD", "away_page", "missing_page", "shell"]
 UNREAD = "The sweeps cannot be read at the moment. This page goes on by itself when they can."
 
 
-def shell(poll: float) -> Any:
-    """The frame of every page: the bar at the top, the stores, the clock that polls."""
+def shell(poll: float, *, steers: bool = True) -> Any:
+    """The frame of every page: the bar at the top, the stores, the clock that polls.
+
+    Args:
+        poll: Seconds between two looks at the backend.
+        steers: Whether sweeps can be steered from here; verbs are not shown otherwise.
+    """
     return dmc.MantineProvider(
         [
             dcc.Location(id="address", refresh=False),
@@ -37,7 +42,9 @@ def shell(poll: float) -> Any:
             html.Div(id="away", className="tb-away", role="status"),
             html.Div(id="unreachable", className="tb-away", role="status"),
             *answers(),
-            html.Main(id="page", className="tb-page", tabIndex=-1),
+            html.Main(
+                id="page", className="tb-page" if steers else "tb-page tb-looks", tabIndex=-1
+            ),
         ],
         defaultColorScheme="auto",
         theme={

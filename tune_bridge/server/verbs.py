@@ -13,74 +13,93 @@ import msgspec
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
-from tune_bridge.backends.base import ENDED_RUN, ENDED_SWEEP, Run
+from tune_bridge.backends.base import ENDED_RUN, ENDED_SWEEP, Run, Sweep
 from tune_bridge.controller.steering import VERBS, is_steered
 from tune_bridge.controller.sweep import META
 from tune_bridge.dialects.sweep.yaml_file import load
 from tune_bridge.errors import InputError, TuneBridgeError
+from tune_bridge.server.addresses import Address
 from tune_bridge.server.control import Control
 from tune_bridge.server.values import text, to_yaml
 from tune_bridge.server.views import Snapshot
 from tune_bridge.server.widgets import dashed
+from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.wire import Verb
 
 __all__ = ["add_verbs", "answers", "run_verbs", "sweep_verbs"]
 
+_CLONE = "clone"
 _AGAIN = frozenset({"failed", "crashed", "killed"})
+_CLOSED = frozenset({"canceled", "failed"})
+"""States of a sweep that gives out nothing any more, whatever is asked."""
 
 
 class _Button(msgspec.Struct, frozen=True):
     """A verb on a page.
 
     Attributes:
-        verb: The controller's word.
+        verb: The controller's word; "clone" is none of them.
         label: On the button.
         said: When it was done; ``{}`` is what it was done to.
+        line: The command line that does the same; ``{sweep}`` and ``{run}`` are what it is about.
         ask: What somebody is asked before, empty for nothing.
         colour: Of the button.
-        edits: Whether a configuration is edited before.
+        edits: What is edited before, in a word; empty for nothing.
     """
 
-    verb: Verb
+    verb: str
     label: str
     said: str
+    line: str
     ask: str = ""
     colour: str = "gray"
-    edits: bool = False
+    edits: str = ""
 
 
 _BUTTONS: dict[str, _Button] = {
     button.verb: button
     for button in (
-        _Button("pause", "Pause", "{} is paused; its running runs go on"),
-        _Button("resume", "Resume", "{} gives out runs again", colour="blue"),
+        _Button("pause", "Pause", "{} is paused; its running runs go on", "pause {sweep}"),
+        _Button("resume", "Resume", "{} gives out runs again", "resume {sweep}", colour="blue"),
         _Button(
             "stop",
             "Stop",
             "{} ends when its running runs have finished",
+            "stop {sweep}",
             "The running runs finish, no other one begins, and the sweep ends.",
         ),
         _Button(
             "cancel",
             "Cancel",
             "{} is canceled",
+            "cancel {sweep}",
             "All running runs are killed, and the sweep ends now.",
             "red",
         ),
-        _Button("retry", "Retry failed", "to be run once more: {}"),
+        _Button("retry", "Retry failed", "to be run once more: {}", "retry {sweep} {run}"),
         _Button(
             "stop_run",
             "Stop run",
             "{} is stopped",
+            "stop {sweep}/{run}",
             "The program is ended; the results that it has reported count.",
             "red",
         ),
         _Button(
             "enqueue",
-            "Run with changes",
+            "Enqueue",
             "to be run next: {}",
+            "enqueue {sweep} --file config.json",
             "A run with this configuration is the next one to begin; it counts for the run cap.",
-            edits=True,
+            edits="Configuration",
+        ),
+        _Button(
+            _CLONE,
+            "Clone with changes",
+            "made from it: {}",
+            "sweep sweep.yaml",
+            "A new sweep, with this to begin with. This one stays as it is.",
+            edits="Sweep",
         ),
     )
 }
@@ -90,33 +109,40 @@ def _can(snapshot: Snapshot) -> bool:
     return META in snapshot.sweep.meta or is_steered(snapshot.sweep)
 
 
-def _possible(snapshot: Snapshot, verbs: list[Verb]) -> list[Verb]:
+def _possible(snapshot: Snapshot, verbs: list[Verb]) -> list[str]:
     """What the one who drives a sweep knows how to do."""
     return [verb for verb in verbs if verb in VERBS or not is_steered(snapshot.sweep)]
 
 
-def _made(verb: Verb, target: str) -> Any:
+def _made(verb: str, target: str) -> Any:
     button = _BUTTONS[verb]
-    return dmc.Button(
-        "Retry" if verb == "retry" and _run(target) else button.label,
-        color=button.colour,
-        variant="default" if button.colour == "gray" else "light",
-        size="xs",
-        radius="sm",
-        **dashed(data_verb=verb, data_of=target),
+    sweep, _, run = target.partition("/")
+    line = button.line.format(sweep=sweep, run=run).strip()
+    return dmc.Tooltip(
+        dmc.Button(
+            "Retry" if verb == "retry" and run else button.label,
+            color=button.colour,
+            variant="default" if button.colour == "gray" else "light",
+            size="xs",
+            radius="sm",
+            **dashed(data_verb=verb, data_of=target),
+        ),
+        label=html.Code(f"tune-bridge {line}"),
+        openDelay=400,
     )
 
 
 def sweep_verbs(snapshot: Snapshot) -> Any:
     """What can be done with a sweep now."""
     sweep, verbs = snapshot.sweep, list[Verb]()
-    if not _can(snapshot):
-        return None
-    if sweep.state not in ENDED_SWEEP:
+    if _can(snapshot) and sweep.state not in ENDED_SWEEP:
         verbs += ["resume" if sweep.state == "paused" else "pause", "stop", "cancel"]
-    if sweep.state != "canceled" and any(run.state in _AGAIN for run in snapshot.runs):
-        verbs.append("retry")
-    return _bar(_possible(snapshot, verbs), sweep.id)
+    if _can(snapshot) and sweep.state not in _CLOSED:
+        verbs += ["retry"] if any(run.state in _AGAIN for run in snapshot.runs) else []
+    possible = _possible(snapshot, verbs)
+    if sweep.config.get("parameters"):
+        possible.append(_CLONE)
+    return _bar(possible, sweep.id)
 
 
 def run_verbs(snapshot: Snapshot, run: Run) -> Any:
@@ -126,14 +152,12 @@ def run_verbs(snapshot: Snapshot, run: Run) -> Any:
         return None
     if run.state not in ENDED_RUN:
         verbs.append("stop_run")
-    if snapshot.sweep.state not in ENDED_SWEEP:
-        verbs.append("enqueue")
-    if run.state in _AGAIN and snapshot.sweep.state != "canceled":
-        verbs.append("retry")
+    if snapshot.sweep.state not in _CLOSED:
+        verbs += ["enqueue", "retry"] if run.state in _AGAIN else ["enqueue"]
     return _bar(_possible(snapshot, verbs), f"{snapshot.sweep.id}/{run.id}")
 
 
-def _bar(verbs: list[Verb], target: str) -> Any:
+def _bar(verbs: list[str], target: str) -> Any:
     if not verbs:
         return None
     label = dashed(aria_label="What can be done")
@@ -150,7 +174,7 @@ def answers() -> list[Any]:
             id="question",
             title="",
             centered=True,
-            size="lg",
+            size="xl",
             closeButtonProps={"aria-label": "Close"},
             children=[
                 html.P(id="question-text"),
@@ -160,7 +184,7 @@ def answers() -> list[Any]:
                         label="Configuration",
                         autosize=True,
                         minRows=4,
-                        maxRows=18,
+                        maxRows=22,
                         className="tb-edited",
                     ),
                     id="edits",
@@ -193,7 +217,9 @@ def _add_press(app: Dash, control: Control) -> None:
         Output("question-yes", "children"),
         Output("question-yes", "color"),
         Output("edits", "style"),
+        Output("edited", "label"),
         Output("edited", "value"),
+        Output("edited", "error", allow_duplicate=True),
         Output("said", "children"),
         Input("pressed", "data"),
         prevent_initial_call=True,
@@ -206,11 +232,7 @@ def _add_press(app: Dash, control: Control) -> None:
             raise PreventUpdate
         if not button.ask:
             said = await _do(control, pressed, None)
-            return (*[no_update] * 8, said)
-        config = ""
-        if button.edits:
-            run = await control.in_thread(control.controller.backend.run, _run(pressed["of"]))
-            config = to_yaml(run.config)
+            return (*[no_update] * 10, said)
         return (
             pressed,
             True,
@@ -219,9 +241,24 @@ def _add_press(app: Dash, control: Control) -> None:
             button.label,
             button.colour if button.colour != "gray" else "blue",
             {} if button.edits else {"display": "none"},
-            config,
+            button.edits,
+            await control.in_thread(_to_edit, control, button, pressed["of"]),
+            "",
             no_update,
         )
+
+
+def _to_edit(control: Control, button: _Button, target: str) -> str:
+    """The text that is edited before something is done; empty when nothing is."""
+    if not button.edits:
+        return ""
+    backend = control.controller.backend
+    if button.verb != _CLONE:
+        return to_yaml(backend.run(_run(target)).config)
+    sweep = backend.sweep(target)
+    about = {"project": sweep.project, "name": sweep.name}
+    said = {key: value for key, value in about.items() if value not in ("", sweep.id)}
+    return to_yaml({**said, **sweep.config})
 
 
 def _add_answer(app: Dash, control: Control) -> None:
@@ -229,6 +266,8 @@ def _add_answer(app: Dash, control: Control) -> None:
         Output("question", "opened", allow_duplicate=True),
         Output("edited", "error"),
         Output("said", "children", allow_duplicate=True),
+        Output("address", "pathname", allow_duplicate=True),
+        Output("address", "search", allow_duplicate=True),
         Input("question-yes", "n_clicks"),
         Input("question-no", "n_clicks"),
         State("asked", "data"),
@@ -236,19 +275,35 @@ def _add_answer(app: Dash, control: Control) -> None:
         prevent_initial_call=True,
     )
     async def answer(_: Any, __: Any, asked: Any, edited: Any) -> Any:
+        stay = (no_update, no_update)
         if ctx.triggered_id != "question-yes" or not asked:
-            return False, "", no_update
+            return False, "", no_update, *stay
         button, config = _BUTTONS[asked["verb"]], None
-        if button.edits:
-            try:
+        try:
+            if button.verb == _CLONE:
+                made = await control.in_thread(_clone, control, asked["of"], str(edited))
+                said = _said(button.said.format(f"sweep {made.id}"))
+                return False, "", said, Address("sweep", made.id).path, ""
+            if button.edits:
                 config = _config(str(edited))
-            except InputError as error:
-                return no_update, str(error), no_update
-        return False, "", await _do(control, asked, config)
+        except TuneBridgeError as error:  # what was written stays, to be mended
+            return no_update, str(error), no_update, *stay
+        return False, "", await _do(control, asked, config), *stay
+
+
+def _clone(control: Control, sweep_id: str, edited: str) -> Sweep:
+    """A new sweep of a text, as ``tune-bridge sweep`` makes one of a file.
+
+    Raises:
+        InputError: The text is no sweep that agents can run; it says where.
+    """
+    config = SweepConfig.from_yaml(edited, "sweep")
+    old = control.controller.backend.sweep(sweep_id)
+    return control.controller.create(dict(config), entity=config.get("entity") or old.entity)
 
 
 def _config(edited: str) -> dict[str, Any]:
-    data = load(edited, "the configuration").data
+    data = load(edited, "configuration").data
     if not isinstance(data, dict) or not data:
         raise InputError("not a configuration", expected="parameters with their values")
     return data
@@ -260,7 +315,8 @@ def _run(target: str) -> str:
 
 async def _do(control: Control, pressed: dict[str, str], config: dict[str, Any] | None) -> Any:
     """Does it, and says so."""
-    verb, (sweep_id, _, run_id) = _BUTTONS[pressed["verb"]].verb, pressed["of"].partition("/")
+    verb: Any = _BUTTONS[pressed["verb"]].verb
+    sweep_id, _, run_id = pressed["of"].partition("/")
     args: dict[str, Any] = {}
     if config is not None:
         args = {"config": config}
@@ -277,5 +333,8 @@ async def _do(control: Control, pressed: dict[str, str], config: dict[str, Any] 
         target = ", ".join(result) or "no run"
     elif verb == "enqueue":
         target = str(result)
-    said = _BUTTONS[verb].said.format(target)
-    return dmc.Alert(text(said, 600), color="blue", withCloseButton=True, duration=8000)
+    return _said(_BUTTONS[verb].said.format(target))
+
+
+def _said(words: str) -> Any:
+    return dmc.Alert(text(words, 600), color="blue", withCloseButton=True, duration=8000)

@@ -154,6 +154,15 @@
         }
     });
 
+    // What was edited is sent off from the keyboard, too.
+    document.addEventListener("keydown", (event) => {
+        const yes = document.getElementById("question-yes");
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && yes) {
+            event.preventDefault();
+            yes.click();
+        }
+    });
+
     // Relative times grow old while a page stays open.
     function relative(past) {
         if (past < 5) {
