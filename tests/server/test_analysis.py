@@ -16,10 +16,11 @@ from tune_bridge.backends.base import PatchRun, PutRun, PutSweep, Run, Sweep
 from tune_bridge.experiment import usual_goal
 from tune_bridge.server.analysis import course, figures
 from tune_bridge.server.analysis.analyst import Analyst, at_once
-from tune_bridge.server.analysis.cards import FIGURES, View, draw
+from tune_bridge.server.analysis.cards import CHOICES, FIGURES, View, draw
 from tune_bridge.server.analysis.importance import FEW, measure, measures
 from tune_bridge.server.analysis.page import advice
-from tune_bridge.server.analysis.results import Results, front, in_order, shared
+from tune_bridge.server.analysis.results import Results, front, in_order, objectives, shared
+from tune_bridge.server.values import json_bytes
 from tune_bridge.server.views import Reader
 
 RUNS = 240
@@ -233,6 +234,128 @@ def test_the_page_has_an_address(client, backend) -> None:
     assert client.get("/sweeps/none/analysis").status_code == 404
 
 
+def _spread(backend, runs: int, value) -> None:
+    """A sweep of x and y, with the metric as their function; every second run also has z."""
+    config = {
+        "method": "random",
+        "metric": {"name": "loss", "goal": "minimize"},
+        "parameters": {"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}},
+    }
+    backend.apply([PutSweep(Sweep(id="abcd1234", config=config, created_at=1.0))])
+    rng, operations = random.Random(5), []
+    for number in range(runs):
+        values = {"x": rng.random(), "y": rng.random()}
+        if number % 2:
+            values["z"] = rng.random()
+        run = Run(id=f"r{number:04d}", sweep_id="abcd1234", config=values)
+        changes = {"state": "finished", "summary": {"loss": value(**values)}}
+        operations += [PutRun(run), PatchRun(run.id, changes, 2.0)]
+    backend.apply(operations)
+
+
+@pytest.mark.parametrize("pair", ["rank", "value"])
+def test_the_pair_shows_a_known_function(backend, pair: str) -> None:
+    """What is expected between the runs is near to what is there."""
+    _spread(backend, 800, lambda x, y, z=0.0: (x - 0.3) ** 2 + (y - 0.7) ** 2)
+    snapshot = Reader(backend).snapshot("abcd1234")
+    surface, dots = draw("contour", snapshot, View(pair=pair), Analyst(backend))["data"]
+    assert (len(surface["x"]), len(surface["z"])) == (40, 40)
+    sign = 1.0 if pair == "value" else -1.0  # ranks are 1 for the best run
+    found, expected = [], []
+    for y, row in zip(surface["y"], surface["z"], strict=True):
+        for x, z in zip(surface["x"], row, strict=True):
+            found.append(sign * z)
+            expected.append((x - 0.3) ** 2 + (y - 0.7) ** 2)
+    from scipy.stats import spearmanr
+
+    assert spearmanr(found, expected).statistic > 0.95
+    if pair == "value":
+        wrong = [abs(one - other) for one, other in zip(found, expected, strict=True)]
+        assert sum(wrong) / len(wrong) < 0.03
+    lowest = min(range(len(found)), key=found.__getitem__)
+    assert expected[lowest] < 0.02
+    best = snapshot.ranked()[0]
+    strongest = min if pair == "value" else max
+    assert dots["marker"]["color"][best] == strongest(dots["marker"]["color"])
+
+
+def test_ranks_are_those_of_optuna(backend) -> None:
+    optuna = pytest.importorskip("optuna")
+    pytest.importorskip("optuna.visualization._rank")
+    from optuna.visualization._rank import _get_rank_info
+
+    _spread(backend, 60, lambda x, y, z=0.0: x - 2 * y)
+    snapshot = Reader(backend).snapshot("abcd1234")
+    study = optuna.create_study()
+    uniform = optuna.distributions.FloatDistribution(0.0, 1.0)
+    for config, summary in zip(snapshot.configs, snapshot.summaries, strict=True):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"x": config["x"], "y": config["y"]},
+                distributions={"x": uniform, "y": uniform},
+                value=summary["loss"],
+            )
+        )
+    theirs = _get_rank_info(study, ["x", "y"], None, "loss")
+    plot = theirs.sub_plot_infos[0][0]
+    (trace,) = draw("ranks", snapshot, View(measure="correlation"), Analyst(backend))["data"]
+    shown = {one["label"]: one["values"] for one in trace["dimensions"]}
+    assert shown["x"] == pytest.approx(plot.xs, rel=1e-4)
+    assert shown["y"] == pytest.approx(plot.ys, rel=1e-4)
+    # Theirs goes from 0 for the best trial to 1, ours the other way round.
+    order = sorted(range(60), key=plot.zs.__getitem__)
+    ours = sorted(range(60), key=lambda at: -trace["marker"]["color"][at])
+    assert ours == order
+
+
+def test_slices_show_the_runs_that_have_a_parameter(backend) -> None:
+    config = {"method": "custom", "metric": {"name": "loss", "goal": "minimize"}}
+    _spread(backend, 40, lambda x, y, z=0.0: x + z)
+    backend.update_sweep("abcd1234", config=config)
+    figure = draw("slices", Reader(backend).snapshot("abcd1234"), View(), Analyst(backend))
+    assert [len(trace["x"]) for trace in figure["data"]] == [40, 40, 20]
+    assert len(figure["data"][2]["marker"]["color"]) == 20
+    assert figure["layout"]["xaxis3"]["title"]["text"] == "z (20 runs)"
+
+
+def test_several_objectives_have_their_goals(backend) -> None:
+    search = {"OptunaSearch": {"metric": ["loss", "height"], "mode": ["min", "max"]}}
+    config = {
+        "method": "bayes",
+        "metric": {"name": "loss", "goal": "minimize"},
+        "controller": {"type": "cloud", "tune": {"version": 1, "search_alg": search}},
+    }
+    _spread(backend, 5, lambda x, y, z=0.0: x)
+    for number in range(5):
+        backend.update_run(f"r{number:04d}", summary={"another": 1.0, "height": float(number)})
+    backend.update_sweep("abcd1234", config=config)
+    snapshot = Reader(backend).snapshot("abcd1234")
+    assert objectives(snapshot) == {"loss": "minimize", "height": "maximize"}
+    assert Results.of(snapshot, "height").goal == "maximize"
+    view = View().filled(snapshot, Analyst(backend))
+    assert (view.metric, view.other) == ("loss", "height")
+
+
+def test_a_page_of_many_runs_is_small(backend) -> None:
+    """Drawings of many runs and parameters are thinned: all of them are less than a megabyte."""
+    _spread(backend, 2000, lambda x, y, z=0.0: x + y)
+    snapshot, analyst = Reader(backend).snapshot("abcd1234"), Analyst(backend)
+    sizes = {
+        name: len(json_bytes(draw(name, snapshot, View(measure="correlation"), analyst)))
+        for name in FIGURES
+    }
+    assert sum(sizes.values()) < 600_000, sizes
+    assert sizes["progress"] > 20_000
+
+
+def test_what_is_chosen_is_in_the_query() -> None:
+    query = "?metric=a&other=b&measure=forest&one=c&two=d&pair=value&colour=e&over=time&log=1"
+    view = View.of(query, "dark")
+    assert view == View("a", "b", "forest", "c", "d", "value", "e", "time", True, "dark")
+    assert View.of("?measure=x&pair=x&over=x&log=yes", None) == View()
+    assert set(CHOICES) == set(View.__struct_fields__) - {"scheme"}
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 def test_in_the_browser(page, backend) -> None:
@@ -242,17 +365,22 @@ def test_in_the_browser(page, backend) -> None:
     page.goto("/sweeps/abcd1234")
     page.get_by_role("link", name="Analysis").click()
     page.wait_for_selector("#analysis-importance .barlayer .point")
-    expect(page.locator("#analysis-what_if")).to_contain_text("Too few runs ran to their ends")
-    for name in set(FIGURES) - {"what_if"}:
-        page.wait_for_selector(
-            f"#analysis-{name} .js-plotly-plot .trace, #analysis-{name} .contour"
-        )
-    for name in FIGURES:
+    # What is far below is made when one comes near.
+    expect(page.locator("#analysis-pareto")).to_contain_text("computing")
+    shown = set(FIGURES) - {"lineage"}
+    assert page.locator("#analysis-lineage").count() == 0
+    for name in shown:
+        page.locator(f"#analysis-{name}").scroll_into_view_if_needed()
+        if name != "what_if":
+            page.wait_for_function(
+                f"document.querySelector('#analysis-{name} .js-plotly-plot')?._fullData?.length > 0"
+            )
         assert page.locator(f"#analysis-{name} .main-svg").first.bounding_box()["height"] > 150
-    page.locator("#measure").click()
+    expect(page.locator("#analysis-what_if")).to_contain_text("Too few runs ran to their ends")
+    page.locator("#choose-measure").click()
     page.get_by_role("option", name="correlation").click()
     page.wait_for_function("location.search.includes('measure=correlation')")
     expect(page.locator("#analysis-importance")).to_contain_text("(η²)")
     page.reload()
-    expect(page.locator("#measure")).to_have_value("correlation")
+    expect(page.locator("#choose-measure")).to_have_value("correlation")
     expect(page.locator("#analysis-importance")).to_contain_text("(η²)")
