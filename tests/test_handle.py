@@ -21,6 +21,7 @@ import pandas as pd
 import tune_bridge
 from tests.agents.world import KEY, World
 from tests.programs import require_program
+from tests.test_docs import blocks
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import LogRows, PatchRun, PutRun, PutSweep, Row, Run, Sweep
 from tune_bridge.errors import BackendError, InputError, NotFoundError
@@ -235,3 +236,17 @@ def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
+
+
+@pytest.mark.slow
+def test_the_documents_example(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUNE_BRIDGE_SERVER", world.url)
+    monkeypatch.setenv("TUNE_BRIDGE_KEY", KEY)
+    scope: dict[str, Any] = {}
+    first, second = blocks("docs/notebook.md", "python")
+    exec(first, scope)
+    capsys.readouterr()
+    exec(second, scope)
+    assert capsys.readouterr().out == blocks("docs/notebook.md", "text")[0]

@@ -26,7 +26,6 @@ from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import Backend, Row, Run
 from tune_bridge.backends.base import Sweep as Record
 from tune_bridge.backends.places import shown
-from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.errors import InputError, MissingExtraError, NotFoundError, TuneBridgeError
 from tune_bridge.server import missing_extra, notebook
 from tune_bridge.server.exports import TIMES, columns_of
@@ -68,16 +67,14 @@ def open_sweep(
     """
     if not isinstance(sweep, str):
         sweep, backend = _of_callback(sweep, backend)
-    last = sweep.rstrip("/").rpartition("/")[2]
     if server or (backend is None and os.environ.get("TUNE_BRIDGE_SERVER")):
         place = getattr(backend, "url", "") if isinstance(backend, Backend) else backend
-        return Sweep(_OfServer(connect(server, key, place)), last)
+        return Sweep(_OfServer(connect(server, key, place)), sweep)
     if isinstance(backend, Backend):
-        return Sweep(_OfPlace(backend), last)
+        return Sweep(_OfPlace(backend), sweep)
     opened = _OfPlace(open_backend(backend), own=True)
     try:
-        # W&B knows a sweep by its whole path.
-        return Sweep(opened, sweep if backend is not None and is_wandb(backend) else last)
+        return Sweep(opened, sweep)
     except BaseException:
         opened.close()
         raise
@@ -119,7 +116,9 @@ class Sweep:
 
     def __init__(self, source: _Source, sweep_id: str) -> None:
         self._source = source
-        self.id = source.snapshot(sweep_id).sweep.id
+        # W&B alone has sweeps of the same id elsewhere.
+        name = sweep_id if source.at_wandb else sweep_id.rstrip("/").rpartition("/")[2]
+        self.id = source.snapshot(name).sweep.id
         self.url = source.url(self.id)
 
     def _read(self) -> Snapshot:
@@ -252,6 +251,10 @@ class _Source(Protocol):
     def command(self) -> str:
         """What shows it, where no address does."""
 
+    @property
+    def at_wandb(self) -> bool:
+        """Whether it is W&B, with pages of its own."""
+
     def url(self, sweep_id: str) -> str | None: ...
 
     def snapshot(self, sweep_id: str) -> Snapshot: ...
@@ -280,9 +283,13 @@ class _OfPlace:
     def command(self) -> str:
         return f"tune-bridge dashboard --backend {shown(getattr(self._backend, 'url', None))}"
 
+    @property
+    def at_wandb(self) -> bool:
+        return hasattr(self._backend, "page")
+
     def url(self, sweep_id: str) -> str | None:
         page = getattr(self._backend, "page", None)
-        if page is not None:  # W&B has one of its own
+        if page is not None:
             return str(page(sweep_id))
         found = find_server(getattr(self._backend, "url", None))
         try:
@@ -319,6 +326,7 @@ class _OfServer:
     """
 
     command = ""
+    at_wandb = False
 
     def __init__(self, server: Server) -> None:
         self._server = server

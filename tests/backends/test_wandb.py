@@ -40,6 +40,7 @@ from tune_bridge.errors import (
     NotFoundError,
     UnsupportedError,
 )
+from tune_bridge.handle import open_sweep
 from tune_bridge.testing.backends import BackendTestCase
 
 CONFIG: dict[str, Any] = {
@@ -198,6 +199,23 @@ class TestKept:
         for of_place, given, meant in (("a", None, "a"), ("a", "b", "b"), (None, "b", "b")):
             with WandbBackend(WandbPlace(project=of_place, server=server.url)) as backend:
                 assert backend.create_sweep(CONFIG, project=given).project == meant
+
+    def test_it_is_looked_at(self, server: Place, backend: WandbBackend) -> None:
+        """As `tune_bridge.open_sweep` does, by the id alone and by the whole path."""
+        sweep = backend.create_sweep(CONFIG, name="looked at")
+        runs = [
+            Run(id=new_id(), sweep_id=sweep.id, created_at=T0, config={"lr": 0.1 * n})
+            for n in (1, 2)
+        ]
+        backend.apply([PutRun(run) for run in runs])
+        backend.apply([LogRows(run.id, [Row(0, T0, {"loss": run.config["lr"]})]) for run in runs])
+        backend.apply([PatchRun(run.id, {"state": "finished"}, T0 + 1) for run in runs])
+        for path in (sweep.id, backend.path(sweep.id)):
+            with open_sweep(path, backend=backend) as opened:
+                assert opened.url == backend.page(sweep.id)
+                assert list(opened.runs()["summary.loss"]) == [0.1, 0.2]
+                assert opened.best().run_id == runs[0].id
+                assert "looked at" in opened._repr_html_()
 
     def test_a_sweep_of_nothing(self, backend: WandbBackend) -> None:
         sweep = backend.create_sweep({}, name="empty", state="canceled")
