@@ -264,7 +264,7 @@ class SweepCallback(Callback):
                 about = {}  # the error of the last attempt stays
             if record.state == "pending" and not record.next:
                 # The program's own wandb may have made the run before this was written.
-                about |= {"name": str(trial), "meta": {"trial_id": trial.trial_id}}
+                about |= {"name": record.name, "meta": {"trial_id": trial.trial_id}}
             self._patch(record, now, reopen=self._restored, state="running", **about)
             again = "restored" if self._restored else "resumed"
             more = {"checkpoint": source[1]} if source and record.next else {}
@@ -530,14 +530,14 @@ class SweepCallback(Callback):
         if record.run in self._known:  # it began after Tune last kept what it knows
             record.next = self._known[record.run].last_step + 1
         self._records[trial.trial_id] = record
-        record.tag = trial.experiment_tag
+        record.name, record.tag = str(trial), trial.experiment_tag
         record.config = plain_config(trial.config)
         self._put(
             PutRun(
                 Run(
                     id=record.run,
                     sweep_id=self.sweep_id,
-                    name=str(trial),
+                    name=record.name,
                     config=record.config,
                     created_at=time.time(),
                     meta={"trial_id": trial.trial_id, "experiment_tag": trial.experiment_tag},

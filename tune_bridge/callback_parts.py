@@ -47,6 +47,7 @@ class Record:
 
     Attributes:
         run: The run's id.
+        name: Of the trial, for people.
         next: The next free step.
         offset: Added to the steps of a program that counts from 0 again after a restart.
         tag: The experiment tag, which Tune changes with the configuration.
@@ -67,6 +68,7 @@ class Record:
         "begun",
         "config",
         "lineage",
+        "name",
         "natural",
         "next",
         "offset",
@@ -83,6 +85,7 @@ class Record:
 
     def __init__(self, run: str) -> None:
         self.run = run
+        self.name = ""
         self.next = self.offset = 0
         self.tag: str | None = None
         self.source: str | None = None
