@@ -27,6 +27,7 @@ class Dialect(abc.ABC):
     Attributes:
         holds: Whether column ``data`` holds a text.
         among: Whether column ``step`` is one of several; see `steps`.
+        numbers: Numbers in column ``value``; see `steps`.
         lock: Follows a query for a record that is about to be changed.
         clock: Asks for what changes with every commit.
         tick: What every `apply` that changes something does beside; empty for nothing.
@@ -35,6 +36,7 @@ class Dialect(abc.ABC):
 
     holds: str
     among: str
+    numbers: str
     lock: str
     clock: str
     tick: str
@@ -46,7 +48,7 @@ class Dialect(abc.ABC):
 
     @abc.abstractmethod
     def steps(self, steps: Sequence[int]) -> Any:
-        """Steps as the parameter of `among`."""
+        """Steps as the parameter of `among` and `numbers`."""
 
     @abc.abstractmethod
     def reserve(self, cursor: Any, operations: Iterable[Operation]) -> None:

@@ -37,6 +37,7 @@ _PUT_ROWS = PUT_ROWS.format("VALUES (?, ?, ?, ?)")
 class _Sqlite(Dialect):
     holds = "instr(data, ?)"
     among = "step IN (SELECT value FROM json_each(?))"
+    numbers = "json_each(?)"
     lock = ""  # nobody else writes
     clock = "SELECT value FROM clock"
     tick = "UPDATE clock SET value = value + 1"

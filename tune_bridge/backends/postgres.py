@@ -119,6 +119,7 @@ class _Cursor:
 class _Postgres(Dialect):
     holds = "strpos(data, ?) > 0"
     among = "step = ANY(?::bigint[])"
+    numbers = "unnest(?::bigint[]) AS numbers (value)"
     lock = " FOR UPDATE"
     clock = "SELECT pg_current_snapshot()::text"
     tick = ""

@@ -31,6 +31,7 @@ from tune_bridge.backends.base import (
     Sweep,
 )
 from tune_bridge.backends.dialect import Dialect
+from tune_bridge.backends.sampler import Sampler
 from tune_bridge.backends.schema import events, runs, sweeps, tallies
 from tune_bridge.backends.schema import keys as keys_table
 from tune_bridge.backends.work import Work
@@ -40,7 +41,6 @@ __all__ = ["SqlBackend"]
 
 _Self = TypeVar("_Self", bound="SqlBackend")
 
-_POINTS = "SELECT step, data FROM history WHERE run = ? AND {} ORDER BY step"
 _ROWS = "SELECT step, time, data FROM history WHERE run = ? AND step >= ? ORDER BY step"
 _ROWS_HOLDING = (
     "SELECT step, time, data FROM history WHERE run = ? AND step >= ? AND ({}) ORDER BY step"
@@ -347,27 +347,13 @@ class SqlBackend(Backend):
         query = select(runs.c.id, runs.c.seq, runs.c.rows, runs.c.last_step).where(
             runs.c.sweep_id == sweep_id, runs.c.rows > 0
         )
-        max_points = max(1, max_points)
-        value = codec.Picker(key)
-        dialect = self._dialect
-        some, holding = _POINTS.format(dialect.among), _POINTS.format(dialect.holds)
+        sampler = Sampler(self._dialect, key, max(1, max_points))
         with self._reading() as connection:
             self._check_sweep(connection, sweep_id)
             found = connection.execute(query.order_by(runs.c.created_at, runs.c.seq)).all()
             cursor = self._cursor(connection)
             for run_id, seq, rows, last_step in found:
-                points: list[tuple[int, float]] = []
-                if rows > max_points and rows == last_step + 1:
-                    # Steps without a gap: a metric that is in all rows is thinned by looking
-                    # only at the rows that stay.
-                    steps = dialect.steps(_even(rows, max_points))
-                    points = value.points(_fetch(cursor, some, (seq, steps)))
-                if len(points) < max_points:
-                    needle = codec.key_text(key) or ""
-                    points = value.points(_fetch(cursor, holding, (seq, needle)))
-                    if len(points) > max_points:
-                        points = [points[i] for i in _even(len(points), max_points)]
-                if points:
+                if points := sampler.points(cursor, seq, rows, last_step):
                     result[run_id] = points
             cursor.close()
         return result
@@ -479,11 +465,6 @@ class SqlBackend(Backend):
         return NotFoundError("no such run", found=repr(run_id), source=self._place)
 
 
-def _fetch(cursor: Any, statement: str, values: tuple[Any, ...]) -> Iterable[tuple[int, str]]:
-    cursor.execute(statement, values)
-    return cursor.fetchall()  # type: ignore[no-any-return]
-
-
 def _sweep(row: Any) -> Sweep:
     values = dict(zip(Sweep.__struct_fields__, row, strict=True))
     for name in ("config", "meta"):
@@ -497,15 +478,6 @@ def _run(row: Any) -> Run:
         values[name] = codec.loads(values[name])
     values["stopped_early"] = bool(values["stopped_early"])
     return Run(**values)
-
-
-def _even(number: int, points: int) -> list[int]:
-    """Up to `points` indexes of `number` things, evenly spread, with the first and the last."""
-    if number <= points:
-        return list(range(number))
-    if points == 1:
-        return [number - 1]
-    return [i * (number - 1) // (points - 1) for i in range(points)]
 
 
 def _conditions(query: RunQuery) -> list[sa.ColumnElement[bool]]:
