@@ -137,9 +137,15 @@ def test_the_table_of_a_notebook(sweep: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_page_in_a_frame(sweep: Any, world: World) -> None:
+def test_a_page_in_a_frame(
+    sweep: Any, world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("plotly")
     page = sweep.show(height=321)
+    assert capsys.readouterr().out == f"{page!r}\n", "as a program does it"
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    sweep.show()
+    assert capsys.readouterr().out == "", "a prompt shows the value itself"
     shown = page._repr_html_()
     frame = re.search(r'<iframe srcdoc="([^"]*)" sandbox="allow-scripts" style="([^"]*)"', shown)
     assert frame is not None
@@ -157,8 +163,9 @@ def test_a_page_in_a_frame(sweep: Any, world: World) -> None:
 
 
 @pytest.mark.slow
-def test_ipython_shows_it(sweep: Any) -> None:
+def test_ipython_shows_it(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own formatters take what there is: HTML for a notebook, one line for a terminal."""
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)  # it sets one, for all of the process
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
     shell.display_formatter.active_types = ["text/plain", "text/html"]
     data, _ = shell.display_formatter.format(sweep)

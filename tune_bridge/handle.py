@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -201,13 +202,16 @@ class Sweep:
         """The sweep with its drawings, as `tune-bridge bundle` writes it.
 
         In a notebook it is shown where it is the last value of a cell; it needs no server and no
-        network, and stays in the notebook (some 5 MB for the drawing library). Elsewhere it is the
-        address of the dashboard's page, or the command that shows it.
+        network, and stays in the notebook (some 5 MB for the drawing library). At a prompt it is
+        the address of the dashboard's page, or the command that shows it; a program prints that.
 
         Args:
             height: In pixels.
         """
-        return Page(self, height)
+        page = Page(self, height)
+        if not hasattr(sys, "ps1"):  # a program: nobody shows its values
+            print(page)
+        return page
 
     def close(self) -> None:
         """Closes what `open_sweep` has opened. Idempotent."""
