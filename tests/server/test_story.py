@@ -22,7 +22,7 @@ from tune_bridge.server.analysis import course
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.cards import FIGURES, View, cards, draw
 from tune_bridge.server.analysis.lineage import changed, members
-from tune_bridge.server.analysis.rungs import asha_cutoff, asha_rungs, hyperband_cutoff
+from tune_bridge.server.analysis.rungs import asha_cutoff, asha_rungs, hyperband_cutoff, percentile
 from tune_bridge.server.analysis.story import MARKS, from_runs, told
 from tune_bridge.server.views import Reader
 from tune_bridge.sweep_config import SweepConfig
@@ -252,6 +252,16 @@ def test_cutoffs_let_about_a_share_on(costs: list[float], eta: int) -> None:
         assert min(costs) <= cutoff <= max(costs)
         kept = sum(cost <= cutoff for cost in costs)
         assert kept >= math.floor(len(costs) / eta)
+
+
+@given(
+    values=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=30),
+    share=st.sampled_from([1 - 1 / eta for eta in (2, 3, 4, 2.5)]),
+)
+def test_percentiles_are_those_of_numpy(values: list[float], share: float) -> None:
+    import numpy as np
+
+    assert percentile(sorted(values), share) == np.percentile(values, share * 100)
 
 
 @pytest.mark.parametrize(("grace", "eta", "most"), [(1, 3, 81), (1, 4, 100), (2, 2, 33), (5, 3, 4)])

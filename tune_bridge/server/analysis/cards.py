@@ -175,10 +175,11 @@ def _survival(case: Case) -> Any:
 def _lineage(case: Case) -> Any:
     snapshot, view, metric = case.snapshot, case.view, case.view.metric or ""
     copies = case.analyst.copies(snapshot)
-    points = case.analyst.points(snapshot, metric) if copies else {}
+    if not copies:
+        return message(view.scheme, "No run has copied another yet")
     return course.lineage(
         snapshot,
-        members(snapshot, copies, points),
+        members(snapshot, copies, case.analyst.points(snapshot, metric)),
         copies,
         metric=metric,
         goal=case.results.goal,

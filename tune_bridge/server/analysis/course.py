@@ -204,15 +204,13 @@ def lineage(
     Args:
         snapshot: The sweep.
         found: Its members.
-        copies: What happened, in order of time.
+        copies: What happened, in order of time; at least one.
         metric: The metric of the members' points.
         goal: Its goal.
         colour: The parameter that gives points their colours; None for the metric.
         over_time: The x axis is the time, and not the training iteration.
         scheme: "light" or "dark".
     """
-    if not copies:
-        return message(scheme, "No run has copied another yet")
     rows = {snapshot.runs[member.index].id: place for place, member in enumerate(found)}
     values: list[Any] = []
     xs: list[float] = []

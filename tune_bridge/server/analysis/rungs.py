@@ -23,7 +23,15 @@ from tune_bridge.experiment import Algorithm
 from tune_bridge.server.analysis.story import Verdict
 from tune_bridge.server.views import Snapshot
 
-__all__ = ["STOPPERS", "Rung", "asha_cutoff", "asha_rungs", "hyperband_cutoff", "rungs_of"]
+__all__ = [
+    "STOPPERS",
+    "Rung",
+    "asha_cutoff",
+    "asha_rungs",
+    "hyperband_cutoff",
+    "percentile",
+    "rungs_of",
+]
 
 STOPPERS = frozenset(
     {"hyperband", "AsyncHyperBandScheduler", "ASHAScheduler", "HyperBandScheduler",
@@ -65,10 +73,16 @@ def hyperband_cutoff(costs: Sequence[float], eta: float) -> float:
 
 
 def asha_cutoff(costs: Sequence[float], eta: float) -> float:
-    """ASHA's over costs; ``numpy.percentile`` as there."""
-    import numpy as np
+    """ASHA's over costs, of which there is one at least: a percentile of their opposites."""
+    return -percentile(sorted(-cost for cost in costs), 1 - 1 / eta)
 
-    return -float(np.percentile([-cost for cost in costs], (1 - 1 / eta) * 100))
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """That of values in ascending order, to the bit as ``numpy.percentile``, which ASHA calls."""
+    place = (len(ordered) - 1) * (share * 100 / 100)
+    low = math.floor(place)
+    one, two, part = ordered[low], ordered[min(low + 1, len(ordered) - 1)], place - low
+    return two - (two - one) * (1 - part) if part >= 0.5 else one + (two - one) * part
 
 
 def asha_rungs(grace: float, eta: float, most: float) -> list[float]:

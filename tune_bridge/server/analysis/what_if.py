@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import itertools
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
@@ -22,7 +23,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from tune_bridge.engines.native.hyperband import bands
-from tune_bridge.server.analysis.rungs import asha_cutoff, asha_rungs
+from tune_bridge.server.analysis.rungs import asha_rungs, percentile
 
 __all__ = ["RULES", "Outcome", "best_setting", "play", "what_if"]
 
@@ -30,7 +31,7 @@ _RUNS, _REPORTS = 400, 300
 _ETAS = (2, 3, 4)
 _FIRST = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
 _SAMPLES = (3, 10)
-_MEDIAN_RUNS, _MEDIAN_REPORTS = 120, 100  # that rule looks at every report of everybody
+_MEDIAN_RUNS, _MEDIAN_REPORTS = 150, 100  # that rule looks at every report of everybody
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -115,9 +116,9 @@ class Asha:
         return self._marks[: bisect.bisect_right(self._marks, length)]
 
     def report(self, run: int, number: int, running: Sequence[int]) -> list[int]:
-        values, cost = self._values[number], self._costs[run][number - 1]
-        worse = bool(values) and cost > asha_cutoff(values, self._factor)
-        values.append(cost)
+        values, reward = self._values[number], -self._costs[run][number - 1]
+        worse = bool(values) and reward < percentile(values, 1 - 1 / self._factor)
+        bisect.insort(values, reward)
         return [run] if worse else []
 
     def end(self, run: int, number: int) -> None:
@@ -134,41 +135,37 @@ class Median:
     def __init__(
         self, costs: Sequence[Sequence[float]], grace_period: int, min_samples_required: int
     ) -> None:
-        import numpy as np
-
         self._grace, self._least = grace_period, min_samples_required
-        self._best = [np.minimum.accumulate(curve) for curve in costs]
-        longest = max(map(len, costs), default=0)
-        self._means = np.full((longest + 1, len(costs)), np.nan)  # by report, then by run
-        self._made = np.zeros(len(costs), dtype=int)
-        for run, curve in enumerate(costs):
-            scoped = np.asarray(curve[grace_period - 1 :], dtype=float)
-            sums = np.cumsum(scoped) / np.arange(1, len(scoped) + 1)
-            self._means[grace_period : grace_period + len(scoped), run] = sums
         self._costs = costs
+        self._best = [list(itertools.accumulate(curve, min)) for curve in costs]
+        self._sums = [list(itertools.accumulate(curve[grace_period - 1 :])) for curve in costs]
+        self._means: dict[int, list[float]] = {}  # of who has made that report, ascending
 
     def looks(self, length: int) -> Sequence[int]:
-        return range(1, length + 1)
+        return range(self._grace, length + 1)
 
     def report(self, run: int, number: int, running: Sequence[int]) -> list[int]:
-        import numpy as np
-
-        self._made[run] = number
-        if number < self._grace:
-            return []
-        there = self._made >= number
-        there[run] = False
-        if int(there.sum()) < self._least:
-            return []
-        median = float(np.median(self._means[number][there]))
-        return [run] if float(self._best[run][number - 1]) > median else []
+        means = self._means.setdefault(number, [])
+        worse = len(means) >= self._least and self._best[run][number - 1] > _median(means)
+        bisect.insort(means, self._mean(run, number))
+        return [run] if worse else []
 
     def end(self, run: int, number: int) -> None:
-        if number >= self._grace:
-            count = number - self._grace + 1
-            mean = self._means[number, run]
-            again = (mean * count + self._costs[run][number - 1]) / (count + 1)
-            self._means[number, run] = again
+        if number < self._grace:
+            return
+        means, mean = self._means[number], self._mean(run, number)
+        del means[bisect.bisect_left(means, mean)]
+        bisect.insort(means, self._mean(run, number, again=self._costs[run][number - 1]))
+
+    def _mean(self, run: int, number: int, again: float | None = None) -> float:
+        count = number - self._grace + 1
+        total = self._sums[run][count - 1]
+        return total / count if again is None else (total + again) / (count + 1)
+
+
+def _median(ordered: Sequence[float]) -> float:
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 RULES: dict[str, tuple[str, Callable[..., Rule]]] = {
@@ -190,7 +187,7 @@ def what_if(
 
     Args:
         curves: The reported values of each run, in order of creation; at most 400 runs are used,
-            120 for the median rule.
+            150 for the median rule.
         goal: Of the metric.
         parallel: How many runs there were at once.
         every: Reports that each value stands for, of thinned curves; settings are in reports.
