@@ -29,9 +29,9 @@ LEARNERS = {
     "bayes": ("skopt", 4),
     "HyperOptSearch": ("hyperopt", 10),
     "OptunaSearch": ("optuna", 10),
-    "SkOptSearch": ("skopt", 3),
+    "SkOptSearch": ("skopt", 1),
     "TuneBOHB": ("hpbandster", 10),
-    "BayesOptSearch": ("bayes_opt", 3),
+    "BayesOptSearch": ("bayes_opt", 2),
 }
 """Searcher -> its package, and how many suggestions are looked at: a Gaussian process is slow."""
 

@@ -426,7 +426,7 @@ class _Writer:
         result = {name: value for name, value in values.items() if is_number(value)}
         for name in self._metrics:
             value = score_of(values, name)
-            if value is not None:
+            if is_number(value):
                 result[name] = value
             else:
                 result.pop(name, None)

@@ -130,13 +130,15 @@ def _place(where: str) -> tuple[Path, str | None]:
             hint="optuna.copy_study brings a study from a server into a file",
         )
     path, name = Path(text).expanduser(), None
-    if not path.exists() and "#" in text:
-        text, _, name = text.rpartition("#")
-        path = Path(text).expanduser()
     try:
         there = path.exists()
+        if not there and "#" in text:
+            text, _, name = text.rpartition("#")
+            path = Path(text).expanduser()
+            there = path.exists()
     except (OSError, ValueError) as error:
-        raise InputError(f"no path: {error}", found=text[:80]) from None
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"no path: {why}", found=text[:80]) from None
     if not there:
         raise NotFoundError("no such file or folder", source=str(path))
     return path, name
