@@ -128,7 +128,18 @@ class SkOptSearch(Searcher):
 
 
 class HostedSkOpt(Mended, SkOptSearch):
-    """Learns of points that are not its own."""
+    """Learns of points that are not its own, all at once: the model is fitted to each telling."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._learned: list[tuple[list[Any], float]] = []
+
+    def _ask(self) -> list[Any]:
+        if self._learned:
+            points, values = zip(*self._learned, strict=True)
+            self._learned = []
+            self._optimizer.tell(list(points), list(values))
+        return super()._ask()
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """A point."""
@@ -141,8 +152,8 @@ class HostedSkOpt(Mended, SkOptSearch):
         super().on_trial_complete(trial_id, result, error)
 
     def learn(self, values: dict[str, Any], result: Mapping[str, Any]) -> None:
-        """Tells a point."""
-        self._optimizer.tell(self._listed(values), self._sign * result[self.metric])
+        """Keeps a point until the next question."""
+        self._learned.append((self._listed(values), self._sign * result[self.metric]))
 
 
 def _dimension(name: str, form: Form) -> Dimension:
