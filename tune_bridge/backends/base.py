@@ -434,6 +434,28 @@ class Backend(abc.ABC):
             NotFoundError: There is no such run.
         """
 
+    def sample(
+        self, run_id: str, key: str, *, also: Iterable[str] = (), max_rows: int = 3000
+    ) -> list[Row]:
+        """Rows of a run that hold a key, for drawing: thinned evenly, the last one is kept.
+
+        Args:
+            run_id: The run.
+            key: What the rows hold.
+            also: Other keys, of which the rows show what they hold.
+            max_rows: How many at most; at least 1.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        rows = [row for row in self.history(run_id, keys=[key, *also]) if key in row.values]
+        if len(rows) <= max_rows:
+            return rows
+        last = len(rows) - 1
+        return [rows[last - place * last // max(1, max_rows - 1)] for place in range(max_rows)][
+            ::-1
+        ]
+
     @abc.abstractmethod
     def histories(
         self, sweep_id: str, key: str, *, max_points: int = 500

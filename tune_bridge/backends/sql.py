@@ -41,6 +41,7 @@ __all__ = ["SqlBackend"]
 
 _Self = TypeVar("_Self", bound="SqlBackend")
 
+_SOME_ROWS = "SELECT step, time, data FROM history WHERE run = ? AND {} ORDER BY step"
 _ROWS = "SELECT step, time, data FROM history WHERE run = ? AND step >= ? ORDER BY step"
 _ROWS_HOLDING = (
     "SELECT step, time, data FROM history WHERE run = ? AND step >= ? AND ({}) ORDER BY step"
@@ -338,6 +339,27 @@ class SqlBackend(Backend):
             for row in rows
         )
         return [row for row in cut if row.values]
+
+    def sample(
+        self, run_id: str, key: str, *, also: Iterable[str] = (), max_rows: int = 3000
+    ) -> list[Row]:
+        """See `Backend.sample`."""
+        run = self.run(run_id)
+        if 1 < max_rows < run.rows == run.last_step + 1:  # without a gap: only those that stay
+            wanted = dict.fromkeys((key, *also))
+            steps = self._dialect.steps(_even(run.rows, max_rows))
+            with self._reading() as connection:
+                seq = self._first(connection, _RUN_SEQ, run_id)
+                cursor = self._cursor(connection)
+                cursor.execute(_SOME_ROWS.format(self._dialect.among), (seq and seq[0], steps))
+                found = [(step, at, codec.loads(data)) for step, at, data in cursor.fetchall()]
+                cursor.close()
+            if found and all(key in values for _, _, values in found):
+                return [
+                    Row(step, at, {name: values[name] for name in wanted if name in values})
+                    for step, at, values in found
+                ]
+        return super().sample(run_id, key, also=also, max_rows=max_rows)
 
     def histories(
         self, sweep_id: str, key: str, *, max_points: int = 500

@@ -6,7 +6,7 @@ import bisect
 import html
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -26,6 +26,8 @@ AXES = {"_step": "step", "_timestamp": "time", "training_iteration": "training i
 
 SMOOTH = (0, 0.5, 0.8, 0.9, 0.95)
 _MARKS = 50
+_OF_ROWS = frozenset({"_step", "_timestamp"})
+"""Axes that are a row's own, and none of its values."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -86,27 +88,35 @@ def run_figure(
     reader: Reader, snapshot: Snapshot, run: Run, look: Look, changes: Sequence[Change] = ()
 ) -> dict[str, Any]:
     """The curves of a run, with a mark where its configuration changed."""
-    names, rows = _rows(reader, snapshot, run, look)
+    rows = _rows(reader, snapshot, run, look)
+    points = {name: _points(found, name, look.over) for name, found in rows.items()}
     figure = run_curves(
-        names,
-        [_points(rows, name, look.over) for name in names],
+        list(points),
+        list(points.values()),
         over=AXES[look.over],
         times=look.over == "_timestamp",
         smooth=look.smooth,
         log=look.log,
         scheme=look.scheme,
     )
-    if figure["data"]:
-        start = min((row.time for row in rows), default=0.0) if look.over == "_timestamp" else 0.0
-        placed = [(at - start, words) for at, words in marks(rows, look.over, changes)]
+    if figure["data"] and changes:
+        start = 0.0
+        if look.over == "_timestamp":
+            start = min(line[0][0] for line in points.values() if line)
+        placed = [(at - start, words) for at, words in marks(_longest(rows), look.over, changes)]
         _add_marks(figure, placed, look.scheme)
     return figure
 
 
-def _rows(reader: Reader, snapshot: Snapshot, run: Run, look: Look) -> tuple[list[str], list[Row]]:
-    """The metrics to draw, and the rows that hold them."""
+def _rows(reader: Reader, snapshot: Snapshot, run: Run, look: Look) -> dict[str, list[Row]]:
+    """For each metric to draw, rows that hold it: of a long history a sample of the database's."""
     names = look.drawn(snapshot, run)
-    return names, reader.backend.history(run.id, keys=[*names, look.over]) if names else []
+    also = [] if look.over in _OF_ROWS else [look.over]
+    return {name: reader.backend.sample(run.id, name, also=also) for name in names}
+
+
+def _longest(rows: Mapping[str, list[Row]]) -> list[Row]:
+    return max(rows.values(), key=len, default=[])
 
 
 def marks(
@@ -183,10 +193,9 @@ def curves_data(
     reader: Reader, snapshot: Snapshot, run: Run, look: Look, changes: Sequence[Change]
 ) -> dict[str, Any]:
     """The numbers of the curves, for programs: what the drawing shows."""
-    names, rows = _rows(reader, snapshot, run, look)
-    curves = []
-    for name in names:
-        points = thinned(_points(rows, name, look.over))
+    rows, curves = _rows(reader, snapshot, run, look), []
+    for name, found in rows.items():
+        points = thinned(_points(found, name, look.over))
         values = [value for _, value in points]
         curves.append(
             {
@@ -198,7 +207,7 @@ def curves_data(
         )
     shown = [
         {"x": at, "changes": [msgspec.structs.asdict(change) for change in members]}
-        for at, members in marks(rows, look.over, changes)
+        for at, members in marks(_longest(rows), look.over, changes)
     ]
     return {
         "run_id": run.id,

@@ -508,6 +508,30 @@ class BackendTestCase(ConcurrentWork):
         almost = len(everything) - 1
         assert len(backend.histories(sweep_id, "x", max_points=almost)[run_id]) == almost
 
+    @pytest.mark.parametrize("every", [1, 3])
+    @pytest.mark.parametrize("gap", [1, 2])
+    def test_a_sample_of_a_run(self, backend: Backend, every: int, gap: int) -> None:
+        run_id = made_run(backend, made_sweep(backend))
+        rows = [
+            Row(step * gap, step / 2, {"x": step, "t": -step} if step % every == 0 else {"t": 1})
+            for step in range(300)
+        ]
+        backend.apply([LogRows(run_id, rows)])
+        everything = [row for row in rows if "x" in row.values]
+        assert backend.sample(run_id, "x", also=["t", "none"], max_rows=300) == everything
+        for most in (50, 7, 2, 1):
+            found = backend.sample(run_id, "x", also=["t"], max_rows=most)
+            assert len(found) == most
+            assert found[-1] == everything[-1]
+            places = [everything.index(row) for row in found]
+            if most > 2:
+                gaps = [b - a for a, b in pairwise(places)]
+                assert max(gaps) - min(gaps) <= 1, "thinned evenly"
+        assert {key for row in backend.sample(run_id, "x") for key in row.values} == {"x"}
+        assert backend.sample(run_id, "none", also=["t"]) == []
+        with pytest.raises(NotFoundError):
+            backend.sample("nosuch00", "x")
+
     def test_version(self, backend: Backend) -> None:
         sweep_id, other = made_sweep(backend), made_sweep(backend)
         run_id = made_run(backend, sweep_id)
