@@ -22,6 +22,7 @@ from tune_bridge.server.analysis.page import advice
 from tune_bridge.server.analysis.results import Results, front, in_order, objectives, shared
 from tune_bridge.server.values import json_bytes
 from tune_bridge.server.views import Reader
+from tune_bridge.sweep_config import SweepConfig
 
 RUNS = 240
 
@@ -316,6 +317,35 @@ def test_slices_show_the_runs_that_have_a_parameter(backend) -> None:
     assert [len(trace["x"]) for trace in figure["data"]] == [40, 40, 20]
     assert len(figure["data"][2]["marker"]["color"]) == 20
     assert figure["layout"]["xaxis3"]["title"]["text"] == "z (20 runs)"
+
+
+def test_conditional_parameters_have_their_scales(backend) -> None:
+    tune = pytest.importorskip("ray.tune")
+    space = {
+        "w": tune.uniform(0.0, 1.0),
+        "model": tune.choice(
+            [
+                {"kind": "svm", "C": tune.loguniform(1e-3, 10.0), "depth": tune.randint(1, 9)},
+                {"kind": "net", "lr": tune.loguniform(1e-5, 1e-1), "depth": tune.uniform(0, 1)},
+            ]
+        ),
+    }
+    config = dict(SweepConfig.from_tune("train.py", config=space, metric="loss", mode="min"))
+    backend.apply([PutSweep(Sweep(id="abcd1234", config=config, created_at=1.0))])
+    for number in range(6):
+        model = (
+            {"kind": "svm", "C": 10.0 ** (number - 3), "depth": number + 1}
+            if number % 2
+            else {"kind": "net", "lr": 10.0 ** (-number - 1), "depth": number / 10}
+        )
+        values = {"w": number / 6, "model": model}
+        run = Run(id=f"r{number}", sweep_id="abcd1234", config=values, summary={"loss": number})
+        backend.apply([PutRun(run), PatchRun(run.id, {"state": "finished"}, 2.0)])
+    shown = {one.path: one for one in Reader(backend).snapshot("abcd1234").varied}
+    assert set(shown) == {"w", "model.kind", "model.C", "model.lr", "model.depth"}
+    assert shown["model.C"].log
+    assert (shown["model.lr"].low, shown["model.lr"].high) == pytest.approx((1e-5, 1e-1))
+    assert shown["model.depth"].low is None  # it has two laws
 
 
 def test_several_objectives_have_their_goals(backend) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import threading
 import time
 import typing
@@ -56,6 +57,7 @@ _SLOW = 0.5
 _SHARE = 8
 """A large sweep is read anew after so many times what it took."""
 
+_INDEX = re.compile(r"\[\d+\]")
 _INTERNAL = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})
 _NO_RESULT = frozenset({"failed", "crashed"})
 _RESULT = frozenset(typing.get_args(RunState)) - _NO_RESULT
@@ -98,6 +100,7 @@ class Plan(msgspec.Struct, frozen=True):
         objective: Name of the metric, or None.
         goal: Its goal.
         dimensions: The searched parameters, in order.
+        conditional: Those below options of a choice, as configs name them.
         problem: Why the config could not be read in full, or "".
     """
 
@@ -107,6 +110,7 @@ class Plan(msgspec.Struct, frozen=True):
     objective: str | None = None
     goal: Literal["minimize", "maximize"] = "minimize"
     dimensions: tuple[Dimension, ...] = ()
+    conditional: tuple[Dimension, ...] = ()
     problem: str = ""
 
     @classmethod
@@ -128,6 +132,7 @@ class Plan(msgspec.Struct, frozen=True):
             objective=objective.name or None,
             goal=objective.goal,
             dimensions=tuple(_dimension(*item) for item in experiment.searched.items()),
+            conditional=_conditional(experiment),
         )
 
     @classmethod
@@ -141,6 +146,21 @@ class Plan(msgspec.Struct, frozen=True):
             goal="maximize" if metric.get("goal") == "maximize" else "minimize",
             problem=problem,
         )
+
+
+def _conditional(experiment: Experiment) -> tuple[Dimension, ...]:
+    """What stands below options: ``model[1].lr`` is ``model.lr`` in a config.
+
+    One that has another law in another option is drawn by its values alone.
+    """
+    found: dict[str, Dimension] = {}
+    for place in experiment.conditional.values():
+        if isinstance(place.node, Parameter | Choice):
+            made = _dimension(_INDEX.sub("", place.path), place.node)
+            known = found.setdefault(made.path, made)
+            if known != made:
+                found[made.path] = Dimension(made.path)
+    return tuple(found.values())
 
 
 def _dimension(path: str, node: Parameter | Choice) -> Dimension:
@@ -271,13 +291,14 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def searched(self) -> list[Dimension]:
         """The searched parameters that runs have, a condition as its parts; else what varies."""
         keys = dict.fromkeys(key for config in self.configs for key in config)
+        laws = {dimension.path: dimension for dimension in self.plan.conditional}
         found: list[Dimension] = []
         for dimension in self.plan.dimensions:
             if dimension.path in keys:
                 found.append(dimension)
                 continue
             parts = [key for key in keys if key.startswith(f"{dimension.path}.")]
-            found += [Dimension(key) for key in parts if self._varies(key)]
+            found += [laws.get(key) or Dimension(key) for key in parts if self._varies(key)]
         if not self.plan.dimensions:
             found = [Dimension(key) for key in keys if self._varies(key)]
         return found
