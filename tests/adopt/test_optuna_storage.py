@@ -146,7 +146,7 @@ def test_a_study_that_goes_on_is_adopted_again(tmp_path, place):
     (first,) = adopt(path, backend=place, metric="loss")
     assert (first.running, place.sweep(first.sweep).state) == (1, "running")
     study.tell(live, 2.0)
-    (again,) = adopt(path, backend=place, metric="loss")
+    (again,) = adopt(path, backend=place)  # the metric's name is remembered
     assert (again.added, again.rows, again.running) == (0, 1, 0)
     assert [run.summary for run in place.runs(first.sweep)] == [{"loss": 1.0}, {"loss": 2.0}]
     assert place.sweep(first.sweep).state == "finished"

@@ -178,6 +178,7 @@ def test_the_goal_has_to_be_known(mnist, place):
     age(mnist)
     (made,) = adopt(mnist, backend=place, metric="reach", goal="maximize")
     assert made.teaching == 0
+    assert adopt(mnist, backend=place)[0].metric == {"name": "reach", "goal": "maximize"}
     assert any("4 of 4 runs have no value of reach" in note["what"] for note in made.notes)
 
 

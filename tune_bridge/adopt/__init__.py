@@ -63,7 +63,7 @@ def adopt(
         MissingExtraError: Optuna or wandb is needed to read it, and not installed.
         BackendError: The backend is away, or another process steers a sweep.
     """
-    from tune_bridge.adopt.bring import bring
+    from tune_bridge.adopt.bring import bring, remembered
     from tune_bridge.adopt.model import Wishes
     from tune_bridge.adopt.sources import read_source
     from tune_bridge.backends import open_backend
@@ -98,7 +98,14 @@ def adopt(
                 found=str(backend),
                 hint="adopt them there, and bring them to W&B with: tune-bridge push SWEEP",
             )
-        return [bring(each, place, wishes, tell) for each in found]
+        made = []
+        for each in found:
+            said = remembered(each, place, wishes)
+            if said != wishes:  # its metric was named when it was adopted first
+                again = read_source(each.where, said)
+                each = next(other for other in again if other.identity == each.identity)  # noqa: PLW2901
+            made.append(bring(each, place, said, tell))
+        return made
     finally:
         if place is not backend:
             place.close()

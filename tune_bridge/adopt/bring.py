@@ -194,7 +194,7 @@ def bring(
     sweep_id = sweep_id_of(found)
     old = None if backend is None else _there(found, sweep_id, backend)
     if old is not None:
-        wishes = _remembered(old, found, wishes)
+        wishes = _kept(old, wishes)
     config = config_of(found, wishes)
     project = wishes.project or found.project or "uncategorized"
     writer = _Writer(found, config, sweep_id, backend, tell, wishes.now)
@@ -243,18 +243,29 @@ def _there(found: Found, sweep_id: str, backend: Backend) -> Sweep | None:
     return old
 
 
-def _remembered(old: Sweep, found: Found, wishes: Wishes) -> Wishes:
+def remembered(found: Found, backend: Backend, wishes: Wishes) -> Wishes:
+    """The metric that was named when an experiment was adopted before, if none is named now.
+
+    Raises:
+        InputError: The sweep with its id came from elsewhere.
+    """
+    old = _there(found, sweep_id_of(found), backend)
+    said = {} if old is None else old.meta[ADOPTED]
+    if wishes.metric is not None or said.get("metric") is None:
+        return wishes
+    goal = wishes.goal or said.get("goal")
+    return msgspec.structs.replace(wishes, metric=said["metric"], goal=goal)
+
+
+def _kept(old: Sweep, wishes: Wishes) -> Wishes:
     """What nobody says now stays as it was said before."""
     before = SweepConfig(old.config).experiment
-    kind = _word(before.searcher)
-    if before.objective is not None and not found.objectives:
-        found.objectives = [before.objective]
-        found.notes = Notes(note for note in found.notes if note.path != "metric")
+    kind = None if before.objective is None else _word(before.searcher)
     return msgspec.structs.replace(
         wishes,
         name=wishes.name or old.name,
         program=wishes.program or before.program,
-        searcher=wishes.searcher or (kind if before.objective is not None else None),
+        searcher=wishes.searcher or kind,
         project=old.project,
     )
 
@@ -314,7 +325,7 @@ class _Writer:
             message="runs are being adopted",
             meta={
                 "made_by": "adopt",
-                ADOPTED: {"identity": self._found.identity, "from": self._found.where},
+                ADOPTED: self._about(wishes),
                 META: {"seed": seed, "settings": msgspec.to_builtins(Settings())},
             },
         )
@@ -330,6 +341,11 @@ class _Writer:
         self._read_log()
         self._keep_config(old, wishes)
         return msgspec.structs.replace(old, name=name)
+
+    def _about(self, wishes: Wishes) -> dict[str, Any]:
+        about = {"identity": self._found.identity, "from": self._found.where}
+        said = {"metric": wishes.metric, "goal": wishes.goal}
+        return about | {name: word for name, word in said.items() if word is not None}
 
     def _check_runs(self) -> None:
         """Runs with ids of their own may be in another sweep."""
@@ -365,6 +381,7 @@ class _Writer:
             self._found.notes.approximated("parameters", "the sweep's config stays as it was", why)
         elif not same:
             changes["config"] = dict(self._config)
+            changes["meta"] = {ADOPTED: self._about(wishes)}
         if changes:
             self._backend.apply([PatchSweep(self._id, changes, self._now)])
 
