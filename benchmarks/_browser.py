@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +27,8 @@ class Visit(NamedTuple):
     """What a visit of a page took.
 
     Attributes:
-        seconds: Until each of the things that were waited for was there, from the first request.
+        seconds: Until each of the things that were waited for was there, from the first request;
+            infinite when it was not within two minutes.
         program: Bytes of documents, scripts, styles, fonts and pictures, as sent, with headers.
         data: Bytes of everything else.
     """
@@ -55,6 +58,8 @@ def chromium() -> Iterator[Any]:
 
 def visit(context: Any, url: str, wanted: Sequence[str]) -> Visit:
     """Opens a page and waits for what the selectors of `wanted` name, in any order."""
+    from playwright.sync_api import TimeoutError as TooLateError
+
     page = context.new_page()
     page.set_default_timeout(_LONGEST)
     kinds: dict[str, str] = {}
@@ -69,15 +74,15 @@ def visit(context: Any, url: str, wanted: Sequence[str]) -> Visit:
     begun = time.perf_counter()
     page.goto(url, wait_until="commit")
     found: dict[str, float] = {}
-    while len(found) < len(wanted) and time.perf_counter() - begun < _LONGEST / 1000:
-        left = [selector for selector in wanted if selector not in found]
-        page.wait_for_selector(", ".join(left), state="attached")
-        now = time.perf_counter() - begun
-        for selector in left:
-            if page.query_selector(selector):
-                found[selector] = now
-    seconds = [found[selector] for selector in wanted]
-    page.wait_for_load_state("networkidle")
+    with contextlib.suppress(TooLateError):
+        while len(found) < len(wanted):
+            left = [selector for selector in wanted if selector not in found]
+            page.wait_for_selector(", ".join(left), state="attached")
+            now = time.perf_counter() - begun
+            found |= {selector: now for selector in left if page.query_selector(selector)}
+    seconds = [found.get(selector, math.inf) for selector in wanted]
+    with contextlib.suppress(TooLateError):
+        page.wait_for_load_state("networkidle")
     page.close()
     data = sum(n for key, n in sent.items() if kinds.get(key) in _DATA)
     return Visit(tuple(seconds), sum(sent.values()) - data, data)

@@ -99,7 +99,8 @@ def _optunas(browser: Any, place: str) -> Seen:
         held = memory(pid)
         again = visit(context, address, (_ROW_OF_OPTUNA, _PLOT_OF_OPTUNA))
         context.close()
-    return Seen(*first.seconds, first, again, held)
+    row, plot = first.seconds
+    return Seen(row, plot, first, again, held)
 
 
 def _mega(number: int) -> str:
@@ -145,7 +146,7 @@ def _curves(browser: Any, folder: Path, number: int, rows: int) -> list[tuple[st
     with LocalBackend.open(place) as backend:
         fill_ours(backend, _SWEEP, number, PARAMETERS, rows, metrics=4)
         taken = [
-            _timed(lambda points=points: backend.histories(_SWEEP, "loss", max_points=points))
+            _timed(functools.partial(backend.histories, _SWEEP, "loss", max_points=points))
             for points in (60, 500)
         ]
     seen = _ours(browser, place, (_ROW, _LINES))
