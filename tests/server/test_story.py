@@ -15,7 +15,7 @@ pytest.importorskip("ray.tune")
 
 from tests.controller.world import World
 from tests.engines.agents import SCHEDULERS, experiment, loss
-from tune_bridge.backends.base import LogEvents, PutRun, PutSweep, Run, Sweep
+from tune_bridge.backends.base import LogEvents, LogRows, PutRun, PutSweep, Row, Run, Sweep
 from tune_bridge.engines.tune.policies import exploits
 from tune_bridge.experiment import Algorithm
 from tune_bridge.server.analysis import course
@@ -108,7 +108,7 @@ def test_the_lineage_is_what_the_population_did(played) -> None:
     assert [[one.at, one.donor_at] for one in copies] == [one.info["steps"] for one in known]
     assert changed(copies) == ["x"]
     points = analyst.points(snapshot, "loss")
-    for member in members(snapshot, copies, points):
+    for member in analyst.members(snapshot, "loss"):
         own = [one for one in copies if one.run == snapshot.runs[member.index].id]
         assert len(member.configs) == len(own) + 1 == len(member.since)
         assert member.configs[-1] == snapshot.configs[member.index]
@@ -219,6 +219,27 @@ def test_lineages_without_a_log() -> None:
     (copy,) = from_runs([run, Run(id="b", sweep_id="s")])
     assert (copy.run, copy.donor, copy.old, copy.new, copy.at) == ("a", "b", {"x": 1}, {"x": 2}, 3)
     assert told({}).marks == []
+
+
+def test_iterations_that_are_logged_count(backend) -> None:
+    """Ray's steps of a donor may be those before its last report; its rows say the iteration."""
+    config = {"method": "custom", "metric": {"name": "loss", "goal": "minimize"}}
+    run = Run(id="a", sweep_id="abcd1234", config={"x": 2}, started_at=1.0)
+    steps = [(0, 1), (1, 2), (2, 5), (3, 6)]
+    rows = [Row(step, 1.0 + step, {"loss": 1.0, "training_iteration": at}) for step, at in steps]
+    backend.apply(
+        [
+            PutSweep(Sweep(id="abcd1234", config=config, created_at=1.0)),
+            PutRun(run),
+            LogRows("a", rows),
+            LogEvents("abcd1234", 0, [_RAY[5]], 9.0),
+        ]
+    )
+    snapshot = Reader(backend).snapshot("abcd1234")
+    (member,) = Analyst(backend).members(snapshot, "loss")
+    assert member.points == [(1, 1.0, 0), (2, 1.0, 0), (5, 1.0, 1), (6, 1.0, 1)]
+    (without,) = members(snapshot, Analyst(backend).copies(snapshot), {"a": [(2, 7.0)]}, {})
+    assert without.points[0][2] == 1
 
 
 @given(

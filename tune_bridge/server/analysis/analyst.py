@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from tune_bridge.backends.base import Backend, Run
 from tune_bridge.server.analysis.importance import FEW, Importance, measure
 from tune_bridge.server.analysis.kept import Kept
+from tune_bridge.server.analysis.lineage import Member, members
 from tune_bridge.server.analysis.results import Results
 from tune_bridge.server.analysis.rungs import Rung, rungs_of
 from tune_bridge.server.analysis.settings import scheduler_of
@@ -18,6 +19,7 @@ from tune_bridge.server.views import Snapshot
 __all__ = ["Analyst", "at_once"]
 
 _POINTS = 300  # of a curve that is played again
+_ITERATION = "training_iteration"
 _ALL, _LEAST = 300_000, 40  # points of all curves, and of each at least
 
 Points = Mapping[str, Sequence[tuple[int, float]]]
@@ -92,6 +94,15 @@ class Analyst:
     def copies(self, snapshot: Snapshot) -> list[Copy]:
         """What a population did."""
         return self.story(snapshot).copies
+
+    def members(self, snapshot: Snapshot, metric: str) -> list[Member]:
+        """The members of a population, with their values of a metric; none where nobody copied."""
+        copies = self.copies(snapshot)
+        if not copies:
+            return []
+        logged = _ITERATION in snapshot.metrics
+        iterations = self.points(snapshot, _ITERATION) if logged else {}
+        return members(snapshot, copies, self.points(snapshot, metric), iterations)
 
     def rungs(self, snapshot: Snapshot) -> list[Rung]:
         """The rungs of the early stopping that runs have got to."""

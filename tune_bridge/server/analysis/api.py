@@ -17,7 +17,6 @@ from starlette.responses import Response
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.cards import Case, View, cards
 from tune_bridge.server.analysis.importance import measures
-from tune_bridge.server.analysis.lineage import members
 from tune_bridge.server.analysis.results import Results, front, in_order
 from tune_bridge.server.analysis.settings import block_of, call_of
 from tune_bridge.server.analysis.what_if import best_setting
@@ -128,10 +127,8 @@ def _what_if(case: Case) -> Any:
 
 def _lineage(case: Case) -> Any:
     snapshot = case.snapshot
-    copies = case.analyst.copies(snapshot)
-    points = case.analyst.points(snapshot, case.view.metric or "") if copies else {}
     return {
-        "copies": copies,
+        "copies": case.analyst.copies(snapshot),
         "members": [
             {
                 "run": snapshot.runs[member.index].id,
@@ -141,7 +138,7 @@ def _lineage(case: Case) -> Any:
                 "values": [value for _, value, _ in member.points],
                 "config": [place for _, _, place in member.points],
             }
-            for member in members(snapshot, copies, points)
+            for member in case.analyst.members(snapshot, case.view.metric or "")
         ],
     }
 

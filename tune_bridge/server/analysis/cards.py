@@ -12,7 +12,7 @@ from tune_bridge.server.addresses import query_of, scheme_of
 from tune_bridge.server.analysis import course, figures
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.importance import MEASURES, measures
-from tune_bridge.server.analysis.lineage import POPULATIONS, changed, members
+from tune_bridge.server.analysis.lineage import POPULATIONS, changed
 from tune_bridge.server.analysis.results import Results, objectives
 from tune_bridge.server.analysis.rungs import STOPPERS
 from tune_bridge.server.figures import message
@@ -179,7 +179,7 @@ def _lineage(case: Case) -> Any:
         return message(view.scheme, "No run has copied another yet")
     return course.lineage(
         snapshot,
-        members(snapshot, copies, case.analyst.points(snapshot, metric)),
+        case.analyst.members(snapshot, metric),
         copies,
         metric=metric,
         goal=case.results.goal,

@@ -12,6 +12,8 @@ from tune_bridge.server.analysis.story import Copy
 from tune_bridge.server.values import flatten
 from tune_bridge.server.views import Snapshot
 
+Points = Mapping[str, Sequence[tuple[int, float]]]
+
 __all__ = ["POPULATIONS", "Member", "changed", "members"]
 
 POPULATIONS = frozenset({"PopulationBasedTraining", "PB2", "PopulationBasedTrainingReplay"})
@@ -38,7 +40,8 @@ class Member(msgspec.Struct, frozen=True):
 def members(
     snapshot: Snapshot,
     copies: Sequence[Copy],
-    points: Mapping[str, Sequence[tuple[int, float]]],
+    points: Points,
+    iterations: Points,
 ) -> list[Member]:
     """The runs of a population, in order of creation.
 
@@ -46,12 +49,21 @@ def members(
         snapshot: The sweep.
         copies: What happened, in order of time.
         points: Step and value of the metric, by run.
+        iterations: Step and training iteration, of runs that have logged it; of others, it follows
+            from their copies.
     """
     own: dict[str, list[Copy]] = {}
     for copy in copies:
         own.setdefault(copy.run, []).append(copy)
     return [
-        _member(index, run, snapshot.configs[index], own.get(run.id, []), points.get(run.id, ()))
+        _member(
+            index,
+            run,
+            snapshot.configs[index],
+            own.get(run.id, []),
+            points.get(run.id, ()),
+            {step: int(iteration) for step, iteration in iterations.get(run.id, ())},
+        )
         for index, run in enumerate(snapshot.runs)
     ]
 
@@ -62,6 +74,7 @@ def _member(
     config: dict[str, Any],
     copies: Sequence[Copy],
     points: Sequence[tuple[int, float]],
+    known: Mapping[int, int],
 ) -> Member:
     configs = [flatten(copies[0].old)] if copies else [config]
     configs += [flatten(copy.new) for copy in copies]
@@ -70,19 +83,22 @@ def _member(
     found, iteration, place = [], 0, 0
     # A point is an iteration, or several of a history that was thinned.
     each = max(1, round((points[-1][0] + 1) / len(points))) if points else 1
-    for _, value in points:
-        while place < len(copies) and _reached(copies[place], iteration):
+    for step, value in points:
+        while place < len(copies) and _begun(copies[place], step, iteration):
             donor_at = copies[place].donor_at
             iteration = iteration if donor_at is None else donor_at
             place += 1
             if donor_at is not None:
                 break
-        iteration += each
+        iteration = known.get(step, iteration + each)
         found.append((iteration, value, place))
     return Member(index, configs, since, found)
 
 
-def _reached(copy: Copy, iteration: int) -> bool:
+def _begun(copy: Copy, step: int, iteration: int) -> bool:
+    """Whether a copy has happened before the report of a step, after that of an iteration."""
+    if copy.step is not None:
+        return step >= copy.step
     return copy.at is not None and iteration >= copy.at
 
 

@@ -72,6 +72,7 @@ class Copy(msgspec.Struct, frozen=True):
         score: Its value then, or None.
         donor_score: The donor's, or None.
         reason: For people.
+        step: Of its first row with the new ones, or None where the log does not say it.
     """
 
     run: str
@@ -84,6 +85,7 @@ class Copy(msgspec.Struct, frozen=True):
     score: float | None = None
     donor_score: float | None = None
     reason: str = ""
+    step: int | None = None
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -212,6 +214,7 @@ def _copy(run: str, entry: Mapping[str, Any], time: float) -> Copy:
         _number(info.get("score")),
         _number(info.get("donor_score")),
         str(entry.get("reason") or ""),
+        _whole(entry.get("step")),
     )
 
 
@@ -225,7 +228,8 @@ def from_runs(runs: Iterable[Run]) -> list[Copy]:
             old, new = dict(before.get("config") or {}), dict(after.get("config") or {})
             time = float(after.get("time") or run.created_at)
             step = _whole(after.get("step"))
-            found.append(Copy(run.id, after.get("donor"), time, step, step, old, new))
+            copy = Copy(run.id, after.get("donor"), time, step, step, old, new, step=step)
+            found.append(copy)
     return sorted(found, key=lambda copy: copy.time)
 
 
