@@ -49,6 +49,7 @@ def shell(poll: float, *, steers: bool = True) -> Any:
         defaultColorScheme="auto",
         theme={
             "primaryColor": "blue",
+            "primaryShade": {"light": 9, "dark": 8},  # dark enough for white words
             "defaultRadius": "md",
             "fontFamily": 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif',
         },
