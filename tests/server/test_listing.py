@@ -160,3 +160,7 @@ def test_nothing_found_leads_back(reader):
     for listing in (Listing(state="failed"), Listing(offset=900), Listing(q="nowhere")):
         text = shown(sweeps_list(find(reader, listing, 10), listing, []))
         assert "Show all sweeps" in text
+
+
+def test_pages_look_for_news_every_two_seconds(client):
+    assert '"interval":2000' in client.get("/_dash-layout").text
