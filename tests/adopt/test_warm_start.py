@@ -30,6 +30,7 @@ LEARNERS = {
     "HyperOptSearch": ("hyperopt", 10),
     "OptunaSearch": ("optuna", 10),
     "SkOptSearch": ("skopt", 1),
+    "NevergradSearch": ("nevergrad", 1),
     "TuneBOHB": ("hpbandster", 10),
     "BayesOptSearch": ("bayes_opt", 2),
 }

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import nevergrad as ng
+import numpy as np
 from nevergrad.common.errors import NevergradError
+from nevergrad.optimization import metamodel
 from nevergrad.optimization.base import Optimizer
 from nevergrad.optimization.optimizerlib import NGOptBase
 from nevergrad.optimization.recaster import RecastOptimizer
@@ -22,6 +24,10 @@ __all__ = ["HostedNevergrad", "make"]
 
 _BUDGET = 100
 """For experiments without an end."""
+
+# Its meta model makes a number of an array with one item, which numpy takes no more (from 2.4 on);
+# NGOpt, the default, would end every search after a dozen runs.
+metamodel.float = lambda value: np.asarray(value).item()
 
 
 class HostedNevergrad(Mended, NevergradSearch):
