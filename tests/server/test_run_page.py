@@ -15,10 +15,16 @@ pytest.importorskip("dash")
 from tests.server.seed import make_sweep
 from tune_bridge.server.addresses import Address
 from tune_bridge.server.figures import run_curves, smoothed, thinned
-from tune_bridge.server.run_cards import message_part, output_part, readable
+from tune_bridge.server.run_cards import (
+    decision_part,
+    life_card,
+    message_part,
+    output_part,
+    readable,
+)
 from tune_bridge.server.run_curves import AXES, Look, marks, run_figure
 from tune_bridge.server.run_files import RunFiles
-from tune_bridge.server.run_life import Change, Logs
+from tune_bridge.server.run_life import Change, Decision, Life, Logs, Moment
 from tune_bridge.server.views import Reader
 
 SWEEP = {
@@ -97,6 +103,31 @@ def test_a_traceback_is_folded_under_its_error() -> None:
     (short,) = message_part(Run(id="a", sweep_id="s", message="\x1b[31mexit code 1\x1b[0m"))
     assert texts(short) == "exit code 1"
     assert message_part(Run(id="a", sweep_id="s", message=" \n")) == []
+
+
+def test_the_decision_leads_to_the_early_stopping_of_the_sweep() -> None:
+    run = Run(id="a", sweep_id="s t")
+    rung = Decision(1.0, "AsyncHyperBandScheduler", "loss <2>", {"rung": 9, "rank": 2, "of": 3})
+    (shown,) = decision_part(run, rung)
+    assert texts(shown) == "Ended by ASHA: loss <2>.Rung 9Rank 2 of 3Early stopping of the sweep"
+    assert shown.children[1].children[-1].href == "/sweeps/s%20t/analysis#analysis-rungs"
+    (shown,) = decision_part(run, Decision(None, "stop", "loss reached 1"))
+    assert texts(shown).startswith("Ended by the stop condition: loss reached 1.")
+    assert shown.children[1].children[-1].href.endswith("#analysis-survival")
+    assert decision_part(run, None) == []
+
+
+def test_long_lives_are_folded_and_checkpoints_told_together() -> None:
+    run = Run(id="a", sweep_id="s")
+    saved = [Moment(float(at), "checkpoint", f"c{at}", at) for at in range(1, 6)]
+    moments = [Moment(0.0, "created"), *saved, Moment(9.0, "ended", "finished <b>")]
+    (short,) = life_card(run, Life(moments, [], None, []))
+    assert "5 checkpointsuntil then, iterations 1 to 5" in texts(short)
+    assert texts(short).endswith("finished <b>")
+    many = [Moment(float(at), "paused", "", at, "donor1") for at in range(1000)]
+    (long,) = life_card(run, Life(many, [], None, []))
+    assert "988 more, the last 500 of them here" in texts(long)
+    assert "1000 events" in texts(long)
 
 
 def test_marks_stand_where_a_configuration_changed(backend) -> None:

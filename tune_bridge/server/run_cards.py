@@ -92,7 +92,8 @@ def decision_part(run: Run, decision: Decision | None) -> list[Any]:
     """The decision that ended a run, with its numbers."""
     if decision is None:
         return []
-    early = f"{Address('analysis', run.sweep_id).path}#early-stopping"
+    shown = "rungs" if "rung" in decision.info else "survival"
+    early = f"{Address('analysis', run.sweep_id).path}#analysis-{shown}"
     facts = [html.Span([name, " ", html.B(value)]) for name, value in decision.facts()]
     return [
         html.Div(
@@ -138,7 +139,9 @@ def changes_card(run: Run, changes: Sequence[Change]) -> list[Any]:
     table = html.Table([html.Thead(head), html.Tbody(rows)], className="tb-table tb-changes")
     times = len({change.time for change in changes})
     note = f"{times} time{'s' if times > 1 else ''}"
-    return [card("Configuration changes", html.Div(table, className="tb-scroll", tabIndex=0), note=note)]
+    return [
+        card("Configuration changes", html.Div(table, className="tb-scroll", tabIndex=0), note=note)
+    ]
 
 
 def _at(change: Change) -> str:
@@ -267,7 +270,9 @@ def _checkpoints(saved: Sequence[Checkpoint]) -> Any:
             )
         )
     return html.Div(
-        html.Table(html.Tbody(rows), className="tb-table tb-files"), className="tb-scroll", tabIndex=0
+        html.Table(html.Tbody(rows), className="tb-table tb-files"),
+        className="tb-scroll",
+        tabIndex=0,
     )
 
 
@@ -285,7 +290,9 @@ def _files(found: Sequence[RunFile]) -> Any:
     if len(found) > _MOST:
         rows.append(html.Tr(html.Td(f"and {len(found) - _MOST} more", colSpan=3)))
     return html.Div(
-        html.Table(html.Tbody(rows), className="tb-table tb-files"), className="tb-scroll", tabIndex=0
+        html.Table(html.Tbody(rows), className="tb-table tb-files"),
+        className="tb-scroll",
+        tabIndex=0,
     )
 
 

@@ -113,6 +113,15 @@
             if (title) {
                 document.title = title;
             }
+            const place = window.location.hash.slice(1);
+            if (place) {  // its page is drawn later than the browser looks for it
+                window.setTimeout(() => {
+                    const node = document.getElementById(place);
+                    if (node) {
+                        node.scrollIntoView({block: "center"});
+                    }
+                }, 300);
+            }
         },
         version: (tick, known) => {
             const path = tick && tick.path;

@@ -16,12 +16,12 @@
 
     Object.assign(window.dash_clientside.tune_bridge, {
         followOutput: () => {
-            window.requestAnimationFrame(() => {
+            window.setTimeout(() => {  // when it is drawn
                 const node = document.querySelector("#run-output .tb-output");
                 if (node && atEnd) {
                     node.scrollTop = node.scrollHeight;
                 }
-            });
+            }, 100);
         },
         rememberRun: (names, over, smooth, log, known) => {
             if (!/\/runs\//.test(window.location.pathname)) {
