@@ -31,7 +31,7 @@ from tune_bridge.backends.base import (
     Sweep,
 )
 from tune_bridge.backends.dialect import Dialect
-from tune_bridge.backends.sampler import Sampler
+from tune_bridge.backends.sampler import Sampler, even
 from tune_bridge.backends.schema import events, runs, sweeps, tallies
 from tune_bridge.backends.schema import keys as keys_table
 from tune_bridge.backends.work import Work
@@ -347,7 +347,7 @@ class SqlBackend(Backend):
         run = self.run(run_id)
         if 1 < max_rows < run.rows == run.last_step + 1:  # without a gap: only those that stay
             wanted = dict.fromkeys((key, *also))
-            steps = self._dialect.steps(_even(run.rows, max_rows))
+            steps = self._dialect.steps(even(run.rows, max_rows))
             with self._reading() as connection:
                 seq = self._first(connection, _RUN_SEQ, run_id)
                 cursor = self._cursor(connection)
