@@ -136,7 +136,8 @@ def test_cards_that_can_never_apply_are_left_out(played) -> None:
     assert "lineage" not in shown["asha"]
     assert "lineage" in shown["pbt"]
     assert "rungs" not in shown["pbt"]
-    assert shown["asha"] | shown["pbt"] == set(FIGURES) - {"pareto"}  # there is one metric
+    # There are one metric and one parameter.
+    assert shown["asha"] | shown["pbt"] == set(FIGURES) - {"pareto", "contour", "ranks"}
 
 
 _RAY: list[dict[str, Any]] = [

@@ -223,6 +223,10 @@ def _copies(snapshot: Snapshot) -> bool:
     return any("lineage" in run.meta or "exploit" in run.meta for run in snapshot.runs)
 
 
+def _two(snapshot: Snapshot) -> bool:
+    return len(snapshot.plan.dimensions) + len(snapshot.plan.conditional) != 1
+
+
 def _paired(snapshot: Snapshot) -> bool:
     return len(snapshot.metrics) > 1
 
@@ -266,12 +270,14 @@ FIGURES: dict[str, Card] = {
         "Two parameters: the runs, over what a forest expects between.",
         _contour,
         ("metric", "measure", "one", "two", "pair", "log"),
+        _two,
     ),
     "ranks": Card(
         "Pairs",
         "The most important parameters pairwise, runs coloured by rank.",
         _ranks,
         ("metric", "measure"),
+        _two,
         height=figures.ranks_height,
     ),
     "intermediate": Card(

@@ -231,12 +231,13 @@ def lineage(
         [place / (len(ramp) - 1), tint]
         for place, tint in enumerate(ramp[::-1] if best_low else ramp)
     ]
-    bar = {
+    bar: dict[str, Any] = {
         "title": {"text": label, "side": "right"},
-        "tickvals": where.tick_positions,
-        "ticktext": [html.escape(item, quote=False) for item in where.tick_texts],
         "thickness": 12, "outlinewidth": 0,
     }  # fmt: skip
+    if colour is not None:
+        bar["tickvals"] = where.tick_positions
+        bar["ticktext"] = [html.escape(item, quote=False) for item in where.tick_texts]
     names = [run_name(snapshot.runs[member.index]) for member in found]
     shown = [copy for copy in copies if copy.run in rows]
     ends = [_ends(copy, over_time) for copy in shown]
