@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import re
 
 import pytest
 
@@ -43,9 +45,29 @@ def test_small_answers_are_left_alone(client, backend):
     assert "content-encoding" not in _get(client, "/api/runs/nope").headers
 
 
-def test_programs_are_kept_by_readers(client):
-    import re
+def test_what_a_page_is_told(client, backend):
+    """The answers to a page's questions have no type of content."""
+    make_sweep(backend, 60)
+    asked = client.get("/_dash-dependencies").json()
+    render = next(one for one in asked if "page.children" in one["output"])
+    where = {"path": "/sweeps/abcd1234", "search": "", "scheme": "light"}
+    body = {
+        "output": render["output"],
+        "outputs": [
+            dict(zip(("id", "property"), name.split("."), strict=True))
+            for name in render["output"].strip(".").split("...")
+        ],
+        "inputs": [{"id": "where", "property": "data", "value": where}],
+        "changedPropIds": ["where.data"],
+        "state": [],
+    }
+    found = client.post("/_dash-update-component", json=body, headers={"Accept-Encoding": "gzip"})
+    assert found.status_code == 200
+    assert found.headers["content-encoding"] == "gzip"
+    assert "response" in found.json()
 
+
+def test_programs_are_kept_by_readers(client):
     page = _get(client, "/").text
     program = re.search(r'"(/_dash-component-suites/[^"]*dash_renderer[^"]*)"', page)
     asset = re.search(r'"(/assets/base\.js\?m=[^"]*)"', page)
@@ -79,6 +101,8 @@ def raw(tmp_path):
             return FileResponse(tmp_path / "log.txt")
         if kind == "picture":
             return Response(b"\0" * 5000, media_type="image/png")
+        if kind == "update-component":  # as Dash answers: without a type
+            return Response(json.dumps(LONG))
         if kind == "error":
             return JSONResponse(LONG, 500)
         return JSONResponse(LONG)

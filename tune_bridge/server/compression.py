@@ -71,7 +71,7 @@ class Compressed:
                 headers = MutableHeaders(scope=message)
                 if path.startswith(_PROGRAMS):
                     _keep(headers, scope)
-                if message["status"] == 200 and _fits(headers):
+                if message["status"] == 200 and _fits(headers, path):
                     start = message
                     return
             elif start is not None and message["type"] == "http.response.body":
@@ -115,12 +115,13 @@ def _wanted(scope: Scope) -> bool:
     return "gzip" in Headers(scope=scope).get("accept-encoding", "")
 
 
-def _fits(headers: Headers) -> bool:
+def _fits(headers: Headers, path: str) -> bool:
     """Whether an answer is worth it, and not one that is sent bit by bit."""
     length = headers.get("content-length", "")
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    known = kind in _TYPES or (not kind and path.startswith(_PAGES))  # Dash says no type of data
     return (
-        kind in _TYPES
+        known
         and length.isdecimal()
         and _SMALLEST <= int(length) <= _LARGEST
         and "content-encoding" not in headers
