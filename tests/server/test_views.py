@@ -13,7 +13,10 @@ pytest.importorskip("dash")
 
 from tune_bridge.server import views
 from tune_bridge.server.axes import make_axis, ticks
-from tune_bridge.server.figures import curves, parallel_coordinates
+from tune_bridge.server.figures import curves
+from tune_bridge.server.packed import unpack
+from tune_bridge.server.parallel import parallel_coordinates
+from tune_bridge.server.selection import Selection
 from tune_bridge.server.state import Choices
 from tune_bridge.server.table import columns, rows
 from tune_bridge.server.values import flatten, json_bytes, number, relative_time, to_yaml
@@ -142,13 +145,13 @@ def test_parallel_coordinates_colour_the_best_strongest(backend):
         snapshot, chosen_runs(snapshot, (), None), "val_loss", log=True, scheme="light"
     )
     trace = figure["data"][0]
-    assert [axis["label"] for axis in figure["layout"]["meta"]["axes"] if axis["log"]] == [
-        "lr",
-        "weight_decay",
-        "val_loss",
+    assert [field for field, axis in figure["layout"]["meta"]["axes"].items() if axis["log"]] == [
+        "c:lr",
+        "c:weight_decay",
+        "s:val_loss",
     ]
-    metric = trace["dimensions"][-1]["values"]
-    colour = trace["line"]["color"]
+    metric = unpack(trace["dimensions"][-1]["values"])
+    colour = unpack(trace["line"]["color"])
     assert colour.index(max(colour)) == metric.index(min(metric))
 
 
@@ -167,6 +170,8 @@ def test_texts_are_escaped_for_plotly(backend):
     ):
         for trace in figure["data"]:
             trace.pop("hovertemplate", None)
+            for axis in trace.get("dimensions", ()):
+                axis.pop("name")  # for scripts: Plotly does not show it
         figure["layout"].pop("uirevision")
         figure["layout"].pop("meta", None)
         assert b"&lt;b&gt;" in json_bytes(figure)
@@ -214,15 +219,23 @@ def test_snapshots_are_read_once_for_each_version(backend, monkeypatch):
 
 def test_choices_come_from_the_address():
     choices = Choices.of(
-        '?metric=a&log=1&show=running,x&top=10&sort=[["c:lr","asc"],["x","up"]]', "dark"
+        '?metric=a&log=1&show=running,x&top=10&sort=[["c:lr","asc"],["x","up"]]&group=c:lr'
+        '&cols=["name",1,"c:lr","name"]&pin=[]&axes=["s:loss"]&run=r1',
+        "dark",
     )
-    assert choices.metric == "a"
-    assert choices.log
-    assert choices.show == ("running",)
-    assert choices.top == 10
-    assert choices.sort == (("c:lr", "asc"),)
-    assert choices.scheme == "dark"
-    assert Choices.of("?top=7&log=x&filter=[1]&sort={", None) == Choices()
+    assert choices == Choices(
+        selection=Selection(show=("running",), top=10, sort=(("c:lr", "asc"),)),
+        metric="a",
+        log=True,
+        group="c:lr",
+        columns=("name", "c:lr"),
+        pins=(),
+        axes=("s:loss",),
+        run="r1",
+        scheme="dark",
+    )
+    nonsense = "?top=x&log=x&filter=[1]&sort={&cols=1&pick=[]&group=nothing&axes={}"
+    assert Choices.of(nonsense, None) == Choices()
 
 
 def test_stopped_early_is_a_kind_of_its_own():

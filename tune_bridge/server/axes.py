@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from tune_bridge.server.fields import pick_of, same_key
+from tune_bridge.server.packed import pack
 from tune_bridge.server.values import is_number, number, text
 from tune_bridge.server.views import Dimension
 
@@ -16,6 +18,9 @@ __all__ = ["Axis", "make_axis", "ticks"]
 
 _LABEL = 18
 _CATEGORIES = 25
+_FINE = 40
+_GAP = 0.1
+"""How far below the lowest value runs without one stand, of the axis's length."""
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -29,6 +34,8 @@ class Axis(msgspec.Struct, frozen=True):
         tick_positions: Where the ticks are.
         tick_texts: What stands at them.
         log: Positions are decimal logarithms.
+        options: What stands at 0, 1, ... of a categorical axis; None for numbers.
+        missing: Where runs without a value stand, or None when there are none.
     """
 
     label: str
@@ -38,21 +45,81 @@ class Axis(msgspec.Struct, frozen=True):
     tick_positions: list[float]
     tick_texts: list[str]
     log: bool = False
+    options: tuple[Any, ...] | None = None
+    missing: float | None = None
 
-    def plotly(self) -> dict[str, Any]:
+    def plotly(self, field: str, picked: Sequence[Any] = ()) -> dict[str, Any]:
         """The axis as a dimension of ``parcoords``; texts are escaped, since Plotly reads tags.
 
-        Plotly draws an axis from its first tick to its last one: bare ticks are added at the ends.
+        Plotly draws an axis from its first tick to its last one, and a range that is picked snaps
+        to its ticks: bare ticks stand at the ends, and close together on an axis of numbers.
+
+        Args:
+            field: Its name, for scripts.
+            picked: What is picked on it; see `Selection.picks`.
         """
-        ends = [end for end in (self.low, self.high) if end not in self.tick_positions]
+        bare = [self.low, self.high]
+        if self.options is None:
+            start = self.low if self.missing is None else min(self._numbers()[0], self.high)
+            step = (self.high - start) / _FINE
+            bare += [float(f"{start + step * place:.6g}") for place in range(1, _FINE)]
+        marks = dict(zip(self.tick_positions, self.tick_texts, strict=True))
+        # Each has a text of its own: to Plotly, equal ones are one tick.
+        marks = {**{mark: " " * place for place, mark in enumerate(sorted(set(bare)))}, **marks}
+        ranges = [part for item in picked for part in self._ranges(item)]
         return {
+            "name": field,
             "label": html.escape(self.label, quote=False),
-            "values": self.positions,
+            "values": pack(self.positions),
             "range": [self.low, self.high],
-            "tickvals": [*self.tick_positions, *ends],
-            "ticktext": [html.escape(item, quote=False) for item in self.tick_texts]
-            + [""] * len(ends),
+            "tickvals": sorted(marks),
+            "ticktext": [html.escape(marks[mark], quote=False) for mark in sorted(marks)],
+            **({"constraintrange": ranges} if ranges else {}),
         }
+
+    def meaning(self) -> dict[str, Any]:
+        """What a position on it stands for, for scripts that read what was picked."""
+        return {
+            "label": self.label,
+            "log": self.log,
+            "missing": self.missing,
+            "start": self._numbers()[0],
+            "options": None if self.options is None else [pick_of(item) for item in self.options],
+        }
+
+    def _numbers(self) -> tuple[float, float]:
+        """The ends of the part with values."""
+        if self.missing is None:
+            return self.low, self.high
+        return (self.low + _GAP * self.high) / (1 + _GAP), self.high
+
+    def _ranges(self, item: Any) -> list[list[float]]:
+        """Where something that was picked stands."""
+        if item is None:
+            if self.missing is None:
+                return []
+            near = 0.25 if self.options is not None else (self._numbers()[0] - self.low) / 4
+            return [[self.missing - near, self.missing + near]]
+        if self.options is not None:
+            places = [float(i) for i, option in enumerate(self.options) if _fits(item, option)]
+            return [[place - 0.25, place + 0.25] for place in places]
+        ends = item if isinstance(item, list) else [item, item]
+        if not all(map(is_number, ends)):
+            return []
+        start, _ = self._numbers()
+        low, high = (_log(_as_float(end), start) if self.log else _as_float(end) for end in ends)
+        return [[max(low, start), min(high, self.high)]] if low <= self.high else []
+
+
+def _fits(item: Any, option: Any) -> bool:
+    """Whether an option is picked by itself or by a range."""
+    if not isinstance(item, list):
+        return same_key(item) == same_key(option)
+    return is_number(option) and item[0] <= option <= item[1]
+
+
+def _log(value: float, low: float) -> float:
+    return math.log10(value) if value > 0 else low
 
 
 def ticks(low: float, high: float, log: bool, count: int = 6) -> list[float]:
@@ -123,19 +190,21 @@ def _numeric(label: str, dimension: Dimension, values: Sequence[Any], present: l
         half = abs(start) * 0.05 or 0.5
         start, end = start - half, end + half
     positions = [place(mark) for mark in marks]
+    missing: float | None
     if len(present) < len(values):
-        missing = start - 0.1 * (end - start)
+        missing = start - _GAP * (end - start)
         positions, texts, start = [missing, *positions], ["n/a", *texts], missing
     else:
-        missing = start
+        missing = None
     return Axis(
         label,
-        [missing if value is None else place(float(value)) for value in values],
+        [start if value is None else place(float(value)) for value in values],
         start,
         end,
         positions,
         texts,
         log,
+        missing=missing,
     )
 
 
@@ -162,4 +231,6 @@ def _categorical(label: str, dimension: Dimension, values: Sequence[Any]) -> Axi
     high = max(float(len(kinds) - 1), low)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    return Axis(label, positions, low, high, marks, texts)
+    missing = -1.0 if -1.0 in positions else None
+    options = tuple(kinds.values())
+    return Axis(label, positions, low, high, marks, texts, options=options, missing=missing)

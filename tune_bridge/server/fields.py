@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tune_bridge.server.values import is_number, text
+from tune_bridge.server.values import is_number, plain, text
 from tune_bridge.server.views import KINDS, Snapshot, kind_of
 
-__all__ = ["FIXED", "is_field", "order_of", "same_key", "values_of"]
+__all__ = ["FIXED", "is_field", "order_of", "pick_of", "same_key", "values_of"]
 
 _Read = Callable[[Snapshot, int], Any]
 
@@ -69,3 +69,8 @@ def same_key(value: Any) -> tuple[str, Any]:
     if is_number(value) and abs(value) < math.inf:
         return "number", value
     return "text", value if isinstance(value, str) else text(value)
+
+
+def pick_of(value: Any) -> Any:
+    """A value as JSON picks it: equal to it by `same_key`, and never a list."""
+    return text(value) if isinstance(value, list | dict) else plain(value)

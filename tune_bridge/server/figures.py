@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune_bridge.server.axes import make_axis
+from tune_bridge.backends.base import Backend
+from tune_bridge.server.packed import pack
 from tune_bridge.server.values import is_number, text
-from tune_bridge.server.views import KINDS, Dimension, Snapshot, kind_of, metric_value
+from tune_bridge.server.views import KINDS, Snapshot, kind_of
 
 __all__ = [
-    "COLOURS", "INK", "RAMP", "RULE", "curves", "layout", "message", "parallel_coordinates",
-    "run_curves",
+    "COLOURS", "INK", "RAMP", "RULE", "curves", "histories_of", "layout", "message", "run_curves",
+    "sample", "smoothed", "thinned",
 ]  # fmt: skip
 
-_POINTS = 30_000
-_AXES = 24
+_POINTS = 16_000
+_LINES = 400
+_MANY = 200
+_ALONE = 12
 _FEW = 8
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 INK = {"light": "#495057", "dark": "#b8bcc4"}
@@ -65,97 +69,37 @@ def message(scheme: str, words: str) -> dict[str, Any]:
     }
 
 
-def _searched(snapshot: Snapshot) -> list[Dimension]:
-    """The axes: the searched parameters; where none is named and none varies, all there are."""
-    found = snapshot.searched
-    if not found and not snapshot.plan.dimensions:
-        found = [Dimension(key) for key in dict.fromkeys(k for c in snapshot.configs for k in c)]
-    return found[:_AXES]
+def histories_of(
+    backend: Backend, snapshot: Snapshot, indices: Sequence[int], metric: str
+) -> Mapping[str, Sequence[tuple[int, float]]]:
+    """Points of the runs to draw, by run id, thinned so that all of them stay quick."""
+    many = len(snapshot.runs)
+    if many <= _MANY or len(indices) > _ALONE:
+        most = max(10, min(500, _POINTS // max(many, 1)))
+        return backend.histories(snapshot.sweep.id, metric, max_points=most)
+    found = {}
+    for index in indices:  # a few of many: reading all would be slow, and few points are left
+        run = snapshot.runs[index].id
+        points: list[tuple[float, float]] = []
+        for row in backend.history(run, keys=[metric]):
+            value: Any = row.values.get(metric)
+            if is_number(value):
+                points.append((row.step, float(value)))
+        if points:
+            found[run] = [(int(step), value) for step, value in thinned(points, 500)]
+    return found
 
 
-def _labels(dimensions: Sequence[Dimension]) -> list[str]:
-    """The last part of each path where that is enough to tell them apart."""
-    last = [dimension.path.rpartition(".")[2] for dimension in dimensions]
-    return [
-        short if last.count(short) == 1 else dimension.path
-        for short, dimension in zip(last, dimensions, strict=True)
-    ]
-
-
-def parallel_coordinates(
-    snapshot: Snapshot, indices: Sequence[int], metric: str | None, *, log: bool, scheme: str
-) -> dict[str, Any]:
-    """Parallel coordinates: an axis for each searched parameter, the metric last and as the colour.
-
-    Args:
-        snapshot: The sweep.
-        indices: The runs to draw; those without a finite value of the metric are left out.
-        metric: The metric.
-        log: Draw the metric on a log scale, when all its values are positive.
-        scheme: "light" or "dark".
-    """
-    drawn = {
-        index: value
-        for index in indices
-        if (value := metric_value(snapshot.summaries[index], metric)) is not None
-    }
-    dimensions = _searched(snapshot)
-    if metric is None or not drawn:
-        return message(scheme, "No run has a value yet" if indices else "No run fits the filter")
-    axes = [
-        make_axis(dimension, [snapshot.configs[index].get(dimension.path) for index in drawn], name)
-        for dimension, name in zip(dimensions, _labels(dimensions), strict=True)
-    ]
-    last = make_axis(Dimension(metric, log=log), list(drawn.values()))
-    up = snapshot.plan.goal == "maximize" or metric != snapshot.plan.objective
-    line = _colour(last.positions, scheme, maximize=up)
-    first = (axes or [last])[0]
-    left = max(40, 26 + 7 * max(map(len, first.tick_texts)), 16 + 4 * len(first.label))
-    return {
-        "data": [
-            {
-                "type": "parcoords",
-                "dimensions": [axis.plotly() for axis in (*axes, last)],
-                "line": line,
-                "labelfont": {"size": 13, "color": INK[scheme]},
-                "tickfont": {"size": 11, "color": INK[scheme], "shadow": "none"},
-                "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
-                "unselected": {"line": {"opacity": 0.08}},
-                "uid": "runs",
-            }
-        ],
-        "layout": layout(
-            scheme,
-            margin={"l": left, "r": 24 + 4 * len(last.label), "t": 56, "b": 24},
-            uirevision=f"{metric}|{last.log}|{len(axes)}",
-            meta={"axes": [{"label": axis.label, "log": axis.log} for axis in (*axes, last)]},
-        ),
-    }
-
-
-def _colour(positions: Sequence[float], scheme: str, *, maximize: bool) -> dict[str, Any]:
-    """Colours by the metric, the best ones strongest and in front (Plotly draws high numbers last).
-
-    The worst twentieth shares one colour, so that outliers take no room.
-    """
-    values = list(positions) if maximize else [-position for position in positions]
-    ordered = sorted(values)
-    low, high = ordered[len(ordered) // 20], ordered[-1]
-    if low == high:
-        low = high - 1
-    ramp = RAMP[scheme]
-    return {
-        "color": values,
-        "colorscale": [[index / (len(ramp) - 1), colour] for index, colour in enumerate(ramp)],
-        "cmin": low,
-        "cmax": high,
-        "showscale": False,
-    }
-
-
-def points_for(runs: int) -> int:
-    """How many points a curve may have when that many runs are drawn."""
-    return max(10, min(500, _POINTS // max(runs, 1)))
+def sample(snapshot: Snapshot, indices: Sequence[int], most: int) -> list[int]:
+    """At most so many runs, in their order: half of them the best ones, the rest evenly."""
+    if len(indices) <= most:
+        return list(indices)
+    allowed = set(indices)
+    best = {*itertools.islice((i for i in snapshot.ranked() if i in allowed), most // 2)}
+    rest = [index for index in indices if index not in best]
+    room = most - len(best)
+    best.update(rest[place * len(rest) // room] for place in range(room))
+    return sorted(best)
 
 
 def curves(
@@ -180,7 +124,8 @@ def curves(
         log: Log scale; values that are not positive have no place on it.
         scheme: "light" or "dark".
     """
-    drawn = [index for index in indices if histories.get(snapshot.runs[index].id)]
+    found = [index for index in indices if histories.get(snapshot.runs[index].id)]
+    drawn = sample(snapshot, found, _LINES)
     if metric is None or not drawn:
         return message(scheme, "Nothing logged yet" if indices else "No run fits the filter")
     ranked = set(indices)
@@ -357,24 +302,24 @@ def _trace(
     opacity: float,
     dots: bool,
 ) -> dict[str, Any]:
-    xs: list[int | None] = []
-    ys: list[float | None] = []
-    texts: list[str | None] = []
+    xs: list[float] = []
+    ys: list[float] = []
+    texts: list[str] = []
     for index in indices:
         run = snapshot.runs[index]
         label = html.escape(text(run.name or run.id, 40), quote=False)
         for step, value in histories[run.id]:
             xs.append(step)
-            ys.append(_rounded(value))
+            ys.append(math.nan if _rounded(value) is None else value)
             texts.append(label)
-        xs.append(None)
-        ys.append(None)
-        texts.append(None)
+        xs.append(xs[-1])  # a gap before the next run
+        ys.append(math.nan)
+        texts.append("")
     return {
         "type": "scatter",
         "mode": "markers" if dots else "lines",
-        "x": xs[:-1],
-        "y": ys[:-1],
+        "x": pack(xs[:-1]),
+        "y": pack(ys[:-1]),
         "text": texts[:-1],
         "name": html.escape(text(name, 28), quote=False),
         "uid": uid,  # plain letters: Plotly makes a CSS selector of it

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from tune_bridge.server.axes import ticks
-from tune_bridge.server.fields import order_of, same_key, values_of
+from tune_bridge.server.fields import order_of, pick_of, same_key, values_of
 from tune_bridge.server.selection import Selection
-from tune_bridge.server.values import is_number, number, plain, text
+from tune_bridge.server.values import is_number, number, text
 from tune_bridge.server.views import Snapshot, metric_value
 
 __all__ = ["Group", "groups"]
@@ -108,9 +108,7 @@ def _ranges(
 
 def _named(value: Any) -> tuple[str, list[Any]]:
     """A value's label, and how it is picked."""
-    if value is None:
-        return "n/a", [None]
-    return text(value, 80), [text(value) if isinstance(value, list | dict) else plain(value)]
+    return "n/a" if value is None else text(value, 80), [pick_of(value)]
 
 
 def _group(

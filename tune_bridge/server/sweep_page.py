@@ -1,28 +1,41 @@
-"""The page of one sweep: its controls, drawings, table and details."""
+"""The page of one sweep: its controls, drawings, table and details.
+
+What a reader chooses is kept in the address by a script (``assets/page_sweep.js``). The script
+writes it into two stores, as queries that `Choices.of` reads: ``drawn``, what the parallel
+coordinates show, and ``chosen``, the same with what was picked on their axes, which everything else
+follows. The table asks ``/api/sweeps/ID/table`` for its rows, block by block.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import dash_ag_grid as dag
 import dash_mantine_components as dmc
+import msgspec
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from tune_bridge.errors import NotFoundError
 from tune_bridge.server.addresses import Address
-from tune_bridge.server.figures import curves, parallel_coordinates, points_for
+from tune_bridge.server.exports import has_parquet
+from tune_bridge.server.figures import curves, histories_of, message
+from tune_bridge.server.groups import groups
+from tune_bridge.server.parallel import axes_of, parallel_coordinates
 from tune_bridge.server.run_parts import run_details
 from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.state import TOPS, Choices
 from tune_bridge.server.sweep_parts import chips, config_panel, no_runs, sweep_head
-from tune_bridge.server.table import columns, rows
-from tune_bridge.server.views import Reader, Snapshot, chosen_runs
-from tune_bridge.server.widgets import card, dashed, graph, select
+from tune_bridge.server.table import columns
+from tune_bridge.server.values import number
+from tune_bridge.server.views import Reader, Snapshot
+from tune_bridge.server.widgets import NONE, card, dashed, graph, select
 
-__all__ = ["add", "page"]
+__all__ = ["add", "curve_figure", "page", "parallel_figure"]
 
 _ROW = 34
+_AXIS = 84  # pixels
 _THEME = (
     "themeQuartz.withParams({backgroundColor: 'var(--tb-panel)', "
     "foregroundColor: 'var(--tb-ink)', headerBackgroundColor: 'var(--tb-soft)', "
@@ -39,81 +52,72 @@ def page(site: Site, address: Address, search: str, scheme: str) -> Made:
     """
     snapshot = site.reader.snapshot(address.sweep or "")
     title = f"{snapshot.sweep.name or snapshot.sweep.id} · tune-bridge"
-    content = _content(site.reader, snapshot, Choices.of(search, scheme))
-    return Made(content, snapshot.version, title)
+    return Made(_content(snapshot, Choices.of(search, scheme)), snapshot.version, title)
 
 
 def parallel_figure(snapshot: Snapshot, choices: Choices) -> dict[str, Any]:
-    """Parallel coordinates of the chosen runs."""
+    """Parallel coordinates of the runs before any picks; what is not picked is faint."""
     return parallel_coordinates(
         snapshot,
-        chosen_runs(snapshot, choices.show, choices.top),
+        choices.selection.base(snapshot),
         choices.metric_in(snapshot),
         log=choices.log,
         scheme=choices.scheme,
+        picks=choices.selection.picks,
+        order=choices.axes,
     )
 
 
 def curve_figure(reader: Reader, snapshot: Snapshot, choices: Choices) -> dict[str, Any]:
     """Curves of the chosen runs."""
-    indices = chosen_runs(snapshot, choices.show, choices.top)
+    indices = choices.selection.chosen(snapshot)
     metric = choices.metric_in(snapshot)
-    found = (
-        reader.backend.histories(
-            snapshot.sweep.id, metric, max_points=points_for(len(snapshot.runs))
-        )
-        if metric
-        else {}
-    )
+    found = histories_of(reader.backend, snapshot, indices, metric) if metric else {}
     return curves(snapshot, indices, metric, found, log=choices.log, scheme=choices.scheme)
 
 
 def table_columns(snapshot: Snapshot, choices: Choices) -> list[dict[str, Any]]:
     """The table's columns, sorted as the reader chose."""
-    made = columns(snapshot)
-    ways = {field: (way, place) for place, (field, way) in enumerate(choices.sort)}
+    made = columns(snapshot, choices.columns, choices.pins)
+    ways = {field: (way, place) for place, (field, way) in enumerate(choices.selection.sort)}
     for column in made:
         if column["field"] in ways:
             column["initialSort"], column["initialSortIndex"] = ways[column["field"]]
     return made
 
 
-def _content(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any]:
-    """The whole page."""
+def _content(snapshot: Snapshot, choices: Choices) -> list[Any]:
+    """The whole page; its drawings and rows come after it."""
     head = html.Section(sweep_head(snapshot), id="head")
-    twin = f"/api/sweeps/{quote(snapshot.sweep.id, safe='')}"
     if not snapshot.runs:
         return [head, no_runs(snapshot), config_panel(snapshot)]
+    loading = message(choices.scheme, "Loading")
+    wide = _AXIS * (len(axes_of(snapshot)) + 1)
     return [
         dcc.Store(id="version", data=snapshot.version),
         dcc.Store(id="sweep", data=snapshot.sweep.id),
         dcc.Store(id="remembered"),
+        dcc.Store(id="drawn"),
+        dcc.Store(id="chosen"),
+        dcc.Store(id="opened", data=choices.run),
+        dcc.Store(id="known-columns", data=_digest(snapshot)),
+        dcc.Store(id="refreshed"),
         head,
         _controls(snapshot, choices),
         card(
             "Parallel coordinates",
             html.Div(
-                graph("parallel", parallel_figure(snapshot, choices), className="tb-parallel"),
+                graph("parallel", loading, className="tb-parallel", style={"minWidth": wide}),
                 className="tb-scroll",
                 tabIndex=0,
             ),
-            note="Drag along an axis to pick a range, drag its name to move it.",
-        ),
-        card(
-            "Metric curves",
-            graph("curves", curve_figure(reader, snapshot, choices), className="tb-curves"),
-        ),
-        card(
-            "Runs",
-            _table(snapshot, choices),
             note=[
-                "Select a row (click, or space) for its details. Download: ",
-                html.A("CSV", href=f"{twin}/runs.csv", className="tb-link"),
-                ", ",
-                html.A("one HTML file", href=f"{twin}/bundle.html", className="tb-link"),
-                ".",
+                "Drag along an axis to choose runs everywhere below, drag its name to move it. ",
+                html.Span(id="drawn-note"),
             ],
         ),
+        card("Metric curves", graph("curves", loading, className="tb-curves")),
+        card("Runs", [_above_table(snapshot, choices), _table(snapshot, choices)]),
         config_panel(snapshot),
         dmc.Drawer(
             id="details",
@@ -130,21 +134,24 @@ def _content(reader: Reader, snapshot: Snapshot, choices: Choices) -> list[Any]:
 
 
 def _controls(snapshot: Snapshot, choices: Choices) -> Any:
+    selection = choices.selection
     tops = [{"value": str(top), "label": f"best {top}"} for top in TOPS]
+    if selection.top is not None and selection.top not in TOPS:
+        tops.append({"value": str(selection.top), "label": f"best {selection.top}"})
     tops.insert(0, {"value": "", "label": "all runs"})
     return html.Div(
         [
             select("metric", "Metric", snapshot.metrics, choices.metric_in(snapshot), 220),
-            select("top", "Show", tops, str(choices.top or ""), 110),
+            select("top", "Show", tops, str(selection.top or ""), 110),
             html.Div(
                 [
                     html.Div("States", className="tb-field-label"),
                     html.Div(
                         dmc.ChipGroup(
-                            chips(snapshot, choices),
+                            chips(snapshot, selection.show),
                             id="show",
                             multiple=True,
-                            value=list(choices.show),
+                            value=list(selection.show),
                         ),
                         className="tb-show",
                         role="group",
@@ -152,20 +159,131 @@ def _controls(snapshot: Snapshot, choices: Choices) -> Any:
                     ),
                 ]
             ),
+            dmc.TextInput(
+                id="words",
+                label="Search",
+                placeholder="name, id, message, text",
+                value=selection.words,
+                debounce=300,
+                size="xs",
+                w=200,
+            ),
             dmc.Switch(id="log", label="Log scale", checked=choices.log, size="xs"),
+            html.Div(
+                [
+                    html.Span(id="chosen-count", role="status"),
+                    html.Button("Clear", id="clear", className="tb-plain", hidden=True),
+                ],
+                className="tb-chosen",
+            ),
         ],
         className="tb-controls",
     )
 
 
+def _above_table(snapshot: Snapshot, choices: Choices) -> Any:
+    by = [
+        {"value": column["field"], "label": column["headerName"]}
+        for column in columns(snapshot)
+        if column["field"] == "state" or column["field"][:2] == "c:"
+    ]
+    twin = f"/api/sweeps/{quote(snapshot.sweep.id, safe='')}"
+    asked = urlencode(choices.selection.query())
+    forms = ["csv", *(["parquet"] if has_parquet() else [])]
+    links = [
+        html.A(
+            {"csv": "CSV", "parquet": "Parquet"}[form],
+            id=f"{form}-link",
+            href=f"{twin}/runs.{form}{'?' if asked else ''}{asked}",
+            className="tb-link",
+            download=f"runs.{form}",
+        )
+        for form in forms
+    ]
+    links.append(html.A("one HTML file", href=f"{twin}/bundle.html", className="tb-link"))
+    return html.Div(
+        [
+            html.Div(
+                [
+                    dmc.Select(
+                        id="group",
+                        label="Group by",
+                        data=[{"value": "", "label": "nothing"}, *by],
+                        value=choices.group or "",
+                        allowDeselect=False,
+                        searchable=True,
+                        size="xs",
+                        w=180,
+                    ),
+                    html.Details(
+                        [
+                            html.Summary("Columns"),
+                            html.Div(id="columns-list", className="tb-drop"),
+                        ],
+                        id="columns-menu",
+                        className="tb-menu",
+                    ),
+                    html.Div(
+                        [
+                            "Chosen runs as ",
+                            *(part for link in links for part in (link, " ")),
+                        ],
+                        className="tb-dim tb-downloads",
+                    ),
+                ],
+                className="tb-controls",
+            ),
+            html.Div(id="groups", className="tb-scroll", tabIndex=0),
+        ]
+    )
+
+
+def _groups(snapshot: Snapshot, choices: Choices) -> list[Any]:
+    """The groups of the chosen runs as a table, whose lines pick a group."""
+    field = choices.group
+    if field is None:
+        return []
+    metric = choices.metric_in(snapshot)
+    found, several = groups(snapshot, choices.selection, field, metric)
+    heads = [field[2:] if field[:2] == "c:" else field, "Runs", f"Best {metric}", f"Mean {metric}"]
+    picked = choices.selection.picks.get(field)
+    lines = []
+    for group in found:
+        picks = {**choices.selection.picks, field: group.pick}
+        query = msgspec.structs.replace(choices.selection, picks=picks).query()
+        link = html.A(
+            group.label,
+            href=f"?{urlencode({**query, 'group': field})}",
+            className="tb-link",
+            **dashed(
+                data_field=field,
+                data_pick=json.dumps(group.pick),
+                aria_current="true" if picked == group.pick else "false",
+            ),
+        )
+        values = [NONE if one is None else number(one) for one in (group.best, group.mean)]
+        lines.append(
+            html.Tr(
+                [html.Td(link), html.Td(f"{group.count:,}")]
+                + [html.Td(value, className="tb-value") for value in values],
+                className="tb-here" if picked == group.pick else "",
+            )
+        )
+    table = html.Table(
+        [html.Thead(html.Tr([html.Th(head) for head in heads])), html.Tbody(lines)],
+        className="tb-table tb-groups",
+    )
+    if several > len(found):
+        return [table, html.P(f"{len(found)} of {several} groups", className="tb-dim")]
+    return [table]
+
+
 def _table(snapshot: Snapshot, choices: Choices) -> Any:
-    count = len(snapshot.runs)
     return dag.AgGrid(
         id="runs",
-        rowData=rows(snapshot, chosen_runs(snapshot, choices.show, choices.top)),
+        rowModelType="infinite",  # the script has the rows
         columnDefs=table_columns(snapshot, choices),
-        filterModel=choices.filters,
-        selectedRows={"ids": [choices.run]} if choices.run else [],
+        filterModel=choices.selection.filters,
         getRowId="params.data.id",
         defaultColDef={
             "sortable": True,
@@ -182,6 +300,10 @@ def _table(snapshot: Snapshot, choices: Choices) -> Any:
                 "checkboxes": False,
                 "enableClickSelection": True,
             },
+            "cacheBlockSize": 100,
+            "maxBlocksInCache": 20,
+            "cacheOverflowSize": 2,
+            "infiniteInitialRowCount": 1,
             "tooltipShowDelay": 300,
             "animateRows": False,
             "rowHeight": _ROW,
@@ -194,18 +316,29 @@ def _table(snapshot: Snapshot, choices: Choices) -> Any:
             "theme": {"function": _THEME},
         },
         className="tb-grid",
-        style={"height": f"{min(max(count, 3), 16) * _ROW + 96}px", "width": "100%"},
+        style={
+            "height": f"{min(max(len(snapshot.runs), 3), 16) * _ROW + 96}px",
+            "width": "100%",
+        },
     )
+
+
+def _digest(snapshot: Snapshot) -> str:
+    """Equal when the table's columns are the same."""
+    return json.dumps([(column["field"], column["filter"]) for column in columns(snapshot)])
+
+
+def _note(figure: dict[str, Any]) -> str:
+    meta = figure["layout"].get("meta") or {}
+    drawn, runs = meta.get("drawn", 0), meta.get("runs", 0)
+    if drawn == runs:
+        return ""
+    return f"{drawn:,} of {runs:,} runs drawn: the best ones, and the others evenly."
 
 
 def add(app: Dash, site: Site) -> None:
     """Wires the page up."""
-    follow = [
-        Input("metric", "value"),
-        Input("log", "checked"),
-        Input("show", "value"),
-        Input("top", "value"),
-    ]
+    reader = site.reader
 
     @app.callback(
         Output("head", "children"),
@@ -218,77 +351,83 @@ def add(app: Dash, site: Site) -> None:
     )
     @threaded
     def head(_: Any, sweep_id: str, show: Any) -> Any:
-        snapshot = site.reader.snapshot(sweep_id)
-        choices = Choices.made(None, False, show, None)
-        return (
-            sweep_head(snapshot),
-            chips(snapshot, choices),
-            snapshot.metrics,
-        )
+        snapshot = reader.snapshot(sweep_id)
+        return sweep_head(snapshot), chips(snapshot, show or ()), snapshot.metrics
 
     @app.callback(
-        Output("runs", "rowData"),
         Output("runs", "columnDefs"),
+        Output("known-columns", "data"),
         Input("version", "data"),
-        Input("show", "value"),
-        Input("top", "value"),
         State("sweep", "data"),
-        State("runs", "columnDefs"),
+        State("known-columns", "data"),
         prevent_initial_call=True,
     )
     @threaded
-    def table(_: Any, show: Any, top: Any, sweep_id: str, known: list[dict[str, Any]]) -> Any:
-        snapshot = site.reader.snapshot(sweep_id)
-        choices = Choices.made(None, False, show, top)
-        made = table_columns(snapshot, choices)
-        same = [(one["field"], one["filter"]) for one in made] == [
-            (one.get("field"), one.get("filter")) for one in known or ()
-        ]
-        return (
-            rows(snapshot, chosen_runs(snapshot, choices.show, choices.top)),
-            no_update if same else made,
-        )
+    def new_columns(_: Any, sweep_id: str, known: str) -> Any:
+        snapshot = reader.snapshot(sweep_id)
+        found = _digest(snapshot)
+        return (no_update, no_update) if found == known else (columns(snapshot), found)
 
     @app.callback(
         Output("parallel", "figure"),
+        Output("drawn-note", "children"),
         Input("version", "data"),
-        *follow,
+        Input("drawn", "data"),
         Input("scheme", "data"),
+        State("chosen", "data"),
         State("sweep", "data"),
         prevent_initial_call=True,
     )
     @threaded
-    def parallel(_: Any, *values: Any) -> Any:
-        *chosen, sweep_id = values
-        return parallel_figure(site.reader.snapshot(sweep_id), Choices.made(*chosen))
+    def parallel(_: Any, drawn: Any, scheme: Any, chosen: Any, sweep_id: str) -> Any:
+        if drawn is None:
+            return no_update, no_update
+        figure = parallel_figure(reader.snapshot(sweep_id), Choices.of(chosen, scheme))
+        return figure, _note(figure)
 
     @app.callback(
         Output("curves", "figure"),
         Input("version", "data"),
-        *follow,
+        Input("chosen", "data"),
         Input("scheme", "data"),
         State("sweep", "data"),
         prevent_initial_call=True,
     )
     @threaded
-    def lines(_: Any, *values: Any) -> Any:
-        *chosen, sweep_id = values
-        return curve_figure(site.reader, site.reader.snapshot(sweep_id), Choices.made(*chosen))
+    def lines(_: Any, chosen: Any, scheme: Any, sweep_id: str) -> Any:
+        if chosen is None:
+            return no_update
+        return curve_figure(reader, reader.snapshot(sweep_id), Choices.of(chosen, scheme))
+
+    @app.callback(
+        Output("groups", "children"),
+        Input("version", "data"),
+        Input("chosen", "data"),
+        Input("group", "value"),
+        State("sweep", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def grouped(_: Any, chosen: Any, group: Any, sweep_id: str) -> Any:
+        if chosen is None:
+            return no_update
+        choices = Choices.of(chosen, None)
+        choices = msgspec.structs.replace(choices, group=group or None)
+        return _groups(reader.snapshot(sweep_id), choices)
 
     @app.callback(
         Output("details", "opened"),
         Output("details", "title"),
         Output("details", "children"),
-        Input("runs", "selectedRows"),
+        Input("opened", "data"),
         Input("version", "data"),
-        prevent_initial_call=True,
     )
     @threaded
-    def details(selected: Any, _: Any) -> Any:
-        if not isinstance(selected, list) or not selected:
+    def details(run_id: Any, _: Any) -> Any:
+        if not run_id:
             return False, no_update, no_update
         try:
-            run = site.reader.backend.run(selected[0]["id"])
+            run = reader.backend.run(str(run_id))
         except NotFoundError:
             return False, no_update, no_update
         return True, run.name or run.id, run_details(run)
@@ -301,8 +440,16 @@ def add(app: Dash, site: Site) -> None:
         Input("log", "checked"),
         Input("show", "value"),
         Input("top", "value"),
-        Input("runs", "filterModel"),
-        Input("runs", "selectedRows"),
+        Input("words", "value"),
+        Input("group", "value"),
         State("metric", "data"),
+        State("sweep", "data"),
+    )
+    client(
+        app,
+        "refresh",
+        Output("refreshed", "data"),
+        Input("version", "data"),
+        prevent_initial_call=True,
     )
     client(app, "closed", Input("details", "opened"), prevent_initial_call=True)

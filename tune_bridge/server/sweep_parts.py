@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any, Literal
 
 import dash_mantine_components as dmc
 from dash import dcc, html
 
 from tune_bridge.server.addresses import Address
-from tune_bridge.server.state import Choices
+from tune_bridge.server.copies import copies
+from tune_bridge.server.lines import run_cap_of
 from tune_bridge.server.values import duration, number, text, to_yaml
 from tune_bridge.server.verbs import sweep_verbs
 from tune_bridge.server.views import KINDS, Plan, Snapshot
@@ -26,9 +28,10 @@ from tune_bridge.server.widgets import (
     state_badge,
 )
 
-__all__ = ["chips", "config_panel", "no_runs", "search_words", "sweep_head", "tabs"]
+__all__ = ["chips", "config_panel", "no_runs", "search_words", "sweep_head", "tabs", "time_left"]
 
 _CHIPS = 12
+_FEW = 10
 _TABS: dict[Literal["sweep", "analysis"], str] = {"sweep": "Overview", "analysis": "Analysis"}
 
 
@@ -105,27 +108,51 @@ def _alert(state: str) -> str:
 def _runs_tile(snapshot: Snapshot) -> Any:
     counts, sweep = snapshot.counts, snapshot.sweep
     end = sweep.ended_at if sweep.ended_at is not None else time.time()
-    ran = duration(end - sweep.created_at)
+    facts = [
+        f"{'took' if sweep.ended_at is not None else 'for'} {duration(end - sweep.created_at)}"
+    ]
+    if running := counts.get("running"):
+        facts.append(f"{running:,} running now")
+    left = time_left(snapshot, time.time())
+    if left is not None:
+        facts.append(f"about {duration(left)} left at this pace")
+    cap = run_cap_of(sweep.config)
+    shown = f"{len(snapshot.runs):,}"
     return dmc.Paper(
         [
             html.Div("Runs", className="tb-tile-label"),
             html.Div(
                 [
-                    html.Span(str(len(snapshot.runs)), className="tb-big"),
-                    html.Span(
-                        f"{'took' if sweep.ended_at is not None else 'for'} {ran}",
-                        className="tb-dim",
-                    ),
+                    html.Span(shown, className="tb-big"),
+                    *([html.Span(f"of {cap:,} runs")] if cap is not None else []),
+                    html.Span(" · ".join(facts), className="tb-dim"),
                 ],
                 className="tb-big-line",
             ),
-            counts_bar(counts),
+            counts_bar(counts, of=cap),
             counts_legend(counts),
         ],
         withBorder=True,
         radius="md",
         className="tb-tile",
     )
+
+
+def time_left(snapshot: Snapshot, now: float) -> float | None:
+    """Seconds until the run cap is reached and all runs have ended, at the pace of the last runs.
+
+    None where nothing honest can be said: no cap, not running, or fewer than 10 runs have ended.
+    The pace is that of the last half of the ended runs, up to now: a sweep that stalls gets slower.
+    """
+    cap = run_cap_of(snapshot.sweep.config)
+    if cap is None or snapshot.sweep.state != "running":
+        return None
+    ends = sorted(run.ended_at for run in snapshot.runs if run.ended_at is not None)
+    if len(ends) < _FEW or len(ends) >= cap:
+        return None
+    recent = ends[len(ends) // 2 :]
+    span = max(now, recent[-1]) - recent[0]
+    return (cap - len(ends)) * span / (len(recent) - 1)
 
 
 def _best_tile(snapshot: Snapshot) -> Any:
@@ -160,6 +187,7 @@ def _best_tile(snapshot: Snapshot) -> Any:
                 [
                     html.Span(number(best.value), className="tb-big"),
                     run_link(snapshot.sweep.id, best.run_id, text(best.name, 50)),
+                    _copy_menu(snapshot, best.run_id),
                 ],
                 className="tb-big-line",
             ),
@@ -174,19 +202,32 @@ def _best_tile(snapshot: Snapshot) -> Any:
     )
 
 
+def _copy_menu(snapshot: Snapshot, run_id: str) -> Any:
+    """The forms in which the best run can be copied; a script copies what a button holds."""
+    run = snapshot.runs[snapshot.places[run_id]]
+    buttons = [
+        html.Button(label, className="tb-item", **dashed(data_copied=shown))
+        for label, shown in copies(snapshot, run)
+    ]
+    return html.Details(
+        [html.Summary("Copy best as"), html.Div(buttons, className="tb-drop")],
+        className="tb-menu",
+    )
+
+
 def config_panel(snapshot: Snapshot) -> Any:
     """The sweep's config as YAML, with a button to copy it."""
     shown = to_yaml(snapshot.sweep.config)
     return card("Config", code(shown, "config"))
 
 
-def chips(snapshot: Snapshot, choices: Choices) -> list[Any]:
+def chips(snapshot: Snapshot, show: Collection[str]) -> list[Any]:
     """The state filter: a chip for each kind that there is or that is chosen."""
     counts = snapshot.counts
-    kinds = [kind for kind in KINDS if kind in counts or kind in choices.show]
+    kinds = [kind for kind in KINDS if kind in counts or kind in show]
     return [
         dmc.Chip(
-            f"{KINDS[kind][0]} {counts.get(kind, 0)}", value=kind, size="xs", variant="outline"
+            f"{KINDS[kind][0]} {counts.get(kind, 0):,}", value=kind, size="xs", variant="outline"
         )
         for kind in kinds
     ]

@@ -14,18 +14,20 @@ __all__ = ["cells", "columns", "rows"]
 
 _HIDDEN = frozenset({"_step", "_timestamp", "_wandb"})
 _LONG = 300
+_FIRST = 40
+"""How many columns a table begins with: a few hundred would be sent for nothing."""
 
 
-def _keys(maps: Sequence[dict[str, Any]]) -> list[str]:
-    found: dict[str, None] = {}
+def _numeric(maps: Sequence[dict[str, Any]]) -> dict[str, bool]:
+    """Keys, and whether all their values are numbers; in order of appearance."""
+    found: dict[str, bool | None] = {}
     for one in maps:
-        found.update(dict.fromkeys(one))
-    return [key for key in found if key not in _HIDDEN]
-
-
-def _numeric(maps: Sequence[dict[str, Any]], key: str) -> bool:
-    values = [one[key] for one in maps if one.get(key) is not None]
-    return bool(values) and all(is_number(value) for value in values)
+        for key, value in one.items():
+            if value is None:
+                found.setdefault(key, None)
+            elif found.get(key) is not False:
+                found[key] = is_number(value)
+    return {key: bool(numeric) for key, numeric in found.items() if key not in _HIDDEN}
 
 
 def _column(
@@ -48,19 +50,49 @@ def _column(
     return made
 
 
-def columns(snapshot: Snapshot) -> list[dict[str, Any]]:
+def columns(
+    snapshot: Snapshot, shown: Sequence[str] = (), pins: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """Column definitions: name, state, the objective, the config, what was logged, times, message.
 
     No text of a user ends in a definition's code: fields are plain keys, names are plain texts.
+
+    Args:
+        snapshot: The sweep.
+        shown: Fields of the visible columns, in order; none means the first 40.
+        pins: Fields of the columns that stay at the left; None means the name.
     """
+    made = _kept(snapshot)
+    visible = shown or [column["field"] for column in made[:_FIRST]]
+    places = {field: place for place, field in enumerate(visible)}
+    if shown:
+        made = sorted(made, key=lambda column: places.get(column["field"], len(places)))
+    fixed = ("name",) if pins is None else pins
+    return [
+        {
+            **column,
+            **({} if column["field"] in places else {"initialHide": True}),
+            **({"initialPinned": "left"} if column["field"] in fixed else {}),
+        }
+        for column in made
+    ]
+
+
+def _kept(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """All columns, found once for each snapshot."""
+    if "columns" not in snapshot.__dict__:
+        snapshot.__dict__["columns"] = _made(snapshot)
+    found: list[dict[str, Any]] = snapshot.__dict__["columns"]
+    return found
+
+
+def _made(snapshot: Snapshot) -> list[dict[str, Any]]:
     objective = snapshot.plan.objective
-    logged = _keys(snapshot.summaries)
-    logged.sort(key=lambda key: (key != objective, key.startswith("_"), key))
-    configs = _keys(snapshot.configs)
-    searched = {dimension.path: i for i, dimension in enumerate(snapshot.plan.dimensions)}
-    configs.sort(key=lambda key: searched.get(key, len(searched)))
+    logged = _numeric(snapshot.summaries)
+    configs = _numeric(snapshot.configs)
+    searched = {dimension.path: i for i, dimension in enumerate(snapshot.searched)}
     made = [
-        _column("name", "Run", numeric=False, pinned="left", width=150, cellClass="tb-name"),
+        _column("name", "Run", numeric=False, width=150, cellClass="tb-name"),
         _column(
             "state",
             "State",
@@ -68,20 +100,25 @@ def columns(snapshot: Snapshot) -> list[dict[str, Any]]:
             width=130,
             tooltipField="message",
             cellClassRules={
-                f"tb-state tb-{kind}": f"params.data.kind == '{kind}'" for kind in KINDS
+                f"tb-state tb-{kind}": f"params.data && params.data.kind == '{kind}'"
+                for kind in KINDS
             },
         ),
     ]
     if objective in logged:
-        logged.remove(objective)
-        made.append(
-            _summary_column(snapshot, objective, cellClass="ag-right-aligned-cell tb-objective")
-        )
-    for key in configs:
-        number = _numeric(snapshot.configs, key)
-        made.append(_column(f"c:{key}", key, numeric=number, width=_width(key)))
-    made += [_summary_column(snapshot, key) for key in logged]
-    made += [
+        numeric = logged.pop(objective)
+        classes = "ag-right-aligned-cell tb-objective"
+        made.append(_column(f"s:{objective}", objective, numeric=numeric,
+                            width=_width(objective), cellClass=classes))  # fmt: skip
+    for prefix, kinds, order in (
+        ("c", configs, lambda key: searched.get(key, len(searched))),
+        ("s", logged, lambda key: (key.startswith("_"), key)),
+    ):
+        made += [
+            _column(f"{prefix}:{key}", key, numeric=kinds[key], width=_width(key))
+            for key in sorted(kinds, key=order)
+        ]
+    last = [
         _column(
             "runtime", "Runtime", numeric=True, formatter="tbDuration(params.value)", width=120
         ),
@@ -89,16 +126,12 @@ def columns(snapshot: Snapshot) -> list[dict[str, Any]]:
         _column("created", "Created", numeric=True, formatter="tbTime(params.value)", width=170),
         _column("message", "Message", numeric=False, tooltipField="message", width=320),
     ]
-    return made
+    room = _FIRST - len(last)
+    return [*made[:room], *last, *made[room:]]
 
 
 def _width(key: str) -> int:
     return max(128, min(230, 58 + 8 * len(key)))
-
-
-def _summary_column(snapshot: Snapshot, key: str, **more: Any) -> dict[str, Any]:
-    number = _numeric(snapshot.summaries, key)
-    return _column(f"s:{key}", key, numeric=number, width=_width(key), **more)
 
 
 def _cell(value: Any) -> Any:
