@@ -118,7 +118,7 @@ def test_the_json_of_a_run_tells_its_story(caller) -> None:
     told = caller.http.get(f"/api/runs/{run}").json()
     assert [one["what"] for one in told["life"]] == ["created", "started", "command", "left"]
     assert told["config_changes"] == told["files"] == []
-    assert told["decision"]["sentence"] == "Ended by the scheduler: stopped by command."
+    assert told["decision"]["sentence"] == "Somebody has stopped it by command."
     curves = caller.http.get(f"/api/runs/{run}/curves?y=loss&x=_timestamp&smooth=0.5").json()
     assert (curves["x"], curves["smooth"]) == ("_timestamp", 0.5)
     assert curves["curves"] == [

@@ -27,6 +27,7 @@ _ANSWERS = frozenset({"start", "resume"})
 _KEPT = frozenset({"claim", "tell", "hold"})
 """Events that are told of here in other words, or not at all."""
 
+_COMMANDED = "stopped by command"
 _DONE = {"exploit": "perturbed", "pause": "paused", "stop": "stopped"}
 
 
@@ -90,6 +91,8 @@ class Decision(msgspec.Struct, frozen=True):
     def sentence(self) -> str:
         """The decision, for people."""
         info = self.info
+        if not self.rule and self.reason == _COMMANDED:
+            return "Somebody has stopped it by command."
         said = f"Ended by {_RULES.get(self.rule, self.rule) or 'the scheduler'}"
         if info.get("time_attr") and info.get("time") is not None:
             said += f" at {info['time_attr']} {text(info['time'])}"
