@@ -188,7 +188,7 @@ def breaks(config: dict[str, Any]) -> None:
 
 
 def test_errors_and_an_end_by_the_clock(tmp_path: Path, url: str) -> None:
-    """Tune says nothing of the trials that its time budget ends, or that have not begun by then."""
+    """Tune says nothing of trials that its budget ends; those that have not begun are no runs."""
 
     class AtOnce(tune.Stopper):
         seen = 0
@@ -210,14 +210,11 @@ def test_errors_and_an_end_by_the_clock(tmp_path: Path, url: str) -> None:
     )
     seen = Seen(url)
     assert [(run.state, run.rows > 0) for run in seen.runs.values()] == [
-        ("failed", True), ("killed", True), ("killed", False),
+        ("failed", True), ("killed", True),
     ]  # fmt: skip
-    failed, cut, waited = seen.runs.values()
+    failed, cut = seen.runs.values()
     assert failed.message.splitlines()[0].endswith("ValueError: broken on purpose")
     assert "in breaks" in failed.message  # the traceback
     assert cut.message == "the experiment ended before the run did"
-    assert waited.message == "never begun: the experiment ended before the run did"
-    assert waited.started_at is None
-    assert seen.of(3.0) == ["created", "ended"]
     assert seen.of(1.0) == seen.of(2.0) == ["created", "started", "ended"]
     assert seen.log[-1]["event"] == "end"

@@ -52,7 +52,7 @@ __all__ = ["SweepCallback"]
 _logger = logging.getLogger(__name__)
 _LIVE = (
     *("_writer", "_opened", "_link", "_known", "_observer", "_records", "_told", "_running"),
-    *("_steered", "_stops", "_shows_waiting", "_seen", "_files"),
+    *("_steered", "_stops", "_files"),
 )
 """Attributes that are made anew in each process."""
 
@@ -119,8 +119,6 @@ class SweepCallback(Callback):
         self._running: dict[Record, Any] = {}
         self._steered: Any = None
         self._stops: Backend | None = None
-        self._shows_waiting = False
-        self._seen = 0
         self._files = Attachments(None, "")
         self._derived = False
         self.outcomes: dict[str, int] = {}
@@ -189,7 +187,6 @@ class SweepCallback(Callback):
             steered.listener = self._decided
         place = self._opened or self._backend
         self._stops = place if isinstance(place, Backend) else None
-        self._shows_waiting = not isinstance(place, Backend) or place.keeps_events
         known = 0 if self.sweep_id is None else None
         self.sweep_id = self.sweep_id or self._named(project, name, about) or new_id()
         self._put(
@@ -269,7 +266,7 @@ class SweepCallback(Callback):
             again = "restored" if self._restored else "resumed"
             more = {"checkpoint": source[1]} if source and record.next else {}
             self._log(again if record.next else "started", record, **more)
-        record.state, record.begun = "running", True
+        record.state = "running"
         self._running[record] = trial
         record.offset = record.next
         record.stopped = False
@@ -330,8 +327,6 @@ class SweepCallback(Callback):
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         """Notes which trials have been paused: Tune does not tell. Stops those that have to."""
         # Tune comes here more often than anywhere else, mostly for nothing.
-        if len(trials) != self._seen:
-            self._notice_new(trials)
         if self._stops is not None and (unwanted := self._stops.stop_requests()):
             self._stop(unwanted)
         if self._steered is not None:
@@ -348,13 +343,6 @@ class SweepCallback(Callback):
                 message = f"paused by {self._observer.scheduler_name} before step {record.next}"
                 self._patch(record, time.time(), state="pending", message=message)
                 self._log("paused", record)
-
-    def _notice_new(self, trials: Any) -> None:
-        """Makes runs of trials that wait for their turn, where a run that waits can be shown."""
-        new, self._seen = trials[self._seen :], len(trials)
-        for trial in new if self._shows_waiting else ():
-            if trial.status == "PENDING" and trial.trial_id not in self._records:
-                self._record(trial)
 
     def _obey(self, trials: Any) -> None:
         """Does what is asked of the sweep."""
@@ -465,12 +453,7 @@ class SweepCallback(Callback):
     def _close_sweep(self, state: str, runs: str, reason: str, **changes: Any) -> None:
         cut = [record for record in self._records.values() if record.state not in ENDED_RUN]
         for record in cut:
-            if record.begun:
-                self._end(record, runs, message=reason, **changes)
-            else:  # no outcome of the search
-                record.state, message = "killed", f"never begun: {reason}"
-                self._log("ended", record, state="killed", message=message)
-                self._patch(record, time.time(), state="killed", message=message)
+            self._end(record, runs, message=reason, **changes)
         ours = {record.run for record in self._records.values()}
         for run in self._known.values():
             if run.id not in ours and run.state not in ENDED_RUN:

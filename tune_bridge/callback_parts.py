@@ -59,13 +59,11 @@ class Record:
         reason: Why the scheduler ended it, behind a colon, when that is known.
         program: It is a program, which reports rows of its own.
         stopped: The last result was marked as the last one.
-        begun: It has run.
         unwanted: Somebody has asked, where the sweep is shown, that it ends.
         where: Name and address of the machine that it was last on.
     """
 
     __slots__ = (
-        "begun",
         "config",
         "lineage",
         "name",
@@ -95,7 +93,7 @@ class Record:
         self.natural: str | None = None
         self.reason = ""
         self.where: tuple[Any, Any] = (None, None)
-        self.begun = self.program = self.stopped = self.unwanted = False
+        self.program = self.stopped = self.unwanted = False
 
 
 class Exploit(NamedTuple):
