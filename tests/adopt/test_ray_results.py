@@ -33,15 +33,18 @@ def place(tmp_path):
     backend.close()
 
 
-@pytest.fixture
-def mnist(tmp_path) -> Path:
-    return Path(shutil.copytree(RAY1 / "mnist", tmp_path / "results" / "mnist"))
-
-
 def age(folder: Path, seconds: float = 7200.0) -> None:
     """Makes files as old as that."""
     for path in [*folder.rglob("*"), folder]:
         os.utime(path, (time.time() - seconds,) * 2)
+
+
+@pytest.fixture
+def mnist(tmp_path) -> Path:
+    """An experiment that has just been written, whenever this repository was cloned."""
+    folder = Path(shutil.copytree(RAY1 / "mnist", tmp_path / "results" / "mnist"))
+    age(folder, 0.0)
+    return folder
 
 
 def trial(folder: Path, number: int) -> Path:
