@@ -122,7 +122,7 @@ def sweep(
     )
     sweep_id = str(made["id"])
     print(f"Create sweep with ID: {sweep_id}", file=sys.stderr)
-    print(f"Sweep URL: {to.url}/sweeps/{sweep_id}", file=sys.stderr)
+    print(f"Sweep URL: {to.page(f'/sweeps/{sweep_id}')}", file=sys.stderr)
     return sweep_id
 
 

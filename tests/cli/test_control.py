@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 
 pytest.importorskip("fastapi")
@@ -92,6 +93,11 @@ def test_sweep_says_how_to_run_it(say, place, tmp_path):
     sweep_id = out.split()[1]
     with open_backend(place) as backend:
         assert backend.sweep(sweep_id).name == "mine"
+    # Nobody has seen the key of this machine's own server: the address lets a browser in.
+    browser = httpx.Client(follow_redirects=True)
+    page = browser.get(out.splitlines()[0].rpartition(" ")[2])
+    assert (page.status_code, page.url.path) == (200, f"/sweeps/{sweep_id}")
+    assert httpx.get(page.url).status_code == 401
     shown = json.loads(say("status", sweep_id, "--json")[1])
     assert shown["settings"]["max_lost"] == 7
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.server.seed import make_sweep
 from tune_bridge.errors import InputError, MissingExtraError
 from tune_bridge.server import create_app
+from tune_bridge.server.keys import TICKET, Tickets
 
 pytest.importorskip("dash")
 
@@ -131,6 +133,61 @@ def test_other_sites_cannot_post(client):
     ):
         response = client.post("/_dash-update-component", json={}, headers=headers)
         assert response.status_code == 403
+
+
+BEARER = {"authorization": "Bearer k"}
+
+
+def _ticket(client, to):
+    made = client.post("/login/tickets", headers=BEARER).json()["ticket"]
+    return "/login?" + urlencode({"ticket": made, "to": to})
+
+
+def test_a_ticket_logs_a_browser_in_once(backend):
+    make_sweep(backend, 1)
+    app = create_app(backend, key="k")
+    mine, other = (TestClient(app, "http://localhost") for _ in range(2))
+    assert mine.get("/api/sweeps").status_code == 401
+    assert mine.post("/login/tickets").status_code == 401
+    assert mine.get("/login/tickets", headers=BEARER).status_code == 405
+    link = _ticket(mine, "/sweeps/abcd1234?log=1")
+    for _ in range(2):  # a second click leads on, too
+        answer = mine.get(link, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/sweeps/abcd1234?log=1")
+    assert mine.get("/api/sweeps").status_code == 200
+    assert "k" not in mine.cookies.values()
+    used = other.get(link)
+    assert used.status_code == 401
+    assert "was for one login" in used.text
+    assert other.get("/api/sweeps").status_code == 401
+    # The form leads there, too.
+    action = re.search(r'action="([^"]+)"', used.text)
+    answer = other.post(action[1], data={"key": "k"}, follow_redirects=False)
+    assert answer.headers["location"] == "/sweeps/abcd1234?log=1"
+    assert mine.get(_ticket(mine, "/sweeps/abcd1234")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "to", ["//evil.test/", "https://evil.test/", "/\\evil.test", "\\\\evil.test", "x", "/a\r\nX: y"]
+)
+def test_a_login_leads_nowhere_else(backend, to):
+    client = TestClient(create_app(backend, key="k"), "http://localhost")
+    answer = client.get(_ticket(client, to), follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_tickets_grow_old_and_are_not_kept_without_end():
+    now = [0.0]
+    tickets = Tickets(lambda: now[0])
+    first, second = tickets.new("a"), tickets.new("b")
+    assert tickets.redeem(first) == "a"
+    assert tickets.redeem(first) is None
+    now[0] = TICKET + 1
+    assert tickets.redeem(second) is None
+    third = tickets.new("c")
+    for _ in range(1000):
+        tickets.new("d")
+    assert tickets.redeem(third) is None
 
 
 def test_web_sockets_are_refused(client):

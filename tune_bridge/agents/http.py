@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -116,6 +116,23 @@ class Server:
     def key(self) -> str | None:
         """What its requests carry, or None."""
         return self._at.headers.get("Authorization", "").removeprefix("Bearer ") or None
+
+    def page(self, path: str) -> str:
+        """The address of a page, for the one who started this.
+
+        Of this machine's own server, whose key nobody has seen, it logs a browser in, once. A
+        server that was named has told its key to who may look.
+
+        Args:
+            path: Of the page, as ``/sweeps/ID``.
+        """
+        if self._find is None or self.key is None:
+            return f"{self.url}{path}"
+        try:
+            ticket = self._json("POST", "/login/tickets").get("ticket")
+        except TuneBridgeError:  # it needs none, or is an older one
+            return f"{self.url}{path}"
+        return f"{self.url}/login?{urlencode({'ticket': ticket, 'to': path})}"
 
     # Requests.
 

@@ -118,7 +118,7 @@ def sweep(
         shown = {**made, "server": server.url, "agent": command}
         click.echo(json.dumps(msgspec.to_builtins(shown), indent=2, default=str))
         return 0
-    click.echo(f"sweep {made['id']} in project {made['project']}: {server.url}{made['url']}")
+    click.echo(f"sweep {made['id']} in project {made['project']}: {server.page(made['url'])}")
     click.echo(f"run it with: {command}")
     return 0
 

@@ -13,12 +13,12 @@ import hmac
 import secrets
 import string
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tune_bridge.backends.base import Backend, Key
 from tune_bridge.errors import InputError, TuneBridgeError
 
-__all__ = ["Keys", "make_key", "session_of"]
+__all__ = ["Keys", "Tickets", "make_key", "session_of"]
 
 LENGTH = 48
 """Characters of a key: 285 bits. The wandb client takes 40 at least."""
@@ -26,6 +26,10 @@ LENGTH = 48
 FRESH = 2.0
 """Seconds after which a place is asked again: so long a revoked key still works at most."""
 
+TICKET = 86400.0
+"""Seconds for which a ticket is good."""
+
+_TICKETS = 1000
 _MARKED_EVERY = 60.0
 _ALPHABET = string.ascii_letters + string.digits
 _LONGEST_NAME = 100
@@ -54,6 +58,38 @@ def make_key(name: str) -> tuple[str, Key]:
 def session_of(text: str) -> str:
     """What a browser keeps that has logged in with a key; the key cannot be had from it."""
     return hmac.new(text.encode(), b"tune-bridge dashboard", hashlib.sha256).hexdigest()
+
+
+class Tickets:
+    """Logs browsers in that have no key: a ticket stands in an address that is printed.
+
+    It is good once, so that an address in a log or a notebook opens nothing to who reads it later.
+    To be used in one event loop.
+
+    Args:
+        clock: Seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._open: dict[str, tuple[str, float]] = {}
+
+    def new(self, session: str) -> str:
+        """A ticket.
+
+        Args:
+            session: What the browser will keep; see `session_of`.
+        """
+        while len(self._open) >= _TICKETS:
+            self._open.pop(next(iter(self._open)))
+        ticket = secrets.token_urlsafe(24)
+        self._open[_hash(ticket)] = (session, self._clock() + TICKET)
+        return ticket
+
+    def redeem(self, ticket: str) -> str | None:
+        """The session that a ticket is for; None when it was used, is too old, or is none."""
+        session, until = self._open.pop(_hash(ticket), ("", 0.0))
+        return session if session and self._clock() < until else None
 
 
 class Keys:

@@ -14,14 +14,14 @@ import ipaddress
 import socket
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tune_bridge.errors import InputError
-from tune_bridge.server.keys import Keys, session_of
+from tune_bridge.server.keys import Keys, Tickets, session_of
 from tune_bridge.server.values import json_bytes
 
 __all__ = ["Guard", "check_bind", "error_response", "is_loopback"]
@@ -32,12 +32,13 @@ _BODY_LIMIT = 10_000
 _OPEN = ("/assets/", "/wandb/files/")
 """What needs no key: files of ours, and signed addresses, which wandb asks for without one."""
 
+_USED = "This address was for one login, and was used or is too old. Log in with the key:"
 _LOGIN = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>tune-bridge: log in</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="/assets/login.css"></head>
 <body><main><h1>tune-bridge</h1><p>{message}</p>
-<form method="post" action="/login"><label>Key
+<form method="post" action="/login{query}"><label>Key
 <input name="key" type="password" autocomplete="current-password" required autofocus></label>
 <button>Log in</button></form></main></body></html>"""
 
@@ -112,6 +113,7 @@ class Guard:
         if self._host in _WILDCARDS:
             self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
         self._keys = keys
+        self._tickets = Tickets()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
@@ -152,13 +154,13 @@ class Guard:
             return error_response(403, "requests of other sites are refused")
         await self._keys.refresh()
         if scope["path"] == "/login":
-            return await self._login(scope, receive)
+            return await self._login(scope, receive, headers)
         if not self._keys.needed or scope["path"].startswith(_OPEN):
             return None
         if self._has_key(headers):
-            return None
+            return self._ticket(scope, headers) if scope["path"] == "/login/tickets" else None
         if "text/html" in headers.get("accept", ""):
-            return HTMLResponse(_LOGIN.format(message="This dashboard needs its key."), 401)
+            return _form("This dashboard needs its key.", scope["path"], 401)
         response = error_response(
             401, "a key is needed: send it as Authorization: Bearer, or log in at /login"
         )
@@ -196,24 +198,54 @@ class Guard:
             return False
         return COOKIE in cookies and self._keys.knows(cookies[COOKIE].value)
 
-    async def _login(self, scope: Scope, receive: Receive) -> Response:
+    def _ticket(self, scope: Scope, headers: Headers) -> Response:
+        """An address for a browser, made for who has a key."""
+        kind, _, key = headers.get("authorization", "").partition(" ")
+        if scope["method"] != "POST" or kind.lower() != "bearer":
+            return error_response(405, "ask with POST, and the key as Authorization: Bearer")
+        body = {"ticket": self._tickets.new(session_of(key.strip()))}
+        return Response(json_bytes(body), media_type="application/json")
+
+    async def _login(self, scope: Scope, receive: Receive, headers: Headers) -> Response:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        to = _local(query.get("to", ["/"])[-1])
         if not self._keys.needed:
-            return RedirectResponse("/", 303)
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("key")
+            return RedirectResponse(to, 303)
+        if "ticket" in query and scope["method"] == "GET":
+            if self._has_key(headers):
+                return RedirectResponse(to, 303)
+            session = self._tickets.redeem(query["ticket"][-1])
+            return _entered(session, to) if session else _form(_USED, to, 401)
+        given = query.get("key")
         if scope["method"] == "POST":
             given = parse_qs((await _body(receive)).decode("utf-8", "replace")).get("key")
         elif scope["method"] != "GET":
             return error_response(405, "log in with GET or POST")
         if given is None:
-            return HTMLResponse(_LOGIN.format(message="This dashboard needs its key."))
+            return _form("This dashboard needs its key.", to)
         if not self._keys.opens(given[-1]):
-            return HTMLResponse(_LOGIN.format(message="That is not the key."), 401)
-        response = RedirectResponse("/", 303)
-        session = session_of(given[-1])
-        response.set_cookie(
-            COOKIE, session, max_age=30 * 86400, path="/", httponly=True, samesite="lax"
-        )
-        return response
+            return _form("That is not the key.", to, 401)
+        return _entered(session_of(given[-1]), to)
+
+
+def _form(message: str, to: str, status: int = 200) -> Response:
+    query = f"?to={quote(to, safe='')}" if _local(to) != "/" else ""
+    return HTMLResponse(_LOGIN.format(message=message, query=query), status)
+
+
+def _entered(session: str, to: str) -> Response:
+    response = RedirectResponse(to, 303)
+    response.set_cookie(
+        COOKIE, session, max_age=30 * 86400, path="/", httponly=True, samesite="lax"
+    )
+    return response
+
+
+def _local(address: str) -> str:
+    """A page of this server; its first one for what leads elsewhere."""
+    parts = urlsplit(address)
+    inside = address.startswith("/") and not parts.netloc and not parts.scheme
+    return address if inside and "\\" not in address and address.isprintable() else "/"
 
 
 def _password(text: str) -> str:
