@@ -129,6 +129,8 @@ def test_a_brush_chooses_runs_everywhere(tab, place) -> None:
     wanted = chosen(place)
     expect(tab.locator("#chosen-count")).to_have_text(f"{len(wanted)} of 60 runs chosen")
     assert json.loads(query(tab)["pick"]) == {"c:optimizer": ["sgd"]}
+    for drawing in ("#parallel", "#curves"):
+        assert tab.locator(drawing).bounding_box()["height"] > 300
     tab.wait_for_function(
         """() => { const texts = [...document.querySelectorAll('.ag-row [col-id="c:optimizer"]')]
             .map((cell) => cell.textContent).filter((text) => text);
