@@ -20,7 +20,7 @@ from tune_bridge.server.selection import Selection
 from tune_bridge.server.state import Choices
 from tune_bridge.server.table import columns, rows
 from tune_bridge.server.values import flatten, json_bytes, number, relative_time, to_yaml
-from tune_bridge.server.views import Dimension, Plan, Reader, chosen_runs, kind_of
+from tune_bridge.server.views import Dimension, Plan, Reader, kind_of
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_config_that_cannot_be_read_is_still_shown(backend):
 def test_figures_of_few_and_many(backend, count):
     reader = Reader(backend)
     snapshot = reader.snapshot(make_sweep(backend, count))
-    indices = chosen_runs(snapshot, (), None)
+    indices = range(len(snapshot.runs))
     histories = backend.histories(snapshot.sweep.id, "val_loss")
     for log in (False, True):
         for scheme in ("light", "dark"):
@@ -142,7 +142,7 @@ def test_figures_of_few_and_many(backend, count):
 def test_parallel_coordinates_colour_the_best_strongest(backend):
     snapshot = Reader(backend).snapshot(make_sweep(backend, 60))
     figure = parallel_coordinates(
-        snapshot, chosen_runs(snapshot, (), None), "val_loss", log=True, scheme="light"
+        snapshot, range(len(snapshot.runs)), "val_loss", log=True, scheme="light"
     )
     trace = figure["data"][0]
     assert [field for field, axis in figure["layout"]["meta"]["axes"].items() if axis["log"]] == [
@@ -199,8 +199,8 @@ def test_best_and_top_follow_the_goal(backend):
         backend.apply([PutRun(run), LogRows(run.id, [Row(0, 1.0, {"val_loss": value})])])
     snapshot = Reader(backend).snapshot("goal0001")
     assert snapshot.best.run_id == "g2"
-    assert chosen_runs(snapshot, (), 2) == [2, 3]
-    assert chosen_runs(snapshot, ("failed",), None) == [4]
+    assert Selection(top=2).chosen(snapshot) == [2, 3]
+    assert Selection(show=("failed",)).chosen(snapshot) == [4]
     up = {**CONFIG, "metric": {"name": "val_loss", "goal": "maximize"}}
     backend.update_sweep("goal0001", config=up)
     assert Reader(backend).snapshot("goal0001").best.run_id == "g0"

@@ -14,7 +14,6 @@ import threading
 import time
 import typing
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -34,7 +33,6 @@ __all__ = [
     "Plan",
     "Reader",
     "Snapshot",
-    "chosen_runs",
     "fits",
     "kind_of",
     "metric_value",
@@ -341,26 +339,6 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             return None
         run, value = self.runs[ranked[0]], self.summaries[ranked[0]][self.plan.objective or ""]
         return Best(run.id, run.name or run.id, value, self.configs[ranked[0]])
-
-
-def chosen_runs(snapshot: Snapshot, kinds: Collection[str], top: int | None) -> list[int]:
-    """Indices of the runs to show.
-
-    Args:
-        snapshot: The sweep.
-        kinds: Keys of `KINDS`; none at all means every one.
-        top: Only that many best ones, or None.
-
-    Returns:
-        Indices in order of creation.
-    """
-    chosen: Sequence[int] = range(len(snapshot.runs))
-    if kinds:
-        chosen = [index for index in chosen if kind_of(snapshot.runs[index]) in kinds]
-    if top is not None:
-        allowed = set(chosen)
-        chosen = sorted([index for index in snapshot.ranked() if index in allowed][:top])
-    return list(chosen)
 
 
 def flat(config: dict[str, Any]) -> dict[str, Any]:
