@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
-np = pytest.importorskip("numpy")
 pytest.importorskip("scipy")
 
 from tune_bridge.server.analysis import parzen
