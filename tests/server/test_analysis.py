@@ -391,6 +391,7 @@ def test_what_is_chosen_is_in_the_query() -> None:
 def test_in_the_browser(page, backend) -> None:
     from playwright.sync_api import expect
 
+    page.set_default_timeout(120_000)  # a page of twelve drawings, on a busy machine
     make_sweep(backend, 60)
     page.goto("/sweeps/abcd1234")
     page.get_by_role("link", name="Analysis").click()
@@ -405,7 +406,10 @@ def test_in_the_browser(page, backend) -> None:
             page.wait_for_function(
                 f"document.querySelector('#analysis-{name} .js-plotly-plot')?._fullData?.length > 0"
             )
-        assert page.locator(f"#analysis-{name} .main-svg").first.bounding_box()["height"] > 150
+        page.wait_for_function(  # it may be drawn anew while one looks
+            f"document.querySelector('#analysis-{name} .main-svg')"
+            "?.getBoundingClientRect().height > 150"
+        )
     expect(page.locator("#analysis-what_if")).to_contain_text("Too few runs ran to their ends")
     page.locator("#choose-measure").click()
     page.get_by_role("option", name="correlation").click()
