@@ -3,15 +3,6 @@
 (function () {
     "use strict";
 
-    const SPELLED = {"NaN": NaN, "Infinity": Infinity, "-Infinity": -Infinity};
-
-    function toNumber(value) {
-        if (typeof value === "number") {
-            return value;
-        }
-        return value in SPELLED ? SPELLED[value] : null;
-    }
-
     // Six significant digits, as the server writes them.
     function number(value) {
         if (value === null || value === undefined) {
@@ -59,23 +50,10 @@
             pad(at.getHours()) + ":" + pad(at.getMinutes()) + ":" + pad(at.getSeconds());
     }
 
-    // Runs without a value stand last whichever way a column is sorted, NaN just before them.
-    function compare(a, b, nodeA, nodeB, isDescending) {
-        const rank = (value) => (value === null ? 2 : Number.isNaN(value) ? 1 : 0);
-        const x = toNumber(a), y = toNumber(b);
-        const difference = rank(x) - rank(y);
-        if (difference !== 0) {
-            return isDescending ? -difference : difference;
-        }
-        return rank(x) > 0 || x === y ? 0 : x < y ? -1 : 1;
-    }
-
     const grid = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
     grid.tbNumber = number;
     grid.tbDuration = duration;
     grid.tbTime = time;
-    grid.tbCompare = compare;
-    grid.tbFilterNumber = (params) => toNumber(params.data[params.colDef.field]);
 
     const none = () => window.dash_clientside.no_update;
 
