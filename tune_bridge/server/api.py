@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tune_bridge.backends.base import Backend, Run
+from tune_bridge.backends.base import Run
 from tune_bridge.errors import (
     BackendError,
     InputError,
