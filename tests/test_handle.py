@@ -222,6 +222,9 @@ def test_what_is_no_sweep(tmp_path: Path) -> None:
         tune_bridge.open_sweep("nothing", backend=place, server="http://127.0.0.1:1")
     with pytest.raises(BackendError):
         tune_bridge.open_sweep("nothing", server="http://127.0.0.1:1")
+    for nothing in (None, 5):
+        with pytest.raises(InputError, match="names no sweep"):
+            tune_bridge.open_sweep(nothing)  # type: ignore[arg-type]
 
 
 def test_the_sweep_of_an_experiment(tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def open_sweep(
 
     Raises:
         NotFoundError: There is no such sweep.
-        InputError: `server` is no URL, or it is given with `backend`, or the experiment has not
-            begun.
+        InputError: `sweep` names none, `server` is no URL, or it is given with `backend`, or the
+            experiment has not begun.
         BackendError: It cannot be read.
     """
     if not isinstance(sweep, str):
@@ -84,6 +84,11 @@ def open_sweep(
 def _of_callback(
     callback: SweepCallback, backend: Backend | str | None
 ) -> tuple[str, Backend | str | None]:
+    if not hasattr(callback, "sweep_id"):
+        raise InputError(
+            "this names no sweep", path="sweep", found=repr(callback)[:80],
+            expected="a sweep's id, or the SweepCallback of an experiment",
+        )  # fmt: skip
     if callback.sweep_id is None:
         raise InputError("the experiment has not begun: it has no sweep yet", path="sweep")
     return callback.sweep_id, backend or callback._backend

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -91,3 +94,33 @@ def test_errors_are_one_line(say, arguments, words):
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert words in err
     assert "secret" not in err
+
+
+@pytest.mark.slow
+def test_an_interrupted_one_goes_on(say, tmp_path):
+    long = next((tmp_path / RAY1 / "mnist").glob("*00001*")) / "result.json"
+    row = json.loads(long.read_text().splitlines()[0])
+    with long.open("w") as file:
+        for step in range(1, 60_001):
+            file.write(json.dumps({**row, "training_iteration": step, "done": False}) + "\n")
+    command = [sys.executable, "-m", "tune_bridge", "adopt", str(RAY1 / "mnist")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 120
+        while not _rows():
+            assert time.monotonic() < until
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "the same command goes on with it" in err
+    assert err.splitlines()[-1] == "interrupted"
+    code, out, _ = say("adopt", RAY1 / "mnist")
+    assert code == 0
+    assert "4 runs" in out
+    assert _rows() > 60_000
+
+
+def _rows() -> int:
+    with open_backend() as backend:
+        sweeps = backend.sweeps()
+        return sum(run.rows for sweep in sweeps for run in backend.runs(sweep.id))

@@ -386,6 +386,12 @@ def test_what_is_chosen_is_in_the_query() -> None:
     assert set(CHOICES) == set(View.__struct_fields__) - {"scheme"}
 
 
+def _go_to(page, name: str, shown: str) -> None:
+    """Scrolls to a drawing until it is there; those above are drawn meanwhile, and move it."""
+    found = f"document.querySelector('#analysis-{name}')"
+    page.wait_for_function(f"() => {{ {found}?.scrollIntoView(); return {found}{shown}; }}")
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 def test_in_the_browser(page, backend) -> None:
@@ -401,15 +407,10 @@ def test_in_the_browser(page, backend) -> None:
     shown = set(FIGURES) - {"lineage"}
     assert page.locator("#analysis-lineage").count() == 0
     for name in shown:
-        page.locator(f"#analysis-{name}").scroll_into_view_if_needed()
         if name != "what_if":
-            page.wait_for_function(
-                f"document.querySelector('#analysis-{name} .js-plotly-plot')?._fullData?.length > 0"
-            )
-        page.wait_for_function(  # it may be drawn anew while one looks
-            f"document.querySelector('#analysis-{name} .main-svg')"
-            "?.getBoundingClientRect().height > 150"
-        )
+            _go_to(page, name, "?.querySelector('.js-plotly-plot')?._fullData?.length > 0")
+        svg = "?.querySelector('.main-svg')?.getBoundingClientRect().height > 150"
+        _go_to(page, name, svg)
     expect(page.locator("#analysis-what_if")).to_contain_text("Too few runs ran to their ends")
     page.locator("#choose-measure").click()
     page.get_by_role("option", name="correlation").click()
@@ -418,3 +419,13 @@ def test_in_the_browser(page, backend) -> None:
     page.reload()
     expect(page.locator("#choose-measure")).to_have_value("correlation")
     expect(page.locator("#analysis-importance")).to_contain_text("(η²)")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_two_parameters_in_pairs(page, backend) -> None:
+    """Plotly throws at the lower half of a matrix of two."""
+    page.set_default_timeout(120_000)
+    _spread(backend, 40, lambda x, y, z=0.0: x - 2 * y)
+    page.goto("/sweeps/abcd1234/analysis")
+    _go_to(page, "ranks", "?.querySelectorAll('.cartesianlayer .subplot').length > 1")

@@ -114,6 +114,13 @@ def test_ticks_are_in_order_and_each_has_its_text() -> None:
         assert len(set(made["ticktext"])) == len(made["ticktext"]) == len(made["tickvals"])
 
 
+def test_tags_are_texts() -> None:
+    """Plotly reads them in the name of an axis, and not at its ticks."""
+    made = make_axis(Dimension("<i>o</i>", options=("<b>x</b>", "a&b")), ["a&b"]).plotly("c:o")
+    assert made["label"] == "&lt;i&gt;o&lt;/i&gt;"
+    assert {"<b>x</b>", "a&b"} <= set(made["ticktext"])
+
+
 def test_the_drawing_shows_what_is_not_picked_too(backend) -> None:
     snapshot = Reader(backend).snapshot(make_sweep(backend, 60))
     picks = {"c:optimizer": ["sgd"], "c:lr": [[1e-4, 1e-2]]}

@@ -74,18 +74,22 @@ def adopt(
             found=place,
             hint="adopt them there, and bring them to W&B with: tune-bridge push SWEEP",
         )
-    made = bring(
-        path,
-        backend=backend,
-        project=project,
-        name=name,
-        metric=metric,
-        goal=goal,
-        searcher=searcher,
-        program=program,
-        dry_run=dry_run,
-        tell=None if quiet or as_json else _teller(),
-    )
+    try:
+        made = bring(
+            path,
+            backend=backend,
+            project=project,
+            name=name,
+            metric=metric,
+            goal=goal,
+            searcher=searcher,
+            program=program,
+            dry_run=dry_run,
+            tell=None if quiet or as_json else _teller(),
+        )
+    except KeyboardInterrupt:
+        click.echo("what was adopted is kept; the same command goes on with it", err=True)
+        raise
     if as_json:
         click.echo(json.dumps([_plain(each) for each in made], indent=2, default=str))
         return 0

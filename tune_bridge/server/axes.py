@@ -49,7 +49,10 @@ class Axis(msgspec.Struct, frozen=True):
     missing: float | None = None
 
     def plotly(self, field: str, picked: Sequence[Any] = ()) -> dict[str, Any]:
-        """The axis as a dimension of ``parcoords``; texts are escaped, since Plotly reads tags.
+        """The axis as a dimension of ``parcoords``.
+
+        Plotly reads tags in its name, which is escaped therefore, and none in the texts at its
+        ticks.
 
         Plotly draws an axis from its first tick to its last one, and a range that is picked snaps
         to its ticks: bare ticks stand at the ends, and close together on an axis of numbers.
@@ -73,7 +76,7 @@ class Axis(msgspec.Struct, frozen=True):
             "values": pack(self.positions),
             "range": [self.low, self.high],
             "tickvals": sorted(marks),
-            "ticktext": [html.escape(marks[mark], quote=False) for mark in sorted(marks)],
+            "ticktext": [marks[mark] for mark in sorted(marks)],
             **({"constraintrange": ranges} if ranges else {}),
         }
 

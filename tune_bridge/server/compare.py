@@ -20,6 +20,7 @@ __all__ = ["Comparison", "Side", "edf", "progress"]
 
 _POINTS = 1000
 _NO_RESULT = frozenset({"failed", "crashed"})
+_CARRIED = "controller.tune."
 _NOT_SHOWN = frozenset({"name", "project", "entity", "description"})
 
 
@@ -69,16 +70,10 @@ class Side(msgspec.Struct, frozen=True, dict=True):
         return sweep.name or sweep.id
 
     @property
-    def began(self) -> float:
-        """When its first run started; when it was made, as long as none has."""
-        starts = [run.started_at for run in self.snapshot.runs if run.started_at is not None]
-        return min(starts, default=self.snapshot.sweep.created_at)
-
-    @property
     def seconds(self) -> float:
         """From its first start to its last sign of life."""
         last = max((run.ended_at or run.updated_at for run in self.snapshot.runs), default=0.0)
-        return max(last - self.began, 0.0)
+        return max(last - self.snapshot.began, 0.0)
 
     @property
     def per_hour(self) -> float | None:
@@ -107,7 +102,7 @@ class Side(msgspec.Struct, frozen=True, dict=True):
             over: "runs", or "time" for hours since the first start.
         """
         last = len(self.line) - 1
-        begin = self.began
+        begin = self.snapshot.began
         return [
             (place + 1 if over == "runs" else max(self.ends[place] - begin, 0) / 3600, value)
             for place, value in enumerate(self.line)
@@ -192,7 +187,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
     def settings(self) -> list[tuple[str, list[Any]]]:
         """What differs between the sweeps' own configs: each key with its values, None for none."""
-        configs = [flatten(side.snapshot.sweep.config) for side in self.sides]
+        configs = [_settings(side.snapshot.sweep.config) for side in self.sides]
         keys: dict[str, None] = {}
         for config in configs:
             keys.update(dict.fromkeys(config))
@@ -202,6 +197,17 @@ class Comparison(msgspec.Struct, frozen=True):
             for key, values in rows
             if key not in _NOT_SHOWN and any(repr(value) != repr(values[0]) for value in values)
         ]
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """A sweep's config by its keys; what Tune alone reads stays in one piece each."""
+    flat = flatten(config)
+    controller = config.get("controller")
+    carried = controller.get("tune") if isinstance(controller, dict) else None
+    if isinstance(carried, dict):
+        flat = {key: value for key, value in flat.items() if not key.startswith(_CARRIED)}
+        flat |= {f"{_CARRIED}{key}": value for key, value in carried.items()}
+    return flat
 
 
 def _metrics(snapshots: Sequence[Snapshot]) -> list[str]:

@@ -226,7 +226,8 @@ def run_curves(
             traces.append({**base, **faint, "y": values, "mode": "lines"})
             values = smoothed(values, smooth)
         traces.append({**base, "y": values, "uid": f"y{place}"})
-    framed = _curve_layout(", ".join(names), 11, log=log, scheme=scheme)
+    last = max(line[-1][0] for line in points if line) - start
+    framed = _curve_layout(", ".join(names), math.ceil(last), log=log, scheme=scheme)
     framed["xaxis"]["title"] = {"text": f"{over} (s)" if times else over, "standoff": 8}
     framed["uirevision"] = f"{over}|{log}|{names}"
     return {"data": traces, "layout": framed}

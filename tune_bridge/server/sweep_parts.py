@@ -108,9 +108,8 @@ def _alert(state: str) -> str:
 def _runs_tile(snapshot: Snapshot) -> Any:
     counts, sweep = snapshot.counts, snapshot.sweep
     end = sweep.ended_at if sweep.ended_at is not None else time.time()
-    facts = [
-        f"{'took' if sweep.ended_at is not None else 'for'} {duration(end - sweep.created_at)}"
-    ]
+    took = duration(end - snapshot.began)
+    facts = [f"{'took' if sweep.ended_at is not None else 'for'} {took}"]
     if running := counts.get("running"):
         facts.append(f"{running:,} running now")
     left = time_left(snapshot, time.time())

@@ -271,6 +271,12 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return {kind: found[kind] for kind in KINDS if kind in found}
 
     @functools.cached_property
+    def began(self) -> float:
+        """When its first run started; when it was made, as long as none has."""
+        starts = [run.started_at for run in self.runs if run.started_at is not None]
+        return min(starts, default=self.sweep.created_at)
+
+    @functools.cached_property
     def metrics(self) -> list[str]:
         """Logged keys that hold numbers, the objective first."""
         keys: dict[str, None] = {}

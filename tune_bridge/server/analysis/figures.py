@@ -241,7 +241,8 @@ def ranks(results: Results, dimensions: Sequence[Dimension], scheme: str) -> dic
                     for index, value in zip(results.indices, results.values, strict=True)
                 ],
                 "marker": {**_ranked_colours(results, scheme), "size": 5},
-                "diagonal": {"visible": False}, "showupperhalf": False,
+                # Of two parameters, Plotly cannot draw the one half alone.
+                "diagonal": {"visible": False}, "showupperhalf": len(shown) == 2,
                 "hovertemplate": "%{text}<extra></extra>",
             }
         ],
