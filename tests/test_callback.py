@@ -111,7 +111,7 @@ def experiment(url: str) -> Experiment:
 
 
 def test_a_run_from_start_to_end(experiment: Experiment) -> None:
-    trial = experiment.start(Trial("a", lr=np.float64(0.1), net={"depth": np.int64(3)}, f=print))
+    trial = experiment.start(Trial("a", lr=np.float64(0.1), net={"depth": np.int64(3)}, f=len))
     experiment.result(trial, loss=np.float32(0.5), val={"acc": 1}, text="x", bad=object(), n=None)
     experiment.result(trial, loss=math.nan, training_iteration=2)
     experiment.complete(trial)
@@ -121,7 +121,7 @@ def test_a_run_from_start_to_end(experiment: Experiment) -> None:
     assert (run.name, run.state, run.stopped_early, run.message) == (
         *("train_a", "finished", False, ""),
     )
-    assert run.config == {"lr": 0.1, "net": {"depth": 3}, "f": "print"}
+    assert run.config == {"lr": 0.1, "net": {"depth": 3}, "f": "len"}
     rows = experiment.rows(run)
     assert rows[0] == (
         0,

@@ -187,7 +187,7 @@ def test_the_goal_has_to_be_known(mnist, place):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_an_experiment_of_this_ray(tmp_path, place):
+def test_an_experiment_of_this_ray(tmp_path, place, monkeypatch):
     """A real one: an early stop, a failure, nested values, a function among the parameters."""
     ray = pytest.importorskip("ray")
     from ray import tune
@@ -205,6 +205,8 @@ def test_an_experiment_of_this_ray(tmp_path, place):
         if config["fails"]:
             raise ValueError("three layers are too many")
 
+    # Experiments that ran in this process before may have left it: Ray writes no files with it.
+    monkeypatch.delenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", raising=False)
     ray.init(num_cpus=2, include_dashboard=False)
     try:
         tune.Tuner(

@@ -92,9 +92,8 @@ def test_a_sweep_that_is_run(server: Place) -> None:
     assert process.returncode == 0, said
     answer = json.loads(said[said.index("{") : said.rindex("}") + 1])
     assert answer["best"]["config"] == {"x": 1}, answer
-    (sweep,) = (
-        each for each in server.backend.sweeps(project="told") if each.config["method"] == "grid"
-    )
+    sweeps = server.backend.sweeps(project="told")  # newest first
+    sweep = next(each for each in sweeps if each.config["method"] == "grid")
     assert [(run.config["x"], run.state) for run in server.backend.runs(sweep.id)] == [
         (1, "finished"), (2, "finished"),
     ]  # fmt: skip

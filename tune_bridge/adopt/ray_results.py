@@ -91,6 +91,7 @@ def read(path: Path, wishes: Wishes) -> list[Found]:
             "no trial of this experiment has begun",
             source=str(path),
             expected="folders with params.json or result.json",
+            hint="with TUNE_DISABLE_AUTO_CALLBACK_LOGGERS=1, Ray writes none of them",
         )
     started = len({trial.id for trial in found} & set(known))
     space = infer([run.config for run in runs], notes)
