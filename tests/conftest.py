@@ -7,12 +7,13 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from tests.postgres import Cluster, running
-from tests.programs import PROGRAMS, required
+from tests.programs import PROGRAMS, require_program, required
 
 IN_CI = bool(os.environ.get("CI"))
 
@@ -22,6 +23,17 @@ hypothesis.settings.register_profile(
     "ci", deadline=None, print_blob=True, max_examples=200, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("ci" if IN_CI else "dev")
+
+_CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 _CHOSEN = str(20261121 if IN_CI else random.randrange(2**32))
 SEED = int(os.environ.setdefault("TUNE_BRIDGE_TEST_SEED", _CHOSEN))
@@ -116,3 +128,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and required() and _missing_programs(reporter):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A real browser: one for all tests of a process, since Playwright takes its thread's loop."""
+    path = require_program("chromium")
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=60_000)  # for machines that are busy with other tests
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(path), args=_CHROMIUM)
+        yield browser
+        browser.close()

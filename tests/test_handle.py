@@ -20,7 +20,6 @@ import pandas as pd
 
 import tune_bridge
 from tests.agents.world import KEY, World
-from tests.programs import require_program
 from tests.test_docs import blocks
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import LogRows, PatchRun, PutRun, PutSweep, Row, Run, Sweep
@@ -175,30 +174,23 @@ def test_ipython_shows_it(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_the_frame_draws_in_a_browser(world: World, tmp_path: Path) -> None:
+def test_the_frame_draws_in_a_browser(world: World, tmp_path: Path, chromium: Any) -> None:
     pytest.importorskip("plotly")
-    path = require_program("chromium")
-    from playwright.sync_api import sync_playwright
-
     with tune_bridge.open_sweep("shown", backend=world.place) as sweep:
         parts = sweep._repr_html_() + sweep.show()._repr_html_()
     (tmp_path / "notebook.html").write_text(f"<!doctype html><body>{parts}</body>", "utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(path), args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": 1100, "height": 1100})
-        said: list[str] = []
-        page.on("dialog", lambda dialog: said.append(dialog.message))
-        page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:", "about:"))
-                else said.append(r.url))  # fmt: skip
-        page.goto((tmp_path / "notebook.html").as_uri())
-        frame = page.frame_locator("iframe")
-        frame.locator(".js-plotly-plot .main-svg").first.wait_for(timeout=60_000)
-        assert frame.locator("h1").inner_text() == NAME
-        assert page.locator("tbody tr").count() == 10
-        page.screenshot(path=str(tmp_path / "notebook.png"))
-        browser.close()
+    page = chromium.new_page(viewport={"width": 1100, "height": 1100})
+    said: list[str] = []
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:", "about:"))
+            else said.append(r.url))  # fmt: skip
+    page.goto((tmp_path / "notebook.html").as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator(".js-plotly-plot .main-svg").first.wait_for(timeout=60_000)
+    assert frame.locator("h1").inner_text() == NAME
+    assert page.locator("tbody tr").count() == 10
+    page.screenshot(path=str(tmp_path / "notebook.png"))
+    page.close()
     assert said == []
 
 

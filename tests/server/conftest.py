@@ -10,20 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import require_program
 from tune_bridge.backends.local import LocalBackend
 from tune_bridge.server import create_app
-
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
@@ -83,19 +71,6 @@ def serving(app, port: int = 0) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join(20)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator:
-    path = require_program("chromium")
-    from playwright.sync_api import expect, sync_playwright
-
-    expect.set_options(timeout=60_000)  # for machines that are busy with other tests
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(path), args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
