@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from collections.abc import Iterator
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
+from tests.server.conftest import serving
 from tests.server.seed import make_sweep
 from tune_bridge.backends.base import PutRun, PutSweep, Run, Sweep
 from tune_bridge.backends.local import LocalBackend
@@ -43,21 +42,8 @@ def place(tmp_path_factory) -> Iterator[LocalBackend]:
 
 @pytest.fixture(scope="module")
 def site(place: LocalBackend) -> Iterator[str]:
-    import uvicorn
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(place, poll=0.5), lifespan="off", ws="none", log_level="warning"
-            )
-        )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(20)
+    with serving(create_app(place, poll=0.5)) as address:
+        yield address
 
 
 @pytest.fixture
