@@ -310,6 +310,7 @@ def test_a_sweep_is_cloned_with_changes(page, steered, backend) -> None:
     (made,) = [sweep for sweep in backend.sweeps() if sweep.id != steered.id]
     assert page.url.endswith(f"/sweeps/{made.id}")
     assert made.config["parameters"] == {"x": {"min": 0, "max": 2.5}}
+    expect(dialog).not_to_be_visible()
     expect(page.locator("#said")).to_contain_text(f"made from it: sweep {made.id}")
 
     # Nothing is made of what was closed.

@@ -10,7 +10,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 import msgspec
-from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from tune_bridge.backends.base import ENDED_RUN, ENDED_SWEEP, Run, Sweep
@@ -169,6 +169,7 @@ def answers() -> list[Any]:
     return [
         dcc.Store(id="pressed"),
         dcc.Store(id="asked"),
+        dcc.Store(id="answered"),
         html.Div(id="said", role="status", className="tb-said"),
         dmc.Modal(
             id="question",
@@ -268,24 +269,23 @@ def _add_answer(app: Dash, control: Control) -> None:
         Output("said", "children", allow_duplicate=True),
         Output("address", "pathname", allow_duplicate=True),
         Output("address", "search", allow_duplicate=True),
-        Input("question-yes", "n_clicks"),
-        Input("question-no", "n_clicks"),
+        Input("answered", "data"),
         State("asked", "data"),
-        State("edited", "value"),
         prevent_initial_call=True,
     )
-    async def answer(_: Any, __: Any, asked: Any, edited: Any) -> Any:
+    async def answer(answered: Any, asked: Any) -> Any:
+        # A script says what stood in the field: its value arrives here later than a quick click.
         stay = (no_update, no_update)
-        if ctx.triggered_id != "question-yes" or not asked:
+        if not (answered and answered["yes"] and asked):
             return False, "", no_update, *stay
-        button, config = _BUTTONS[asked["verb"]], None
+        button, edited, config = _BUTTONS[asked["verb"]], str(answered["text"]), None
         try:
             if button.verb == _CLONE:
-                made = await control.in_thread(_clone, control, asked["of"], str(edited))
+                made = await control.in_thread(_clone, control, asked["of"], edited)
                 said = _said(button.said.format(f"sweep {made.id}"))
                 return False, "", said, Address("sweep", made.id).path, ""
             if button.edits:
-                config = _config(str(edited))
+                config = _config(edited)
         except TuneBridgeError as error:  # what was written stays, to be mended
             return no_update, str(error), no_update, *stay
         return False, "", await _do(control, asked, config), *stay

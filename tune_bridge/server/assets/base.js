@@ -141,6 +141,18 @@
         }
     });
 
+    // The answer to a question, with the text that stands there now.
+    document.addEventListener("click", (event) => {
+        const at = event.target.closest && event.target.closest("#question-yes, #question-no");
+        if (at) {
+            window.dash_clientside.set_props("answered", {data: {
+                yes: at.id === "question-yes",
+                text: document.getElementById("edited").value,
+                at: Date.now(),
+            }});
+        }
+    });
+
     // What was edited is sent off from the keyboard, too.
     document.addEventListener("keydown", (event) => {
         const yes = document.getElementById("question-yes");
