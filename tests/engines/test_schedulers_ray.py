@@ -123,8 +123,8 @@ class Replay:
 
     def error(self, number: int, event: dict[str, Any]) -> tuple[Any, Any]:
         run = event["run"]
-        following = self.events[number + 1]
-        again = following["event"] == "add" and following["run"] == run
+        following = self.events[number + 1 : number + 2]  # none when it is the last one's end
+        again = any(one["event"] == "add" and one["run"] == run for one in following)
         trial = self.judge.stage.by_run[run]
         trial.status = "RUNNING"
         actions = self.judge.fail(run, retry=again)
