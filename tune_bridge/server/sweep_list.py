@@ -38,18 +38,23 @@ _LINE = "#228be6"
 class _Column(NamedTuple):
     title: str
     order: str = ""  # key of `ORDERS`, with a minus where the highest come first at first
+    wide: bool = False  # a phone has no room for it
+
+    def looks(self) -> str:
+        """Its class: a phone has the columns in other places."""
+        return f"tb-of-{self.title.lower()}{' tb-wide' if self.wide else ''}"
 
 
 _COLUMNS = (
     _Column("Sweep", "name"),
     _Column("State", "state"),
-    _Column("Project", "project"),
-    _Column("Method"),
+    _Column("Project", "project", wide=True),
+    _Column("Method", wide=True),
     _Column("Runs", "-runs"),
-    _Column("Now"),
+    _Column("Now", wide=True),
     _Column("Best", "best"),
-    _Column("Progress"),
-    _Column("Created", "-created"),
+    _Column("Progress", wide=True),
+    _Column("Created", "-created", wide=True),
 )
 
 
@@ -126,13 +131,21 @@ def sweeps_list(found: Found, listing: Listing, picked: list[str]) -> list[Any]:
             html.Div(
                 html.Table(
                     [
-                        html.Thead(html.Tr([_head_of_picks(), *map(_head(listing), _COLUMNS)])),
+                        html.Thead(
+                            html.Tr([_head_of_picks(), *map(_head(listing), _COLUMNS)], role="row"),
+                            role="rowgroup",
+                        ),
                         html.Tbody(
-                            [html.Tr(_cells(line, listing, picked)) for line in found.lines]
+                            [
+                                html.Tr(_cells(line, listing, picked), role="row")
+                                for line in found.lines
+                            ],
+                            role="rowgroup",
                         ),
                     ],
                     className="tb-table",
                     id="sweeps",
+                    role="table",  # a phone has cards, which are no table to a browser
                 ),
                 className="tb-scroll",
                 tabIndex=0,
@@ -163,20 +176,27 @@ def _project(listing: Listing) -> list[Any]:
 
 
 def _head_of_picks() -> Any:
-    return html.Th(html.Span("Compare", className="tb-unseen"), scope="col")
+    return html.Th(
+        html.Span("Compare", className="tb-unseen"),
+        scope="col",
+        role="columnheader",
+        className="tb-of-pick",
+    )
 
 
 def _head(listing: Listing) -> Any:
     def head(column: _Column) -> Any:
-        name = column.order.removeprefix("-")
+        name, looks = column.order.removeprefix("-"), column.looks()
         if not name:
-            return html.Th(column.title, scope="col")
+            return html.Th(column.title, scope="col", role="columnheader", className=looks)
         way = listing.sorted_by(name)
         turned = {"ascending": f"-{name}", "descending": name}.get(way, column.order)
         link = dcc.Link(
             column.title, href=listing.href(sort=turned), className=f"tb-sort tb-sort-{way}"
         )
-        return html.Th(link, scope="col", **dashed(aria_sort=way))
+        return html.Th(
+            link, scope="col", role="columnheader", className=looks, **dashed(aria_sort=way)
+        )
 
     return head
 
@@ -195,36 +215,35 @@ def _pager(more: bool, listing: Listing) -> Any:
 def _cells(line: Overview, listing: Listing, picked: list[str]) -> list[Any]:
     sweep, name = line.sweep, line.sweep.name or line.sweep.id
     running = line.counts.get("running", 0)
+    box = dmc.Checkbox(
+        id={"type": "pick", "sweep": sweep.id},
+        checked=sweep.id in picked,
+        size="xs",
+        radius="sm",
+        **dashed(aria_label=f"Compare {text(name, 60)}"),
+    )
+    cells = (
+        [
+            sweep_link(sweep.id, text(name, 60)),
+            *([html.Div(sweep.id, className="tb-id")] if sweep.name else []),
+        ],
+        state_badge(sweep.state),
+        dcc.Link(
+            text(sweep.project, 30), href=listing.href(project=sweep.project), className="tb-in"
+        ),
+        search_words(line.plan),
+        _runs(line),
+        html.Span(f"{running} running", className="tb-pill tb-running") if running else NONE,
+        _best(line),
+        spark_picture(line),
+        moment(sweep.created_at),
+    )
     return [
-        html.Td(
-            dmc.Checkbox(
-                id={"type": "pick", "sweep": sweep.id},
-                checked=sweep.id in picked,
-                size="xs",
-                radius="sm",
-                **dashed(aria_label=f"Compare {text(name, 60)}"),
-            )
+        html.Td(box, role="cell", className="tb-of-pick"),
+        *(
+            html.Td(cell, role="cell", className=column.looks())
+            for column, cell in zip(_COLUMNS, cells, strict=True)
         ),
-        html.Td(
-            [
-                sweep_link(sweep.id, text(name, 60)),
-                *([html.Div(sweep.id, className="tb-id")] if sweep.name else []),
-            ]
-        ),
-        html.Td(state_badge(sweep.state)),
-        html.Td(
-            dcc.Link(
-                text(sweep.project, 30), href=listing.href(project=sweep.project), className="tb-in"
-            )
-        ),
-        html.Td(search_words(line.plan)),
-        html.Td(_runs(line)),
-        html.Td(
-            html.Span(f"{running} running", className="tb-pill tb-running") if running else NONE
-        ),
-        html.Td(_best(line)),
-        html.Td(spark_picture(line)),
-        html.Td(moment(sweep.created_at)),
     ]
 
 

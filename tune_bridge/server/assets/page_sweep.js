@@ -208,6 +208,7 @@
     function wire(table) {
         grid = table;
         choices.before = visible().join();
+        shared.table(table);
         table.addEventListener("sortChanged", () => {
             choices.sort = ordered(table.getColumnState().filter((column) => column.sort)
                 .sort((a, b) => (a.sortIndex || 0) - (b.sortIndex || 0)));

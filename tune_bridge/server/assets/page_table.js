@@ -1,0 +1,55 @@
+// The table of runs for who has no mouse, and for who has little room.
+(function () {
+    "use strict";
+
+    const NARROW = 600;
+    const WIDTHS = [["name", 84], ["state", 130]];
+    const OBJECTIVE = 104;
+
+    // Tab enters the table once, at the cell that was last in use, and leaves it with the next one;
+    // arrows move inside. Within a column's filter Tab is as everywhere.
+    function byTab(table) {
+        table.setGridOption("tabToNextCell", () => false);
+        table.setGridOption("tabToNextHeader", () => false);
+        let last = null;
+        table.addEventListener("cellFocused", (event) => {
+            last = event.column ? [event.rowIndex, event.column.getColId()] : last;
+        });
+        table.setGridOption("focusGridInnerElement", () => {
+            if (!table.getDisplayedRowCount()) {
+                return false;
+            }
+            const first = table.getAllDisplayedColumns()[0];
+            const [row, column] = last || [0, first.getColId()];
+            const there = row < table.getDisplayedRowCount() && table.getColumn(column).isVisible();
+            table.ensureIndexVisible(there ? row : 0);
+            table.setFocusedCell(there ? row : 0, there ? column : first);
+            return true;
+        });
+    }
+
+    // Enter opens a run, as a click does.
+    function byEnter(table) {
+        table.addEventListener("cellKeyDown", (event) => {
+            if (event.event.key === "Enter" && event.node.id !== undefined) {
+                event.node.setSelected(true, true, "spaceKey");
+            }
+        });
+    }
+
+    // A phone shows the name, the state and the objective side by side.
+    function narrow(table) {
+        if (window.innerWidth <= NARROW) {
+            const there = table.getAllDisplayedColumns().map((column) => column.getColId());
+            const shown = there.slice(0, 3).join().startsWith("name,state,s:") ? there[2] : null;
+            table.setColumnWidths([...WIDTHS, ...(shown ? [[shown, OBJECTIVE]] : [])]
+                .map(([key, newWidth]) => ({key, newWidth})));
+        }
+    }
+
+    window.tuneBridge.table = (table) => {
+        byTab(table);
+        byEnter(table);
+        narrow(table);
+    };
+})();
