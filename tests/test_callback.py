@@ -118,6 +118,7 @@ def test_a_run_from_start_to_end(experiment: Experiment) -> None:
     sweep, runs = experiment.end()
     run = runs["a"]
     assert (sweep.project, sweep.name, sweep.state) == ("demo", "a name", "finished")
+    assert sweep.created_at <= sweep.meta["heard"]["at"] <= run.created_at
     assert (run.name, run.state, run.stopped_early, run.message) == (
         *("train_a", "finished", False, ""),
     )

@@ -171,7 +171,7 @@ class SweepCallback(Callback):
             self._fresh()
             self.sweep_id = self._given_id
         self._observer = tune_observer.find(sys._getframe(1))
-        self._writer = Writer(self._open())
+        writer = self._writer = Writer(self._open())
         now = time.time()
         config = self._sweep_config
         if config is None:
@@ -210,6 +210,7 @@ class SweepCallback(Callback):
             self._put,
             known=known,
             steered=steered is not None,
+            away=lambda: writer.away,
         )
         if self._restored:
             changes = {"state": "running", "message": "restored"}
@@ -498,8 +499,8 @@ class SweepCallback(Callback):
     # What the hooks are made of.
 
     def _put(self, operation: Any) -> None:
-        if self._writer is not None:
-            self._writer.put(operation)
+        if (writer := self._writer) is not None:
+            writer.put(operation)
 
     def _patch(self, record: Record, when: float, *, reopen: bool = False, **changes: Any) -> None:
         self._put(PatchRun(record.run, changes, when, reopen))

@@ -101,6 +101,11 @@ class Writer:
         """The folder of this place's spool; it may not exist."""
         return self._spool.folder
 
+    @property
+    def away(self) -> bool:
+        """Whether the backend did not answer when it was last asked."""
+        return self._away
+
     def put(self, operation: Operation) -> None:
         """Takes an operation, in microseconds. Its values must not be changed afterwards.
 

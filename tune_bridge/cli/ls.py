@@ -55,7 +55,9 @@ def ls(where: Where, project: str | None, limit: int, as_json: bool) -> int:
         )
         name = "" if line["name"] == line["id"] else line["name"]
         made = relative_time(line["created_at"])
-        table.add_row(line["id"], name, line["project"], line["state"], counts, shown, made)
+        since = line["unheard_since"]
+        state = line["state"] + ("" if since is None else f", heard of {relative_time(since)}")
+        table.add_row(line["id"], name, line["project"], state, counts, shown, made)
     _print(table)
     return 0
 

@@ -140,9 +140,11 @@ class _OfPlace:
         return [line(overview) for overview in self._reader.overviews(limit)]
 
     def sweep(self, sweep_id: str) -> dict[str, Any]:
+        from tune_bridge.server.lines import sweep_data
+
         snapshot = self._reader.snapshot(sweep_id)
         best = None if snapshot.best is None else msgspec.structs.asdict(snapshot.best)
-        return {**msgspec.structs.asdict(snapshot.sweep), "best": best}
+        return {**sweep_data(snapshot.sweep), "best": best}
 
     def run(self, run_id: str) -> dict[str, Any]:
         return msgspec.structs.asdict(self._backend.run(run_id))

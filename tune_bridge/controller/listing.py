@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
+from tune_bridge.backends.base import Backend, Sweep
+from tune_bridge.controller.liveness import HEARD, unheard_since, unheard_words
+from tune_bridge.controller.steering import is_steered
 from tune_bridge.controller.sweep import SweepController
 
-__all__ = ["describe"]
+__all__ = ["describe", "is_reported", "reported"]
 
 
 def describe(sweep: SweepController) -> dict[str, Any]:
@@ -52,3 +55,33 @@ def describe(sweep: SweepController) -> dict[str, Any]:
             "hosts": {name: msgspec.to_builtins(host) for name, host in state.hosts.items()},
             "agents": agents,
         }
+
+
+def is_reported(sweep: Sweep) -> bool:
+    """Whether the program reports it that runs it, and no agents do."""
+    return HEARD in sweep.meta or is_steered(sweep)
+
+
+def reported(backend: Backend, sweep: Sweep) -> dict[str, Any]:
+    """The same of a sweep that one program reports, which has no agents and no queue.
+
+    Returns:
+        As `describe`, with ``unheard_since``; the gate is the sweep's state.
+    """
+    since = unheard_since(sweep)
+    reasons = [sweep.message, "" if since is None else unheard_words(since)]
+    return {
+        "sweep": sweep.id,
+        "gate": sweep.state,
+        "reason": "; ".join(reason for reason in reasons if reason),
+        "waiting": "",
+        "done": "",
+        "concurrency": None,
+        "settings": {},
+        "needs_checkpoints": "",
+        "events": None,
+        "runs": backend.counts([sweep.id]).get(sweep.id, {}),
+        "hosts": {},
+        "agents": [],
+        "unheard_since": since,
+    }

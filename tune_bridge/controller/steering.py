@@ -17,6 +17,7 @@ from typing import Any
 
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import ENDED_SWEEP, Backend, LogEvents, Operation, PatchSweep, Sweep
+from tune_bridge.controller.liveness import EVERY, sign, unheard_since, unheard_words
 from tune_bridge.controller.state import check_args
 from tune_bridge.errors import InputError, NotFoundError, TuneBridgeError
 from tune_bridge.wire import Command, Verb
@@ -58,6 +59,11 @@ def ask(backend: Backend, sweep: Sweep, verb: Verb, args: Mapping[str, Any]) -> 
         )
     if sweep.state in ENDED_SWEEP:
         raise InputError(f"sweep {sweep.id} is over", found=sweep.state, expected="a running one")
+    if (since := unheard_since(sweep)) is not None:
+        raise InputError(
+            f"nobody would do it: sweep {sweep.id} is {unheard_words(since)}",
+            hint="Tuner.restore goes on with it",
+        )
     if verb == "stop_run" and backend.run(args["run"]).sweep_id != sweep.id:
         raise NotFoundError(f"sweep {sweep.id} has no such run", found=args["run"])
     now = time.time()
@@ -76,6 +82,8 @@ class Link:
         known: Number of events that the sweep has: 0 for a new one, None when that has to be
             looked up.
         steered: Whether commands are looked for.
+        away: Whether the backend is known to be away: signs of life are not kept for it.
+        every: Seconds between two signs of life.
     """
 
     def __init__(
@@ -86,8 +94,11 @@ class Link:
         *,
         known: int | None,
         steered: bool,
+        away: Callable[[], bool] = lambda: False,
+        every: float = EVERY,
     ) -> None:
         self._place, self._sweep, self._put = place, sweep_id, put
+        self._away, self._every = away, every
         self._kept = not isinstance(place, Backend) or place.keeps_events
         if not self._kept:  # neither are commands
             steered, known = False, 0
@@ -99,7 +110,8 @@ class Link:
         self._commands: deque[Command] = deque()
         self._seen: set[str] = set()
         self._ended, self._numbered = threading.Event(), threading.Event()
-        if steered or known is None:
+        if self._kept:
+            self._live()
             threading.Thread(target=self._main, name="tune-bridge-link", daemon=True).start()
 
     def log(self, event: dict[str, Any]) -> None:
@@ -117,6 +129,15 @@ class Link:
         assert self._next is not None
         self._put(LogEvents(self._sweep, self._next, events, now))
         self._next += len(events)
+
+    def _live(self) -> None:
+        """Leaves a sign of life, unless it would only wait with others, and when the next is due."""
+        if self._away():
+            self._due = time.monotonic() + _AWAY
+            return
+        now = time.time()
+        self._put(PatchSweep(self._sweep, {"meta": sign(now, self._every)}, now))
+        self._due = time.monotonic() + self._every
 
     def take(self) -> list[Command]:
         """What was asked since the last time."""
@@ -142,24 +163,37 @@ class Link:
                 self._waiting = []
 
     def _main(self) -> None:
-        own = None if isinstance(self._place, Backend) else self._place
-        backend: Backend | None = self._place if isinstance(self._place, Backend) else None
+        backend: Backend | None = None
+        pause = 0.0
         try:
-            while True:
+            while not self._ended.wait(pause):
                 pause = _LOOK
                 try:
-                    backend = backend or open_backend(own)
-                    self._look(backend)
+                    if self._steered or self._next is None:
+                        backend = backend or self._opened()
+                        self._look(backend)
+                    elif backend is not None:
+                        self._left(backend)
+                        backend = None
                 except NotFoundError:  # it is not written yet
                     pass
                 except TuneBridgeError:
                     pause = _AWAY
-                if self._ended.wait(pause) or (not self._steered and self._next is not None):
-                    return
+                if time.monotonic() >= self._due:
+                    with contextlib.suppress(TuneBridgeError):  # closed in this moment
+                        self._live()
+                if not self._steered and self._next is not None:
+                    pause = max(0.0, self._due - time.monotonic())
         finally:
-            if backend is not None and backend is not self._place:
-                with contextlib.suppress(TuneBridgeError):
-                    backend.close()
+            self._left(backend)
+
+    def _opened(self) -> Backend:
+        return self._place if isinstance(self._place, Backend) else open_backend(self._place)
+
+    def _left(self, backend: Backend | None) -> None:
+        if backend is not None and backend is not self._place:
+            with contextlib.suppress(TuneBridgeError):
+                backend.close()
 
     def _look(self, backend: Backend) -> None:
         if self._next is None:

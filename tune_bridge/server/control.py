@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, Response
 from tune_bridge import __version__
 from tune_bridge.backends.base import Row
 from tune_bridge.controller import Controller, SweepController
-from tune_bridge.controller.listing import describe
+from tune_bridge.controller.listing import describe, is_reported, reported
 from tune_bridge.controller.steering import ask, is_steered
 from tune_bridge.errors import InputError, TooLargeError
 from tune_bridge.server.lane import Lane
@@ -181,6 +181,10 @@ class Control:
 
     async def queue(self, sweep_id: str) -> Response:
         """Gate, limits, hosts, agents, runs by status."""
+        backend = self.controller.backend
+        sweep = await self.in_thread(backend.sweep, sweep_id)
+        if is_reported(sweep):
+            return answer(await self.in_thread(reported, backend, sweep))
         lane = await self.lane(sweep_id)
         return answer(await lane.call(describe, lane.sweep))
 

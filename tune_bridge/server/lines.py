@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tune_bridge.backends.base import Sweep
+from tune_bridge.controller.liveness import unheard_since
 from tune_bridge.server.views import Best, Overview
 
 __all__ = ["best_data", "line", "run_cap_of", "sweep_data"]
@@ -20,8 +21,13 @@ def run_cap_of(config: Mapping[str, Any]) -> int | None:
 
 
 def sweep_data(sweep: Sweep) -> dict[str, Any]:
-    """A sweep with the address of its page."""
-    return {**msgspec.structs.asdict(sweep), "url": f"/sweeps/{sweep.id}"}
+    """A sweep with the address of its page.
+
+    ``unheard_since`` is when its program was last heard of, and None while it is heard of: see
+    `tune_bridge.controller.liveness`.
+    """
+    about = {"url": f"/sweeps/{sweep.id}", "unheard_since": unheard_since(sweep)}
+    return {**msgspec.structs.asdict(sweep), **about}
 
 
 def best_data(best: Best | None) -> dict[str, Any] | None:

@@ -9,6 +9,8 @@ import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, dcc, html
 from dash.exceptions import PreventUpdate
 
+from tune_bridge.backends.base import Sweep
+from tune_bridge.controller.liveness import unheard_since
 from tune_bridge.server.addresses import Address, query_of
 from tune_bridge.server.lines import run_cap_of
 from tune_bridge.server.listing import STATES, Found, Listing, find
@@ -227,7 +229,7 @@ def _cells(line: Overview, listing: Listing, picked: list[str]) -> list[Any]:
             sweep_link(sweep.id, text(name, 60)),
             *([html.Div(sweep.id, className="tb-id")] if sweep.name else []),
         ],
-        state_badge(sweep.state),
+        _state(sweep),
         dcc.Link(
             text(sweep.project, 30), href=listing.href(project=sweep.project), className="tb-in"
         ),
@@ -245,6 +247,12 @@ def _cells(line: Overview, listing: Listing, picked: list[str]) -> list[Any]:
             for column, cell in zip(_COLUMNS, cells, strict=True)
         ),
     ]
+
+
+def _state(sweep: Sweep) -> list[Any]:
+    since = unheard_since(sweep)
+    unheard = [] if since is None else [html.Div(moment(since, "heard of "), className="tb-dim")]
+    return [state_badge(sweep.state), *unheard]
 
 
 def _runs(line: Overview) -> Any:

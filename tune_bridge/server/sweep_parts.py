@@ -9,6 +9,7 @@ from typing import Any, Literal
 import dash_mantine_components as dmc
 from dash import dcc, html
 
+from tune_bridge.controller.liveness import unheard_since, unheard_words
 from tune_bridge.server.addresses import Address
 from tune_bridge.server.copies import copies
 from tune_bridge.server.lines import run_cap_of
@@ -89,6 +90,9 @@ def sweep_head(snapshot: Snapshot) -> list[Any]:
         head.append(
             dmc.Alert(text(sweep.message, 600), color=_alert(sweep.state), className="tb-alert")
         )
+    if (since := unheard_since(sweep)) is not None:
+        words = unheard_words(since)
+        head.append(dmc.Alert(words[0].upper() + words[1:], color="yellow", className="tb-alert"))
     if plan.problem:
         head.append(
             dmc.Alert(

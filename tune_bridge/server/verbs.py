@@ -14,6 +14,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from tune_bridge.backends.base import ENDED_RUN, ENDED_SWEEP, Run, Sweep
+from tune_bridge.controller.liveness import unheard_since, unheard_words
 from tune_bridge.controller.steering import VERBS, is_steered
 from tune_bridge.controller.sweep import META
 from tune_bridge.dialects.sweep.yaml_file import load
@@ -114,20 +115,29 @@ def _possible(snapshot: Snapshot, verbs: list[Verb]) -> list[str]:
     return [verb for verb in verbs if verb in VERBS or not is_steered(snapshot.sweep)]
 
 
-def _made(verb: str, target: str) -> Any:
+def _unheard(snapshot: Snapshot) -> str:
+    """Why nobody would do what the experiment's program has to do; empty when somebody would."""
+    since = unheard_since(snapshot.sweep) if is_steered(snapshot.sweep) else None
+    return "" if since is None else unheard_words(since)
+
+
+def _made(verb: str, target: str, unheard: str) -> Any:
     button = _BUTTONS[verb]
+    unheard = unheard if verb in VERBS else ""
     sweep, _, run = target.partition("/")
     line = button.line.format(sweep=sweep, run=run).strip()
+    made = dmc.Button(
+        "Retry" if verb == "retry" and run else button.label,
+        color=button.colour,
+        variant="default" if button.colour == "gray" else "light",
+        size="xs",
+        radius="sm",
+        disabled=bool(unheard),
+        **dashed(data_verb=verb, data_of=target),
+    )
     return dmc.Tooltip(
-        dmc.Button(
-            "Retry" if verb == "retry" and run else button.label,
-            color=button.colour,
-            variant="default" if button.colour == "gray" else "light",
-            size="xs",
-            radius="sm",
-            **dashed(data_verb=verb, data_of=target),
-        ),
-        label=html.Code(f"tune-bridge {line}"),
+        html.Span(made, title=unheard) if unheard else made,
+        label=unheard or html.Code(f"tune-bridge {line}"),
         openDelay=400,
     )
 
@@ -142,7 +152,7 @@ def sweep_verbs(snapshot: Snapshot) -> Any:
     possible = _possible(snapshot, verbs)
     if sweep.config.get("parameters"):
         possible.append(_CLONE)
-    return _bar(possible, sweep.id)
+    return _bar(possible, sweep.id, _unheard(snapshot))
 
 
 def run_verbs(snapshot: Snapshot, run: Run) -> Any:
@@ -154,14 +164,17 @@ def run_verbs(snapshot: Snapshot, run: Run) -> Any:
         verbs.append("stop_run")
     if snapshot.sweep.state not in _CLOSED:
         verbs += ["enqueue", "retry"] if run.state in _AGAIN else ["enqueue"]
-    return _bar(_possible(snapshot, verbs), f"{snapshot.sweep.id}/{run.id}")
+    unheard = _unheard(snapshot)
+    bar = _bar(_possible(snapshot, verbs), f"{snapshot.sweep.id}/{run.id}", unheard)
+    said = html.P(f"The experiment is {unheard}", className="tb-dim")
+    return html.Div([bar, said]) if bar and unheard and run.state not in ENDED_RUN else bar
 
 
-def _bar(verbs: list[str], target: str) -> Any:
+def _bar(verbs: list[str], target: str, unheard: str) -> Any:
     if not verbs:
         return None
     label = dashed(aria_label="What can be done")
-    return html.Div([_made(verb, target) for verb in verbs], className="tb-verbs", **label)
+    return html.Div([_made(verb, target, unheard) for verb in verbs], className="tb-verbs", **label)
 
 
 def answers() -> list[Any]:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from tune_bridge.backends.base import Backend, Changes, Run, RunQuery, RunState, Sweep
+from tune_bridge.controller.liveness import unheard_since
 from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.experiment import Experiment, Objective
 from tune_bridge.server.spark import spark_of
@@ -398,6 +399,22 @@ class Reader:
         self._locks: dict[str, threading.Lock] = {}
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
         self._overviews: OrderedDict[str, tuple[str, Overview]] = OrderedDict()
+
+    def version(self, sweep_id: str | None) -> str:
+        """What the backend says; another one as well when a sweep was last heard of too long ago.
+
+        Nothing changes at the backend then. Those count that were read and are kept.
+
+        Raises:
+            NotFoundError: There is no such sweep.
+        """
+        version = self.backend.version(sweep_id)
+        with self._lock:
+            shown = [line.sweep for _, line in self._overviews.values()] if sweep_id is None else []
+            if sweep_id in self._snapshots:
+                shown = [self._snapshots[sweep_id].sweep]
+        unheard = sum(unheard_since(sweep) is not None for sweep in shown)
+        return f"{version} ({unheard} unheard)" if unheard else version
 
     def snapshot(self, sweep_id: str) -> Snapshot:
         """The sweep as it is now.
