@@ -14,7 +14,7 @@ pytest.importorskip("dash")
 
 from tests.server.seed import make_sweep
 from tune_bridge.server.addresses import Address
-from tune_bridge.server.figures import run_curves, smoothed, thinned
+from tune_bridge.server.figures import Line, run_curves, smoothed, thinned
 from tune_bridge.server.run_cards import (
     decision_part,
     life_card,
@@ -178,15 +178,14 @@ def test_curves_of_a_run(backend) -> None:
     assert figure["layout"]["xaxis"]["title"]["text"] == "time (s)"
     assert Look.of("?y=nothing", None).drawn(snapshot, run) == ["val_loss"]
     assert Look.of("?smooth=7&x=elsewhere", None) == Look()
-    empty = run_curves([], [], over="step", times=False, smooth=0, log=False, scheme="light")
+    empty = run_curves([], "", over="step", times=False, smooth=0, log=False, scheme="light")
     assert empty["layout"]["annotations"][0]["text"] == "Nothing logged yet"
 
 
 def test_values_that_are_no_numbers_are_gaps() -> None:
     points = [(0.0, 1.0), (1.0, math.nan), (2.0, 3.0)]
-    figure = run_curves(
-        ["y"], [points], over="step", times=False, smooth=0, log=False, scheme="light"
-    )
+    line = Line("y", points, "red")
+    figure = run_curves([line], "y", over="step", times=False, smooth=0, log=False, scheme="light")
     assert figure["data"][0]["y"] == [1.0, None, 3.0]
 
 

@@ -8,14 +8,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from tune_bridge.backends.base import Backend
 from tune_bridge.server.packed import pack
 from tune_bridge.server.values import is_number, text
 from tune_bridge.server.views import KINDS, Snapshot, kind_of
 
 __all__ = [
-    "COLOURS", "INK", "RAMP", "RULE", "curves", "histories_of", "layout", "message", "run_curves",
-    "sample", "smoothed", "thinned",
+    "COLOURS", "FRONT", "INK", "RAMP", "RULE", "Line", "curves", "histories_of", "layout",
+    "message", "run_curves", "sample", "smoothed", "thinned",
 ]  # fmt: skip
 
 _POINTS = 16_000
@@ -26,7 +28,7 @@ _FEW = 8
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif'
 INK = {"light": "#495057", "dark": "#b8bcc4"}
 RULE = {"light": "#e9ecef", "dark": "#34373d"}
-_BEST = {"light": "#1a1b1e", "dark": "#ffffff"}
+FRONT = {"light": "#1a1b1e", "dark": "#ffffff"}
 COLOURS = ("#228be6", "#e8940c", "#12a37c", "#e03131", "#7950f2", "#d6336c", "#15aabf", "#74b816")
 _PANEL = {"light": "#ffffff", "dark": "#1c1e21"}
 RAMP = {
@@ -163,7 +165,7 @@ def curves(
                 histories,
                 uid="best",
                 name="best",
-                colour=_BEST[scheme],
+                colour=FRONT[scheme],
                 width=2.4,
                 opacity=1.0,
                 dots=single,
@@ -176,9 +178,29 @@ def curves(
     }
 
 
+class Line(msgspec.Struct, frozen=True):
+    """A curve of `run_curves`.
+
+    Attributes:
+        name: What it is called, where the mouse rests on it and in the legend.
+        points: Places and values, by place.
+        colour: Of Plotly.
+        dash: Of Plotly.
+        group: Lines of one group begin together, and are switched off together.
+        listed: It stands in the legend.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    colour: str
+    dash: str = "solid"
+    group: str = ""
+    listed: bool = True
+
+
 def run_curves(
-    names: Sequence[str],
-    points: Sequence[Sequence[tuple[float, float]]],
+    lines: Sequence[Line],
+    title: str,
     *,
     over: str,
     times: bool,
@@ -186,37 +208,44 @@ def run_curves(
     log: bool,
     scheme: str,
 ) -> dict[str, Any]:
-    """The curves of one run, a colour for each metric.
+    """The curves of one run or of a few.
 
     Args:
-        names: The metrics.
-        points: Place and value for each metric, by step.
+        lines: What is drawn; a line without points stands in the legend alone.
+        title: Of the vertical axis.
         over: What the places are, as the axis says.
-        times: The places are seconds since the epoch; they are drawn from the first one on.
+        times: The places are seconds since the epoch; they are drawn from the first one of the
+            line's group on.
         smooth: Weight of what came before in the exponential moving average (debiased, as W&B and
             TensorBoard draw it); 0 for none. The values themselves stay, faintly.
         log: Log scale.
         scheme: "light" or "dark".
     """
-    if not any(points):
+    if not any(line.points for line in lines):
         return message(scheme, "Nothing logged yet")
-    start = min(line[0][0] for line in points if line) if times else 0.0
+    starts: dict[str, float] = {}
+    for line in lines if times else ():
+        if line.points:
+            first = line.points[0][0]
+            starts[line.group] = min(first, starts.get(line.group, first))
     traces = []
-    for place, (name, line) in enumerate(zip(names, points, strict=True)):
-        shown = thinned(line)
+    for place, line in enumerate(lines):
+        shown = thinned(line.points)
+        start = starts.get(line.group, 0.0)
         base = {
             "type": "scatter",
-            "x": [at - start for at, _ in shown],
-            "name": html.escape(text(name, 40), quote=False),
-            "legendgroup": f"y{place}",
+            "x": [at - start for at, _ in shown] or [None],
+            "name": html.escape(text(line.name, 60), quote=False),
+            "legendgroup": line.group or f"y{place}",
+            "showlegend": line.listed,
             "connectgaps": False,
             "hovertemplate": f"{over} %{{x}}<br>%{{y:.6g}}<extra>%{{fullData.name}}</extra>",
-            "marker": {"color": COLOURS[place % len(COLOURS)], "size": 6},
-            "line": {"color": COLOURS[place % len(COLOURS)], "width": 1.8},
-            "mode": "lines+markers" if len(shown) <= 30 else "lines",
+            "marker": {"color": line.colour, "size": 6},
+            "line": {"color": line.colour, "width": 1.8, "dash": line.dash},
+            "mode": "lines+markers" if 0 < len(shown) <= 30 else "lines",
         }
-        values = [_rounded(value) for _, value in shown]
-        if smooth:
+        values: list[float | None] = [_rounded(value) for _, value in shown] or [None]
+        if smooth and shown:
             faint = {
                 "opacity": 0.25,
                 "showlegend": False,
@@ -226,10 +255,10 @@ def run_curves(
             traces.append({**base, **faint, "y": values, "mode": "lines"})
             values = smoothed(values, smooth)
         traces.append({**base, "y": values, "uid": f"y{place}"})
-    last = max(line[-1][0] for line in points if line) - start
-    framed = _curve_layout(", ".join(names), math.ceil(last), log=log, scheme=scheme)
+    last = max(line.points[-1][0] - starts.get(line.group, 0.0) for line in lines if line.points)
+    framed = _curve_layout(title, math.ceil(last), log=log, scheme=scheme)
     framed["xaxis"]["title"] = {"text": f"{over} (s)" if times else over, "standoff": 8}
-    framed["uirevision"] = f"{over}|{log}|{names}"
+    framed["uirevision"] = f"{over}|{log}|{[line.name for line in lines]}"
     return {"data": traces, "layout": framed}
 
 

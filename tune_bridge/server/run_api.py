@@ -9,6 +9,7 @@ from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 
 from tune_bridge.backends.base import Run
+from tune_bridge.server.run_beside import Beside
 from tune_bridge.server.run_curves import Look, curves_data
 from tune_bridge.server.run_files import RunFiles, told_checkpoints
 from tune_bridge.server.run_life import Decision, Logs
@@ -26,14 +27,20 @@ def add_run_api(app: FastAPI, reader: Reader, logs: Logs, files: RunFiles | None
     backend = reader.backend
 
     @app.get("/api/runs/{run_id}")
-    def run(run_id: str) -> Response:
+    def run(run_id: str, request: Request) -> Response:
         found = backend.run(run_id)
+        look = Look.of(request.url.query, None)
+        compared = {}
+        if look.others:
+            beside = Beside.of(reader.snapshot(found.sweep_id), found, look.others)
+            compared = {"compared": beside.data(everything=look.everything)}
         return _answer(
             {
                 **msgspec.structs.asdict(found),
                 "history_url": f"/api/runs/{run_id}/history",
                 "output_url": f"/api/runs/{run_id}/output",
                 **_story(found, logs, files),
+                **compared,
             }
         )
 
@@ -54,7 +61,9 @@ def add_run_api(app: FastAPI, reader: Reader, logs: Logs, files: RunFiles | None
         found = backend.run(run_id)
         look = Look.of(request.url.query, None)
         snapshot = reader.snapshot(found.sweep_id)
-        return _answer(curves_data(reader, snapshot, found, look, logs.life(found).changes))
+        others = Beside.of(snapshot, found, look.others).others if look.others else ()
+        changes = logs.life(found).changes
+        return _answer(curves_data(reader, snapshot, found, look, changes, others))
 
     if files is not None:
         files.attach(app)

@@ -8,23 +8,26 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import msgspec
 
 from tune_bridge.backends.base import Row, Run
 from tune_bridge.server.addresses import scheme_of
-from tune_bridge.server.figures import INK, run_curves, smoothed, thinned
+from tune_bridge.server.figures import COLOURS, FRONT, INK, Line, run_curves, smoothed, thinned
 from tune_bridge.server.run_life import Change
 from tune_bridge.server.values import flatten, is_number, text
 from tune_bridge.server.views import Reader, Snapshot
 
-__all__ = ["AXES", "SMOOTH", "Look", "curves_data", "marks", "metrics_of", "run_figure"]
+__all__ = ["AXES", "SMOOTH", "Look", "curves_data", "labels", "marks", "metrics_of", "run_figure"]
 
 AXES = {"_step": "step", "_timestamp": "time", "training_iteration": "training iteration"}
 """What a curve can be drawn over: the key of a row -> its word."""
 
 SMOOTH = (0, 0.5, 0.8, 0.9, 0.95)
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "1px 5px", "9px 2px 2px")
+"""The metrics of several runs, whose colours are the runs'."""
+
 _MARKS = 50
 _OF_ROWS = frozenset({"_step", "_timestamp"})
 """Axes that are a row's own, and none of its values."""
@@ -38,6 +41,8 @@ class Look(msgspec.Struct, frozen=True):
         over: Key of `AXES`.
         smooth: Weight of what came before in the exponential moving average, from 0 to below 1.
         log: Draw on a log scale.
+        others: Ids of the runs to compare with, each once; some may not exist.
+        everything: Of their configurations, show what is the same, too.
         scheme: "light" or "dark".
     """
 
@@ -45,6 +50,8 @@ class Look(msgspec.Struct, frozen=True):
     over: str = "_step"
     smooth: float = 0.0
     log: bool = False
+    others: tuple[str, ...] = ()
+    everything: bool = False
     scheme: str = "light"
 
     @classmethod
@@ -53,11 +60,26 @@ class Look(msgspec.Struct, frozen=True):
         query = parse_qs(search.lstrip("?"))
         last = {key: values[-1] for key, values in query.items()}
         return cls.made(
-            query.get("y"), last.get("x"), last.get("smooth"), last.get("log") == "1", scheme
+            query.get("y"),
+            last.get("x"),
+            last.get("smooth"),
+            last.get("log") == "1",
+            scheme,
+            [part for given in query.get("with", ()) for part in given.split(",")],
+            last.get("all") == "1",
         )
 
     @classmethod
-    def made(cls, metrics: Any, over: Any, smooth: Any, log: Any, scheme: Any) -> Look:
+    def made(
+        cls,
+        metrics: Any,
+        over: Any,
+        smooth: Any,
+        log: Any,
+        scheme: Any,
+        others: Any = (),
+        everything: Any = False,
+    ) -> Look:
         """From what the controls say."""
         try:
             weight = float(smooth or 0)
@@ -68,8 +90,19 @@ class Look(msgspec.Struct, frozen=True):
             over=over if over in AXES else "_step",
             smooth=weight if weight in SMOOTH else 0.0,
             log=bool(log),
+            others=tuple(dict.fromkeys(part for one in others or () if (part := str(one).strip()))),
+            everything=bool(everything),
             scheme=scheme_of(scheme),
         )
+
+    def query(self, others: Sequence[str]) -> str:
+        """The query of the same page with other runs."""
+        said: list[tuple[str, str]] = [("y", name) for name in self.metrics]
+        said += [("x", self.over)] if self.over != "_step" else []
+        said += [("smooth", str(self.smooth))] if self.smooth else []
+        said += [("log", "1")] if self.log else []
+        said += [("with", ",".join(others))] if others else []
+        return urlencode([*said, *([("all", "1")] if self.everything else [])], safe=",")
 
     def drawn(self, snapshot: Snapshot, run: Run) -> list[str]:
         """The metrics to draw: the chosen ones that there are, else the objective."""
@@ -84,22 +117,53 @@ def metrics_of(snapshot: Snapshot, run: Run) -> list[str]:
     return names or snapshot.metrics
 
 
+def labels(runs: Sequence[Run]) -> list[str]:
+    """What runs are called, each by a name of its own."""
+    names = [run.name or run.id for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{text(name, 40)} ({run.id})"
+        for run, name in zip(runs, names, strict=True)
+    ]
+
+
 def run_figure(
-    reader: Reader, snapshot: Snapshot, run: Run, look: Look, changes: Sequence[Change] = ()
+    reader: Reader,
+    snapshot: Snapshot,
+    run: Run,
+    look: Look,
+    changes: Sequence[Change] = (),
+    others: Sequence[Run] = (),
 ) -> dict[str, Any]:
-    """The curves of a run, with a mark where its configuration changed."""
-    rows = _rows(reader, snapshot, run, look)
+    """The curves of a run, with a mark where its configuration changed.
+
+    Args:
+        reader: Has the rows.
+        snapshot: The sweep.
+        run: The run.
+        look: What a reader has chosen.
+        changes: Of the run's configuration.
+        others: Runs to draw over it, a colour each.
+    """
+    names = look.drawn(snapshot, run)
+    rows = _rows(reader, run, look, names)
     points = {name: _points(found, name, look.over) for name, found in rows.items()}
+    if others:
+        lines = _lines_of(reader, (run, *others), look, names, points)
+    else:
+        lines = [
+            Line(name, line, COLOURS[place % len(COLOURS)], group=f"y{place}")
+            for place, (name, line) in enumerate(points.items())
+        ]
     figure = run_curves(
-        list(points),
-        list(points.values()),
+        lines,
+        ", ".join(names),
         over=AXES[look.over],
         times=look.over == "_timestamp",
         smooth=look.smooth,
         log=look.log,
         scheme=look.scheme,
     )
-    if figure["data"] and changes:
+    if figure["data"] and changes and any(points.values()):
         start = 0.0
         if look.over == "_timestamp":
             start = min(line[0][0] for line in points.values() if line)
@@ -108,9 +172,45 @@ def run_figure(
     return figure
 
 
-def _rows(reader: Reader, snapshot: Snapshot, run: Run, look: Look) -> dict[str, list[Row]]:
+def _lines_of(
+    reader: Reader,
+    runs: Sequence[Run],
+    look: Look,
+    names: Sequence[str],
+    points: dict[str, list[tuple[float, float]]],
+) -> list[Line]:
+    """The lines of several runs: a colour for each run, a dash for each metric.
+
+    Args:
+        reader: Has the rows.
+        runs: The runs.
+        look: What a reader has chosen.
+        names: The metrics.
+        points: Of the first run.
+    """
+    several = len(names) > 1
+    made: list[Line] = []
+    called = labels(runs)
+    colours = (FRONT[look.scheme], *COLOURS)
+    for place, (run, label) in enumerate(zip(runs, called, strict=True)):
+        if place:
+            rows = _rows(reader, run, look, names)
+            points = {name: _points(found, name, look.over) for name, found in rows.items()}
+        group, colour = f"run{place}", colours[place % len(colours)]
+        shown = text(label, 40)
+        if several:
+            made.append(Line(shown, (), colour, group=group))
+        for name, dash in zip(names, _DASHES, strict=False):
+            full = f"{shown}: {text(name, 40)}" if several else shown
+            made.append(Line(full, points[name], colour, dash, group, listed=not several))
+    if several:
+        ink = INK[look.scheme]
+        made += [Line(name, (), ink, dash) for name, dash in zip(names, _DASHES, strict=False)]
+    return made
+
+
+def _rows(reader: Reader, run: Run, look: Look, names: Sequence[str]) -> dict[str, list[Row]]:
     """For each metric to draw, rows that hold it: of a long history a sample of the database's."""
-    names = look.drawn(snapshot, run)
     also = [] if look.over in _OF_ROWS else [look.over]
     return {name: reader.backend.sample(run.id, name, also=also) for name in names}
 
@@ -190,24 +290,36 @@ def _words(change: Change) -> str:
 
 
 def curves_data(
-    reader: Reader, snapshot: Snapshot, run: Run, look: Look, changes: Sequence[Change]
+    reader: Reader,
+    snapshot: Snapshot,
+    run: Run,
+    look: Look,
+    changes: Sequence[Change],
+    others: Sequence[Run] = (),
 ) -> dict[str, Any]:
-    """The numbers of the curves, for programs: what the drawing shows."""
-    rows, curves = _rows(reader, snapshot, run, look), []
-    for name, found in rows.items():
-        points = thinned(_points(found, name, look.over))
-        values = [value for _, value in points]
-        curves.append(
-            {
-                "metric": name,
-                "x": [at for at, _ in points],
-                "y": values,
-                **({"smoothed": smoothed(_finite(values), look.smooth)} if look.smooth else {}),
-            }
-        )
+    """The numbers of the curves, for programs: what the drawing shows; see `run_figure`."""
+    names = look.drawn(snapshot, run)
+    curves = []
+    first: dict[str, list[Row]] = {}
+    for one in (run, *others):
+        rows = _rows(reader, one, look, names)
+        first = first or rows
+        for name, found in rows.items():
+            points = thinned(_points(found, name, look.over))
+            values = [value for _, value in points]
+            smooth = {"smoothed": smoothed(_finite(values), look.smooth)} if look.smooth else {}
+            curves.append(
+                {
+                    "run_id": one.id,
+                    "metric": name,
+                    "x": [at for at, _ in points],
+                    "y": values,
+                    **smooth,
+                }
+            )
     shown = [
         {"x": at, "changes": [msgspec.structs.asdict(change) for change in members]}
-        for at, members in marks(_longest(rows), look.over, changes)
+        for at, members in marks(_longest(first), look.over, changes)
     ]
     return {
         "run_id": run.id,

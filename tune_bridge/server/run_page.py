@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from tune_bridge.backends.base import Run
 from tune_bridge.errors import NotFoundError
 from tune_bridge.server.addresses import Address, run_json
 from tune_bridge.server.copies import copies
+from tune_bridge.server.run_beside import MOST, Beside, beside_table, found, shortcuts
 from tune_bridge.server.run_cards import (
     changes_card,
     decision_part,
@@ -29,7 +31,7 @@ from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.values import flatten, is_number, number, text, to_yaml
 from tune_bridge.server.verbs import run_verbs
 from tune_bridge.server.views import KINDS, Snapshot, kind_of
-from tune_bridge.server.widgets import card, code, graph, select, sweep_link
+from tune_bridge.server.widgets import card, code, dashed, graph, select, sweep_link
 
 __all__ = ["add", "page"]
 
@@ -110,10 +112,10 @@ def page(site: Site, address: Address, search: str, scheme: str) -> Made:
 
 
 def _run_in(snapshot: Snapshot, run_id: str) -> Run:
-    for run in snapshot.runs:
-        if run.id == run_id:
-            return run
-    raise NotFoundError("no such run", found=run_id)
+    place = snapshot.places.get(run_id)
+    if place is None:
+        raise NotFoundError("no such run", found=run_id)
+    return snapshot.runs[place]
 
 
 def _content(site: Site, snapshot: Snapshot, run: Run, look: Look) -> list[Any]:
@@ -123,10 +125,13 @@ def _content(site: Site, snapshot: Snapshot, run: Run, look: Look) -> list[Any]:
         dcc.Store(id="version", data=snapshot.version),
         dcc.Store(id="run", data={"sweep": snapshot.sweep.id, "run": run.id}),
         dcc.Store(id="run-remembered"),
+        dcc.Store(id="with-remembered"),
         dcc.Store(id="run-output-size", data=size),
         html.Section(run_head(snapshot, run), id="run-head"),
         html.Div(decision_part(run, life_of(run, ()).decision), id="run-decision"),
+        _beside_controls(site, snapshot, run, look),
         _curve_card(site, snapshot, run, look),
+        html.Div(_beside(snapshot, run, look), id="run-beside"),
         html.Div(
             [
                 card("Parameters", html.Div(_parameters(snapshot, run), id="run-parameters")),
@@ -195,8 +200,58 @@ def _curve_card(site: Site, snapshot: Snapshot, run: Run, look: Look) -> Any:
     )
 
 
+def _beside_controls(site: Site, snapshot: Snapshot, run: Run, look: Look) -> Any:
+    """What it is compared with."""
+    return html.Div(
+        [
+            dmc.MultiSelect(
+                id="with",
+                label="Compare with",
+                placeholder="name or id of a run",
+                data=found(snapshot, run, "", look.others),
+                value=list(look.others),
+                searchable=True,
+                clearable=True,
+                hidePickedOptions=True,
+                maxValues=MOST,
+                filter={"function": "tbAll"},  # the server has searched
+                nothingFoundMessage="no run of this sweep",
+                size="xs",
+                className="tb-with",
+            ),
+            dmc.Switch(id="with-all", label="All parameters", checked=look.everything, size="xs"),
+            html.Div(_shortcuts(site, snapshot, run, look), id="with-links", className="tb-links"),
+        ],
+        className="tb-controls",
+    )
+
+
+def _shortcuts(site: Site, snapshot: Snapshot, run: Run, look: Look) -> list[Any]:
+    changes = _known_changes(site.logs, run)
+    return [
+        html.A(
+            word,
+            href=f"?{look.query(others)}",
+            className="tb-link",
+            **dashed(data_with=json.dumps(others)),
+        )
+        for word, others in shortcuts(snapshot, run, look, changes)
+    ]
+
+
+def _beside(snapshot: Snapshot, run: Run, look: Look) -> list[Any]:
+    """The card that compares; nothing as long as there is nobody to compare with."""
+    beside = Beside.of(snapshot, run, look.others)
+    notes = [html.P(note) for note in beside.notes]
+    parts: list[Any] = [dmc.Alert(notes, color="yellow", className="tb-notes")] if notes else []
+    if beside.others:
+        parts.append(beside_table(beside, everything=look.everything))
+    return [card("Side by side", parts)] if parts else []
+
+
 def _figure(site: Site, snapshot: Snapshot, run: Run, look: Look) -> dict[str, Any]:
-    return run_figure(site.reader, snapshot, run, look, _known_changes(site.logs, run))
+    others = Beside.of(snapshot, run, look.others).others
+    return run_figure(site.reader, snapshot, run, look, _known_changes(site.logs, run), others)
 
 
 def _known_changes(logs: Logs, run: Run) -> list[Change]:
@@ -235,6 +290,7 @@ def add(app: Dash, site: Site) -> None:
     """Wires the page up."""
     _add_parts(app, site)
     _add_curves(app, site)
+    _add_beside(app, site)
 
 
 def _add_parts(app: Dash, site: Site) -> None:
@@ -289,14 +345,17 @@ def _add_curves(app: Dash, site: Site) -> None:
         Input("smooth", "value"),
         Input("run-log", "checked"),
         Input("scheme", "data"),
+        Input("with", "value"),
         State("run", "data"),
         prevent_initial_call=True,
     )
     @threaded
-    def drawn(_: Any, y: Any, x: Any, smooth: Any, log: Any, scheme: Any, where: Any) -> Any:
+    def drawn(
+        _: Any, y: Any, x: Any, smooth: Any, log: Any, scheme: Any, others: Any, where: Any
+    ) -> Any:
         snapshot = site.reader.snapshot(where["sweep"])
-        look = Look.made(y, x, smooth, log, scheme)
-        return _figure(site, snapshot, site.reader.backend.run(where["run"]), look)
+        look = Look.made(y, x, smooth, log, scheme, others)
+        return _figure(site, snapshot, _run_in(snapshot, where["run"]), look)
 
     client(
         app,
@@ -307,4 +366,42 @@ def _add_curves(app: Dash, site: Site) -> None:
         Input("smooth", "value"),
         Input("run-log", "checked"),
         State("y", "data"),
+    )
+
+
+def _add_beside(app: Dash, site: Site) -> None:
+    @app.callback(
+        Output("run-beside", "children"),
+        Output("with-links", "children"),
+        Input("version", "data"),
+        Input("with", "value"),
+        Input("with-all", "checked"),
+        State("run", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def compared(_: Any, others: Any, everything: Any, where: dict[str, str]) -> Any:
+        snapshot = site.reader.snapshot(where["sweep"])
+        run = _run_in(snapshot, where["run"])
+        look = Look.made((), None, 0, False, None, others, everything)
+        return _beside(snapshot, run, look), _shortcuts(site, snapshot, run, look)
+
+    @app.callback(
+        Output("with", "data"),
+        Input("with", "searchValue"),
+        Input("with", "value"),
+        State("run", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def offered(words: Any, others: Any, where: dict[str, str]) -> Any:
+        snapshot = site.reader.snapshot(where["sweep"])
+        return found(snapshot, _run_in(snapshot, where["run"]), str(words or ""), others or ())
+
+    client(
+        app,
+        "rememberWith",
+        Output("with-remembered", "data"),
+        Input("with", "value"),
+        Input("with-all", "checked"),
     )

@@ -27,8 +27,9 @@
             if (!/\/runs\//.test(window.location.pathname)) {
                 return none();
             }
-            const query = new URLSearchParams();
+            const query = new URLSearchParams(window.location.search);
             const first = (known || [])[0];
+            ["y", "x", "smooth", "log"].forEach((name) => query.delete(name));
             if (names && names.length && !(names.length === 1 && names[0] === first)) {
                 names.forEach((name) => query.append("y", name));
             }
@@ -41,8 +42,44 @@
             if (log) {
                 query.set("log", "1");
             }
-            shared.replaceQuery(query);
+            replace(query);
             return none();
         },
+        rememberWith: (others, everything) => {
+            if (!/\/runs\//.test(window.location.pathname)) {
+                return none();
+            }
+            const query = new URLSearchParams(window.location.search);
+            query.delete("with");
+            query.delete("all");
+            if (others && others.length) {
+                query.set("with", others.join(","));
+            }
+            if (everything) {
+                query.set("all", "1");
+            }
+            replace(query);
+            return none();
+        },
+    });
+
+    // A comma stands for itself in an address.
+    function replace(query) {
+        shared.replaceQuery({toString: () => query.toString().replace(/%2C/g, ",")});
+    }
+
+    // What the server has found is offered as it is.
+    const functions = window.dashMantineFunctions = window.dashMantineFunctions || {};
+    functions.tbAll = (found) => found.options;
+
+    // A link that compares with more runs draws nothing anew but the comparison.
+    document.addEventListener("click", (event) => {
+        const link = event.target.closest && event.target.closest("a[data-with]");
+        if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+            event.preventDefault();
+            window.dash_clientside.set_props("with", {
+                value: JSON.parse(link.getAttribute("data-with")),
+            });
+        }
     });
 })();
