@@ -232,9 +232,10 @@ def run_curves(
     for place, line in enumerate(lines):
         shown = thinned(line.points)
         start = starts.get(line.group, 0.0)
+        places: list[float | None] = [at - start for at, _ in shown]
         base = {
             "type": "scatter",
-            "x": [at - start for at, _ in shown] or [None],
+            "x": places or [None],
             "name": html.escape(text(line.name, 60), quote=False),
             "legendgroup": line.group or f"y{place}",
             "showlegend": line.listed,
