@@ -14,12 +14,12 @@ pytest.importorskip("sklearn")
 from tests.server.seed import CONFIG, make_sweep
 from tune_bridge.backends.base import PatchRun, PutRun, PutSweep, Run, Sweep
 from tune_bridge.experiment import usual_goal
-from tune_bridge.server.analysis import course, figures
+from tune_bridge.server.analysis import course, figures, several
 from tune_bridge.server.analysis.analyst import Analyst, at_once
 from tune_bridge.server.analysis.cards import CHOICES, FIGURES, View, draw
 from tune_bridge.server.analysis.importance import FEW, measure, measures
 from tune_bridge.server.analysis.page import advice
-from tune_bridge.server.analysis.results import Results, front, in_order, objectives, shared
+from tune_bridge.server.analysis.results import Results, Together, in_order, objectives
 from tune_bridge.server.values import json_bytes
 from tune_bridge.server.views import Reader
 from tune_bridge.sweep_config import SweepConfig
@@ -132,20 +132,19 @@ def test_progress_only_gets_better(snapshot) -> None:
 
 def test_the_front_is_that_of_optuna(snapshot) -> None:
     optuna = pytest.importorskip("optuna")
-    one, two = Results.of(snapshot, "val_loss"), Results.of(snapshot, "accuracy")
-    found = front(one, two)
+    both = Together.of(snapshot, ["val_loss", "accuracy"])
     study = optuna.create_study(directions=["minimize", "maximize"])
-    for index, x, y in shared(one, two):
+    for place, values in enumerate(both.values):
         study.add_trial(
             optuna.trial.create_trial(
-                values=[x, y], params={}, distributions={}, user_attrs={"at": index}
+                values=values, params={}, distributions={}, user_attrs={"at": place}
             )
         )
-    assert {index for index, _, _ in found} == {
-        trial.user_attrs["at"] for trial in study.best_trials
-    }
-    data = figures.pareto(one, two, "light")["data"]
-    assert data[1]["x"] == pytest.approx([x for _, x, _ in found], rel=1e-4)
+    assert set(both.front()) == {trial.user_attrs["at"] for trial in study.best_trials}
+    data = several.pareto(both, "light")["data"]
+    assert data[1]["x"] == pytest.approx(
+        [both.values[place][0] for place in both.front()], rel=1e-4
+    )
     assert data[1]["x"] == sorted(data[1]["x"])
 
 
@@ -363,7 +362,7 @@ def test_several_objectives_have_their_goals(backend) -> None:
     assert objectives(snapshot) == {"loss": "minimize", "height": "maximize"}
     assert Results.of(snapshot, "height").goal == "maximize"
     view = View().filled(snapshot, Analyst(backend))
-    assert (view.metric, view.other) == ("loss", "height")
+    assert (view.metric, view.objectives) == ("loss", ("loss", "height"))
 
 
 def test_a_page_of_many_runs_is_small(backend) -> None:
@@ -379,10 +378,12 @@ def test_a_page_of_many_runs_is_small(backend) -> None:
 
 
 def test_what_is_chosen_is_in_the_query() -> None:
-    query = "?metric=a&other=b&measure=forest&one=c&two=d&pair=value&colour=e&over=time&log=1"
-    view = View.of(query, "dark")
-    assert view == View("a", "b", "forest", "c", "d", "value", "e", "time", True, "dark")
-    assert View.of("?measure=x&pair=x&over=x&log=yes", None) == View()
+    query = "?metric=a&measure=forest&one=c&two=d&pair=value&colour=e&over=time&log=1"
+    view = View.of(f"{query}&objectives=f&objectives=g&reference=1,%202e3", "dark")
+    assert view == View(
+        "a", "forest", "c", "d", "value", "e", "time", True, ("f", "g"), (1.0, 2000.0), "dark"
+    )
+    assert View.of("?measure=x&pair=x&over=x&log=yes&reference=1,x", None) == View()
     assert set(CHOICES) == set(View.__struct_fields__) - {"scheme"}
 
 
@@ -409,9 +410,17 @@ def test_in_the_browser(page, backend) -> None:
     for name in shown:
         if name != "what_if":
             _go_to(page, name, "?.querySelector('.js-plotly-plot')?._fullData?.length > 0")
-        svg = "?.querySelector('.main-svg')?.getBoundingClientRect().height > 150"
-        _go_to(page, name, svg)
+        svg = "?.querySelector('.main-svg')?.getBoundingClientRect().height"
+        _go_to(page, name, f"{svg} > 150" if name != "what_if" else f"{svg} < 150")
     expect(page.locator("#analysis-what_if")).to_contain_text("Too few runs ran to their ends")
+    page.locator("#choose-objectives").click()
+    page.get_by_role("option", name="epoch").click()
+    page.wait_for_function("location.search.match(/objectives=/g)?.length === 3")
+    _go_to(page, "pareto", "?.querySelectorAll('.cartesianlayer .subplot').length > 3")
+    page.keyboard.press("Escape")
+    page.locator("#choose-reference").fill("5, 0, 30")
+    expect(page.locator("#analysis-hypervolume")).to_contain_text("(chosen): val_loss 5")
+    page.wait_for_function("location.search.includes('reference=5')")
     page.locator("#choose-measure").click()
     page.get_by_role("option", name="correlation").click()
     page.wait_for_function("location.search.includes('measure=correlation')")

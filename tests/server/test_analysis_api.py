@@ -78,7 +78,7 @@ def test_parts_and_what_there_is_not(client, backend) -> None:
     assert set(found) == {"sweep", "version", "metric", "progress", "timeline"}
     assert found["metric"] == "accuracy"
     assert found["progress"]["goal"] == "maximize"
-    for query in ("metric=x", "other=x", "measure=x", "parts=x"):
+    for query in ("metric=x", "objectives=x", "measure=x", "parts=x"):
         refused = client.get(f"{URL}?{query}")
         assert refused.status_code == 422
         assert refused.json()["error"]["path"] == query.partition("=")[0]

@@ -15,9 +15,9 @@ from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 
 from tune_bridge.server.analysis.analyst import Analyst
-from tune_bridge.server.analysis.cards import Case, View, cards
+from tune_bridge.server.analysis.cards import Case, View, cards, reference_of
 from tune_bridge.server.analysis.importance import measures
-from tune_bridge.server.analysis.results import Results, front, in_order
+from tune_bridge.server.analysis.results import Results, in_order
 from tune_bridge.server.analysis.settings import block_of, call_of
 from tune_bridge.server.analysis.what_if import best_setting
 from tune_bridge.server.security import error_response
@@ -167,15 +167,34 @@ def _distribution(case: Case) -> Any:
 
 
 def _pareto(case: Case) -> Any:
-    if case.view.other is None:
+    """The runs of the front."""
+    found = case.together
+    if found is None:
         return None
-    one, two = case.results, Results.of(case.snapshot, case.view.other)
-    found = front(one, two)
+    best = found.front()
     return {
-        "metrics": [one.metric, two.metric],
-        "goals": [one.goal, two.goal],
-        "runs": _ids(case, [index for index, _, _ in found]),
-        "values": [[x, y] for _, x, y in found],
+        "metrics": [one.metric for one in found.parts],
+        "goals": [one.goal for one in found.parts],
+        "runs": _ids(case, [found.indices[place] for place in best]),
+        "values": [found.values[place] for place in best],
+    }
+
+
+def _hypervolume(case: Case) -> Any:
+    """The runs that made it larger, by their ends."""
+    found = case.together
+    if found is None or not found.indices:
+        return None
+    reference = found.reference(case.view.reference)
+    grown = found.growth(reference)
+    return {
+        "metrics": [one.metric for one in found.parts],
+        "goals": [one.goal for one in found.parts],
+        "reference": reference,
+        "runs": _ids(case, [found.indices[place] for place in grown.places]),
+        "ended": [place + 1 for place in grown.places],
+        "volumes": grown.volumes,
+        "exact": grown.exact,
     }
 
 
@@ -191,6 +210,7 @@ PARTS: dict[str, Callable[[Case], Any]] = {
     "timeline": _timeline,
     "distribution": _distribution,
     "pareto": _pareto,
+    "hypervolume": _hypervolume,
 }
 """Drawing -> its numbers; those of the pairs are the slices'."""
 
@@ -212,7 +232,7 @@ def add_analysis_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
         allowed = {
             "parts": (wanted, list(PARTS)),
             "metric": (request.query_params.getlist("metric"), snapshot.metrics),
-            "other": (request.query_params.getlist("other"), snapshot.metrics),
+            "objectives": (request.query_params.getlist("objectives"), snapshot.metrics),
             "measure": (request.query_params.getlist("measure"), measures()),
         }
         for name, (given, expected) in allowed.items():
@@ -221,7 +241,16 @@ def add_analysis_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
                 return error_response(
                     422, f"no such {name}", path=name, found=unknown[0], expected=expected
                 )
-        view = View.made(dict(request.query_params)).filled(snapshot, analyst)
+        view = View.of(request.url.query, None).filled(snapshot, analyst)
+        point = request.query_params.get("reference")
+        if point is not None and len(reference_of(point) or ()) != len(view.objectives):
+            return error_response(
+                422,
+                "no point of the objectives",
+                path="reference",
+                found=point,
+                expected=f"a number for each of {', '.join(view.objectives)}, with commas",
+            )
         case = Case(snapshot, view, analyst)
         shown = [
             name

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import html
+import math
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 
 from tune_bridge.errors import TuneBridgeError
-from tune_bridge.server.addresses import query_of, scheme_of
-from tune_bridge.server.analysis import course, figures
+from tune_bridge.server.addresses import scheme_of
+from tune_bridge.server.analysis import course, figures, several
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.importance import MEASURES, measures
 from tune_bridge.server.analysis.lineage import POPULATIONS, changed
-from tune_bridge.server.analysis.results import Results, objectives
+from tune_bridge.server.analysis.results import Results, Together, objectives
 from tune_bridge.server.analysis.rungs import STOPPERS
 from tune_bridge.server.figures import message
 from tune_bridge.server.views import Dimension, Snapshot
 
-__all__ = ["CHOICES", "FIGURES", "Card", "View", "cards", "draw"]
+__all__ = ["CHOICES", "FIGURES", "MOST", "Card", "View", "cards", "draw"]
 
-CHOICES = ("metric", "other", "measure", "one", "two", "pair", "colour", "over", "log")
+CHOICES = (
+    "metric", "measure", "one", "two", "pair", "colour", "over", "log", "objectives", "reference",
+)  # fmt: skip
 """What a reader can choose: the names in the query of the address, and of the JSON twin."""
+
+MOST = 6
+"""Objectives that are drawn together at most."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -29,7 +38,6 @@ class View(msgspec.Struct, frozen=True):
 
     Attributes:
         metric: The metric, or None for the objective.
-        other: The second metric, or None for the second objective, or the next metric.
         measure: Key of `MEASURES`, or None for the first that can be computed.
         one: Parameter of the pair's first axis, or None for the most important one.
         two: Of its second axis, or None.
@@ -37,11 +45,13 @@ class View(msgspec.Struct, frozen=True):
         colour: The parameter that colours the lineage, or None for the metric.
         over: The lineage is drawn over the "iteration" or the "time".
         log: The metric is drawn on a log scale.
+        objectives: The metrics that are drawn together; none for the declared objectives, or the
+            metric and the next one.
+        reference: The values up to which their volume is measured; none for the worst ones.
         scheme: "light" or "dark".
     """
 
     metric: str | None = None
-    other: str | None = None
     measure: str | None = None
     one: str | None = None
     two: str | None = None
@@ -49,17 +59,21 @@ class View(msgspec.Struct, frozen=True):
     colour: str | None = None
     over: str = "iteration"
     log: bool = False
+    objectives: tuple[str, ...] = ()
+    reference: tuple[float, ...] = ()
     scheme: str = "light"
 
     @classmethod
     def of(cls, search: str, scheme: str | None) -> View:
         """Reads an address's query; what makes no sense is left out."""
-        return cls.made({**query_of(search), "scheme": scheme})
+        query = parse_qs(search.lstrip("?"))
+        said = {key: values[-1] for key, values in query.items()}
+        return cls.made({**said, "objectives": query.get("objectives", ()), "scheme": scheme})
 
     @classmethod
     def made(cls, chosen: Mapping[str, Any]) -> View:
         """From what the controls or a query say, by name."""
-        names = ("metric", "other", "one", "two", "colour")
+        names = ("metric", "one", "two", "colour")
         texts = {name: value for name in names if isinstance(value := chosen.get(name), str)}
         measure = chosen.get("measure")
         return cls(
@@ -68,6 +82,8 @@ class View(msgspec.Struct, frozen=True):
             pair="value" if chosen.get("pair") == "value" else "rank",
             over="time" if chosen.get("over") == "time" else "iteration",
             log=chosen.get("log") in (True, "1"),
+            objectives=tuple(one for one in chosen.get("objectives") or () if isinstance(one, str)),
+            reference=reference_of(chosen.get("reference")) or (),
             scheme=scheme_of(chosen.get("scheme")),
         )
 
@@ -75,9 +91,11 @@ class View(msgspec.Struct, frozen=True):
         """With everything that was left open."""
         names = snapshot.metrics
         metric = self.metric if self.metric in names else next(iter(names), None)
-        declared = [name for name in objectives(snapshot) if name in names]
-        others = [name for name in dict.fromkeys([*declared, *names]) if name != metric]
-        other = self.other if self.other in others else next(iter(others), None)
+        together = [name for name in dict.fromkeys(self.objectives) if name in names]
+        if len(together) < 2:
+            together = [name for name in objectives(snapshot) if name in names]
+        if len(together) < 2:
+            together = [*dict.fromkeys([metric, *names])][:2] if metric else []
         kinds = measures()
         kind = self.measure if self.measure in kinds else next(iter(kinds), "correlation")
         paths = [one.path for one in ordered(snapshot, analyst, metric, kind)]
@@ -85,8 +103,17 @@ class View(msgspec.Struct, frozen=True):
         rest = [path for path in paths if path != one]
         two = self.two if self.two in rest else next(iter(rest), None)
         return msgspec.structs.replace(
-            self, metric=metric, other=other, measure=kind, one=one, two=two
+            self, metric=metric, measure=kind, one=one, two=two, objectives=tuple(together[:MOST])
         )
+
+
+def reference_of(said: Any) -> tuple[float, ...] | None:
+    """A point as it is typed, "0.5, 100"; None when these are no numbers."""
+    try:
+        found = tuple(float(part) for part in str(said or "").split(",") if part.strip())
+    except ValueError:
+        return None
+    return found if all(map(math.isfinite, found)) else None
 
 
 def ordered(snapshot: Snapshot, analyst: Analyst, metric: str | None, kind: str) -> list[Dimension]:
@@ -106,6 +133,12 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def results(self) -> Results:
         return Results.of(self.snapshot, self.view.metric or "")
+
+    @property
+    def together(self) -> Together | None:
+        """The runs with all objectives; None where there are no two."""
+        names = self.view.objectives
+        return Together.of(self.snapshot, names) if len(names) > 1 else None
 
     def dimension(self, path: str | None) -> Dimension | None:
         return next((one for one in self.snapshot.varied if one.path == path), None)
@@ -198,10 +231,15 @@ def _distribution(case: Case) -> Any:
 
 
 def _pareto(case: Case) -> Any:
-    if case.view.other is None:
+    if case.together is None:
         return message(case.view.scheme, "Only one metric was logged")
-    other = Results.of(case.snapshot, case.view.other)
-    return figures.pareto(case.results, other, case.view.scheme)
+    return several.pareto(case.together, case.view.scheme)
+
+
+def _hypervolume(case: Case) -> Any:
+    if case.together is None:
+        return message(case.view.scheme, "Only one metric was logged")
+    return several.hypervolume(case.together, case.view.reference, case.view.scheme)
 
 
 def _what_if(case: Case) -> Any:
@@ -323,10 +361,17 @@ FIGURES: dict[str, Card] = {
         ("metric", "log"),
     ),
     "pareto": Card(
-        "Two metrics",
-        "Runs on the Pareto front are beaten in both by none.",
+        "Objectives",
+        "No other run is as good in all and better in one as those of the Pareto front.",
         _pareto,
-        ("metric", "other"),
+        ("metric", "objectives"),
+        _paired,
+    ),
+    "hypervolume": Card(
+        "Hypervolume",
+        "The volume that the Pareto front dominates, up to a reference point, as runs ended.",
+        _hypervolume,
+        ("metric", "objectives", "reference"),
         _paired,
     ),
 }
@@ -334,13 +379,26 @@ FIGURES: dict[str, Card] = {
 
 
 def cards(snapshot: Snapshot) -> dict[str, Card]:
-    """The cards that can ever show something of a sweep."""
-    return {name: card for name, card in FIGURES.items() if card.applies(snapshot)}
+    """The cards that can ever show something of a sweep; what it is about comes first."""
+    first = ("pareto", "hypervolume") if len(objectives(snapshot)) > 1 else ()
+    order = sorted(FIGURES, key=lambda name: name not in first)
+    return {name: FIGURES[name] for name in order if FIGURES[name].applies(snapshot)}
 
 
 def draw(name: str, snapshot: Snapshot, view: View, analyst: Analyst) -> Any:
-    """One drawing; why there is none when it cannot be made."""
+    """One drawing; why there is none when it cannot be made, in less room."""
     try:
-        return FIGURES[name].make(Case(snapshot, view.filled(snapshot, analyst), analyst))
+        made = FIGURES[name].make(Case(snapshot, view.filled(snapshot, analyst), analyst))
     except TuneBridgeError as error:
-        return message(view.scheme, str(error))
+        made = message(view.scheme, str(error))
+    if made["data"]:
+        return made
+    (words,) = made["layout"]["annotations"]
+    lines = textwrap.wrap(html.unescape(words["text"]), _LINE)
+    shown = {**words, "text": "<br>".join(html.escape(line, quote=False) for line in lines)}
+    height = 60 + 20 * len(lines)
+    return {"data": [], "layout": {**made["layout"], "annotations": [shown], "height": height,
+                                   "margin": {"l": 8, "r": 8, "t": 8, "b": 8}}}  # fmt: skip
+
+
+_LINE = 44  # characters that a phone has room for

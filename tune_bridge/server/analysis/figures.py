@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_bridge.server.analysis.frames import axis, framed, short, shorts
 from tune_bridge.server.analysis.importance import FEW, Importance
-from tune_bridge.server.analysis.results import Results, front, in_order, shared
+from tune_bridge.server.analysis.results import Results, in_order
 from tune_bridge.server.analysis.what_if import RULES, Outcome
 from tune_bridge.server.axes import Axis, make_axis
 from tune_bridge.server.figures import COLOURS, INK, RAMP, layout, message
@@ -17,7 +17,7 @@ from tune_bridge.server.values import number, text
 from tune_bridge.server.views import Dimension
 
 __all__ = [
-    "contour", "distribution", "importances", "outcomes", "pareto", "progress", "ranks", "slices",
+    "contour", "distribution", "importances", "outcomes", "progress", "ranks", "slices",
 ]  # fmt: skip
 
 _POINTS = 1500  # runs that one drawing shows at most
@@ -422,31 +422,3 @@ def _unbeaten(found: Sequence[Outcome]) -> list[Outcome]:
             lowest = one.regret
             best.append(one)
     return best
-
-
-def pareto(one: Results, two: Results, scheme: str) -> dict[str, Any]:
-    """Two metrics, and the runs that no other one beats in both."""
-    both = shared(one, two)
-    if not both:
-        return message(scheme, "No run has both metrics")
-    best = front(one, two)
-    on_front = {item[0] for item in best}
-    every = math.ceil(len(both) / _POINTS)
-    rest = [item for item in both if item[0] not in on_front][::every]
-    hover = "<b>%{text}</b><br>%{x:.6g}, %{y:.6g}<extra></extra>"
-    return {
-        "data": [
-            {
-                "type": "scatter", "mode": mode, "name": name, "uid": name.replace(" ", ""),
-                "x": [short(item[1]) for item in items], "y": [short(item[2]) for item in items],
-                "text": [one.name(item[0]) for item in items],
-                "marker": {"color": colour, "size": 7}, "line": {"color": colour, "dash": "dot"},
-                "hovertemplate": hover,
-            }
-            for name, items, colour, mode in (
-                ("runs", rest, COLOURS[0], "markers"),
-                ("Pareto front", best, COLOURS[3], "lines+markers"),
-            )
-        ],
-        "layout": framed(scheme, axis(scheme, one.metric), axis(scheme, two.metric)),
-    }  # fmt: skip

@@ -15,15 +15,16 @@ from dash.exceptions import PreventUpdate
 
 from tune_bridge.server.addresses import Address
 from tune_bridge.server.analysis.analyst import Analyst
-from tune_bridge.server.analysis.cards import CHOICES, FIGURES, Card, View, cards, draw
+from tune_bridge.server.analysis.cards import CHOICES, FIGURES, MOST, Card, View, cards, draw
 from tune_bridge.server.analysis.importance import measures
 from tune_bridge.server.analysis.lineage import changed
+from tune_bridge.server.analysis.results import objectives
 from tune_bridge.server.analysis.settings import block_of, call_of
 from tune_bridge.server.analysis.what_if import RULES, best_setting
 from tune_bridge.server.figures import message
 from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.sweep_parts import tabs
-from tune_bridge.server.values import text, to_yaml
+from tune_bridge.server.values import number, text, to_yaml
 from tune_bridge.server.views import Snapshot
 from tune_bridge.server.widgets import card, code, dashed, graph, select, state_badge
 
@@ -106,12 +107,11 @@ def _content(snapshot: Snapshot, chosen: View, analyst: Analyst) -> list[Any]:
 
 
 def _card(name: str, one: Card, controls: list[Any], snapshot: Snapshot, view: View) -> Any:
-    height = f"{one.height(len(snapshot.varied))}px"
     drawing = graph(
         f"analysis-{name}",
         message(view.scheme, "computing"),
         className=f"tb-analysis tb-{name}",
-        style={"height": height},
+        style={"height": f"{one.height(len(snapshot.varied))}px"},
     )
     parts: list[Any] = [
         dcc.Store(id=f"want-{name}"),
@@ -124,11 +124,21 @@ def _card(name: str, one: Card, controls: list[Any], snapshot: Snapshot, view: V
     return card(one.title, parts, note=note)
 
 
+def _room(figure: dict[str, Any], height: int) -> dict[str, str]:
+    """The size of a drawing: a few words need little, and a matrix scrolls on a phone."""
+    across = max((len(one.get("dimensions", ())) for one in figure["data"]), default=0)
+    style = {"height": f"{figure['layout'].get('height', height)}px"}
+    return {**style, "minWidth": f"{_ACROSS * across}px"} if across else style
+
+
+_ACROSS = 130  # pixels of a column of a matrix
+
 _OWN = {
     "importance": ("measure",),
     "contour": ("one", "two", "pair"),
     "lineage": ("colour", "over"),
-    "pareto": ("other",),
+    "pareto": ("objectives",),
+    "hypervolume": ("reference",),
 }
 """Card -> the choices that stand on it; the others are on top of the page."""
 
@@ -138,24 +148,45 @@ def _controls(
 ) -> dict[str, Any]:
     """What the reader chooses with, by name in the query."""
     paths = [one.path for one in snapshot.varied]
+    declared = [one for one in objectives(snapshot) if one in snapshot.metrics]
+    metrics = [*dict.fromkeys([*declared, *snapshot.metrics])]
     tints = changed(analyst.copies(snapshot)) if "lineage" in shown else []
     colour = view.colour if view.colour in tints else _METRIC
     kinds = [{"value": kind, "label": _WORDS[kind]} for kind in measures()]
     tinted = [{"value": _METRIC, "label": "the metric"}, *tints]
     selects: dict[str, tuple[str, Any, str | None, int]] = {
-        "metric": ("Metric", snapshot.metrics, view.metric, 220),
+        "metric": ("Metric", metrics, view.metric, 220),
         "measure": ("Measure", kinds, view.measure, 180),
         "one": ("Across", paths, view.one, 200),
         "two": ("Up", paths, view.two, 200),
         "pair": ("Colours", ["rank", "value"], view.pair, 120),
         "colour": ("Colours", tinted, colour, 200),
         "over": ("Over", ["iteration", "time"], view.over, 120),
-        "other": ("Second metric", snapshot.metrics, view.other, 220),
     }
     made: dict[str, Any] = {
         name: select(f"choose-{name}", *parts) for name, parts in selects.items()
     }
     made["log"] = dmc.Switch(id="choose-log", label="Log scale", checked=view.log, size="xs")
+    made["objectives"] = dmc.MultiSelect(
+        id="choose-objectives",
+        label="Metrics",
+        data=metrics,
+        value=list(view.objectives),
+        maxValues=MOST,
+        searchable=True,
+        size="xs",
+        w=420,
+        maw="100%",
+    )
+    made["reference"] = dmc.TextInput(
+        id="choose-reference",
+        label="Reference point",
+        placeholder="a number for each, with commas",
+        value=", ".join(map(number, view.reference)),
+        debounce=300,
+        size="xs",
+        w=260,
+    )
     return made
 
 
@@ -170,6 +201,7 @@ def add(app: Dash, site: Site) -> None:
     def add_figure(name: str) -> None:
         @app.callback(
             Output(f"analysis-{name}", "figure"),
+            Output(f"analysis-{name}", "style"),
             Input(f"want-{name}", "data"),
             State("analysed", "data"),
             prevent_initial_call=True,
@@ -178,7 +210,9 @@ def add(app: Dash, site: Site) -> None:
         def drawn(chosen: Any, sweep_id: str) -> Any:
             if not isinstance(chosen, dict):
                 raise PreventUpdate
-            return draw(name, site.reader.snapshot(sweep_id), View.made(chosen), site.analyst)
+            snapshot = site.reader.snapshot(sweep_id)
+            figure = draw(name, snapshot, View.made(chosen), site.analyst)
+            return figure, _room(figure, FIGURES[name].height(len(snapshot.varied)))
 
     for name in FIGURES:
         add_figure(name)

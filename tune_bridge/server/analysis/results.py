@@ -11,10 +11,11 @@ import msgspec
 
 from tune_bridge.backends.base import Run
 from tune_bridge.experiment import usual_goal
+from tune_bridge.server.analysis import pareto
 from tune_bridge.server.values import text
 from tune_bridge.server.views import Snapshot, metric_value
 
-__all__ = ["Goal", "Results", "front", "in_order", "objectives", "run_name", "shared"]
+__all__ = ["Goal", "Results", "Together", "in_order", "objectives", "run_name"]
 
 Goal = Literal["minimize", "maximize"]
 
@@ -123,25 +124,53 @@ def in_order(results: Results) -> list[tuple[int, float, float]]:
     return found
 
 
-def shared(one: Results, two: Results) -> list[tuple[int, float, float]]:
-    """The runs that have both metrics: index and values."""
-    second = dict(zip(two.indices, two.values, strict=True))
-    return [
-        (index, value, second[index])
-        for index, value in zip(one.indices, one.values, strict=True)
-        if index in second
-    ]
+class Together(msgspec.Struct, frozen=True):
+    """The runs of a sweep that have a value of each of several metrics.
 
-
-def front(one: Results, two: Results) -> list[tuple[int, float, float]]:
-    """The Pareto front: the runs that no other one beats in both metrics, by the first metric.
-
-    Of runs that are equal in both, the oldest one.
+    Attributes:
+        parts: The metrics.
+        indices: The runs, in the order of their ends; those that still run last.
+        values: Their values, a tuple for each run.
     """
-    signs = [-1.0 if results.goal == "maximize" else 1.0 for results in (one, two)]
-    found, lowest = [], math.inf
-    for item in sorted(shared(one, two), key=lambda x: (signs[0] * x[1], signs[1] * x[2])):
-        if signs[1] * item[2] < lowest:
-            lowest = signs[1] * item[2]
-            found.append(item)
-    return found
+
+    parts: list[Results]
+    indices: list[int]
+    values: list[tuple[float, ...]]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, metrics: Sequence[str]) -> Together:
+        """Reads them; there is one metric at least."""
+        parts = [Results.of(snapshot, metric) for metric in metrics]
+        known = [dict(zip(one.indices, one.values, strict=True)) for one in parts]
+        there = [index for index in parts[0].indices if all(index in one for one in known)]
+        runs = snapshot.runs
+        there.sort(key=lambda index: runs[index].ended_at or math.inf)
+        return cls(parts, there, [tuple(one[index] for one in known) for index in there])
+
+    @property
+    def signs(self) -> list[float]:
+        """What makes a cost of each metric."""
+        return [-1.0 if one.goal == "maximize" else 1.0 for one in self.parts]
+
+    @property
+    def costs(self) -> list[list[float]]:
+        """The values, lower ones better."""
+        signs = self.signs
+        return [[sign * value for sign, value in zip(signs, row, strict=True)]
+                for row in self.values]  # fmt: skip
+
+    def front(self) -> list[int]:
+        """The places of the runs that no other one dominates, by the first metric."""
+        return pareto.front(self.costs)
+
+    def reference(self, chosen: Sequence[float] = ()) -> list[float]:
+        """Up to where a volume is measured: what is chosen, when it has as many values."""
+        if len(chosen) == len(self.parts):
+            return list(chosen)
+        found = pareto.reference_of(self.costs)
+        return [sign * cost for sign, cost in zip(self.signs, found, strict=True)]
+
+    def growth(self, reference: Sequence[float]) -> pareto.Growth:
+        """How the volume that the front dominates has grown."""
+        end = [sign * value for sign, value in zip(self.signs, reference, strict=True)]
+        return pareto.growth(self.costs, end)

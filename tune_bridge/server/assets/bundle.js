@@ -3,7 +3,11 @@
     "use strict";
     document.querySelectorAll("script[data-for]").forEach((script) => {
         const figure = JSON.parse(script.textContent);
-        window.Plotly.newPlot(script.getAttribute("data-for"), figure.data, figure.layout,
+        const node = document.getElementById(script.getAttribute("data-for"));
+        if (figure.layout.height) {
+            node.style.minHeight = figure.layout.height + "px";
+        }
+        window.Plotly.newPlot(node, figure.data, figure.layout,
             {displaylogo: false, responsive: true, displayModeBar: false});
     });
     document.querySelectorAll("th").forEach((head, place) => {

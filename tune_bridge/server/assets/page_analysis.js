@@ -8,7 +8,8 @@
 
     // As in analysis/cards.py: the controls are choose-NAME.
     const CHOICES = [
-        "metric", "other", "measure", "one", "two", "pair", "colour", "over", "log",
+        "metric", "measure", "one", "two", "pair", "colour", "over", "log", "objectives",
+        "reference",
     ];
 
     let near = new Set();
@@ -57,9 +58,9 @@
         const changed = (window.dash_clientside.callback_context.triggered || [])
             .map((item) => item.prop_id.split(".")[0]);
         CHOICES.forEach((name) => {
-            const value = chosen[name] === true ? "1" : chosen[name];
-            if (value && (before.has(name) || changed.includes("choose-" + name))) {
-                query.set(name, value);
+            const values = [chosen[name]].flat().map((value) => value === true ? "1" : value);
+            if (before.has(name) || changed.includes("choose-" + name)) {
+                values.filter(Boolean).forEach((value) => query.append(name, value));
             }
         });
         shared.replaceQuery(query);
