@@ -22,6 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import Run, Sweep
 from tune_bridge.callback import SweepCallback
+from tune_bridge.cli.main import main
 from tune_bridge.reports import PAYLOAD
 from tune_bridge.trial import ProgramError
 from tune_bridge.tune_observer import observed, plain_config, plain_row
@@ -308,6 +309,47 @@ def test_pickle_and_restore(experiment: Experiment, url: str) -> None:
     assert sweep.state == "finished"
     assert {key: run.state for key, run in runs.items()} == {"a": "finished", "b": "finished"}
     assert [values["loss"] for _, values in again.rows(runs["a"])] == [1, 2]
+
+
+def test_a_restored_experiment_whose_place_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can say how many events there are: they wait in the spool, and come behind these."""
+    monkeypatch.setattr("tune_bridge.callback._RECALL", 0.2)
+    place, gone = tmp_path / "place", tmp_path / "gone"
+    place.mkdir()
+    url = f"sqlite:///{place / 'sweeps.db'}"
+    callback = SweepCallback("demo", backend=url, close_timeout=1.0)
+    callback.setup()
+    first = Experiment(callback, url)
+    trial = first.start(Trial("a"))
+    first.result(trial, loss=1)
+    state = pickle.loads(pickle.dumps(callback.get_state()))
+    copy = pickle.loads(pickle.dumps(callback))
+    callback.close()  # all that was said is there; its end was not
+    place.rename(gone)
+    place.write_text("")
+    copy.set_state(state)
+    copy.setup()
+    again = Experiment(copy, url)
+    again.start(trial)
+    again.result(trial, loss=2)
+    again.complete(trial)
+    copy.on_experiment_end(again.trials)
+    place.unlink()
+    gone.rename(place)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main(["sync", "--backend", url])
+        assert ended.value.code == 0
+    told = [(event["event"], "run" in event) for event in again.events()]
+    assert told == [
+        *(("created", True), ("started", True), ("restored", False), ("restored", True)),
+        *(("ended", True), ("end", False)),
+    ]
+    with open_backend(url) as backend:
+        (sweep,) = backend.sweeps()
+        assert (sweep.id, sweep.state) == (copy.sweep_id, "finished")
 
 
 def test_a_second_experiment_is_another_sweep(experiment: Experiment) -> None:

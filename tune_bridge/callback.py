@@ -211,6 +211,7 @@ class SweepCallback(Callback):
             known=known,
             steered=steered is not None,
             away=lambda: writer.away,
+            delivered=lambda: writer.flush(_RECALL),
         )
         if self._restored:
             changes = {"state": "running", "message": "restored"}
@@ -476,7 +477,7 @@ class SweepCallback(Callback):
         self._over = True
         until = time.monotonic() + self._close_timeout
         if self._link is not None:
-            self._link.close(self._close_timeout / 3)
+            self._link.close()
         writer, self._writer = self._writer, None
         if writer is None:
             return

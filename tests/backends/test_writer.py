@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from tune_bridge.backends import open_backend
 from tune_bridge.backends.base import (
+    BEHIND,
+    LogEvents,
     LogRows,
     Operation,
     PatchRun,
@@ -406,6 +408,14 @@ class TestParts:
             for operation in merged
             if isinstance(operation, LogRows)
         ] == [("a", 2), ("b", 2), ("a", 2), ("b", 1)]
+
+    def test_merge_events(self) -> None:
+        """Those that come behind all others: each question what is there costs a look at all."""
+        one, two = (LogEvents("s", BEHIND, [{"n": n}], float(n)) for n in (1, 2))
+        other, third = LogEvents("t", BEHIND, [{"n": 3}], 3.0), LogEvents("s", 7, [{"n": 4}], 4.0)
+        merged = merge_rows([row(0, "a"), one, other, two, third])
+        both = LogEvents("s", BEHIND, [{"n": 1}, {"n": 2}], 2.0)
+        assert merged[1:] == [both, other, third]
 
     @given(
         st.dictionaries(

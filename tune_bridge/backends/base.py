@@ -43,6 +43,7 @@ from tune_bridge.backends.scores import metric_of, score_of
 from tune_bridge.errors import InputError, NotFoundError
 
 __all__ = [
+    "BEHIND",
     "ENDED_RUN",
     "ENDED_SWEEP",
     "Backend",
@@ -268,12 +269,16 @@ class LogRows(msgspec.Struct, frozen=True, tag_field="op", tag="log_rows"):
     rows: Sequence[Row]
 
 
+BEHIND = -1
+
+
 class LogEvents(msgspec.Struct, frozen=True, tag_field="op", tag="log_events"):
     """Adds events to a sweep: everything that its controller was told and has decided.
 
     Attributes:
         sweep_id: The sweep.
-        first: Number of the first event; the number of events that the sweep has, for new ones.
+        first: Number of the first event; the number of events that the sweep has, for new ones;
+            `BEHIND` for whoever cannot know it, because the place is away: they come after all.
             Events that are there already, and are the same, are not added again.
         events: Plain data each.
         time: When.

@@ -20,6 +20,7 @@ import msgspec
 
 from tune_bridge.backends import codec, merge
 from tune_bridge.backends.base import (
+    BEHIND,
     LogEvents,
     LogRows,
     Operation,
@@ -39,9 +40,11 @@ __all__ = ["Work"]
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
+_ASKED = 500  # events that one question names
 _STEPS = "SELECT step FROM history WHERE run = ? AND step BETWEEN ? AND ?"
 _PUT_EVENTS = "INSERT INTO events (sweep, number, data) VALUES (?, ?, ?)"
 _EVENTS = "SELECT data FROM events WHERE sweep = ? AND number >= ? ORDER BY number LIMIT ?"
+_SAME_EVENTS = "SELECT data FROM events WHERE sweep = ? AND data IN ({})"
 _LAST_EVENT = (
     "SELECT seq, (SELECT max(number) FROM events WHERE sweep = seq) FROM sweeps WHERE id = ?"
 )
@@ -313,6 +316,8 @@ class Work:
         sweep, last = found
         count = 0 if last is None else last + 1
         first, texts = operation.first, codec.dumps_many(operation.events)
+        if first == BEHIND:
+            first, texts = count, self._other_events(sweep, texts)
         if first > count:
             raise ConflictError(
                 f"sweep {operation.sweep_id}: event {first} would leave a gap after {count} events"
@@ -329,6 +334,15 @@ class Work:
             numbers = range(count, count + len(texts))
             self._cursor.executemany(_PUT_EVENTS, zip(repeat(sweep), numbers, texts))
             self._touch(operation.sweep_id, operation.time)
+
+    def _other_events(self, sweep: int, texts: list[str]) -> list[str]:
+        """Those of these events that the sweep does not have."""
+        there: set[str] = set()
+        for begin in range(0, len(texts), _ASKED):
+            part = texts[begin : begin + _ASKED]
+            self._cursor.execute(_SAME_EVENTS.format(", ".join("?" * len(part))), (sweep, *part))
+            there.update(text for (text,) in self._cursor.fetchall())
+        return [text for text in texts if text not in there]
 
     def _unknown(self, seq: int, steps: list[int]) -> int:
         """How many of these steps the run does not have."""

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tune_bridge.backends import open_backend, places
-from tune_bridge.backends.base import Backend, LogRows, Operation, PatchRun, PutRun
+from tune_bridge.backends.base import (
+    BEHIND,
+    Backend,
+    LogEvents,
+    LogRows,
+    Operation,
+    PatchRun,
+    PutRun,
+)
 from tune_bridge.backends.spool import Spool, SpoolClosedError, spool_folder
 from tune_bridge.errors import BackendError
 
@@ -347,11 +355,13 @@ class Writer:
 def merge_rows(operations: Sequence[Operation]) -> list[Operation]:
     """Joins the rows of a run, wherever nothing else about that run lies between.
 
-    Rows move ahead of operations of other runs, which they cannot touch.
+    Rows move ahead of operations of other runs, which they cannot touch; so do events of a sweep
+    that come behind all others, whose author has no other ones.
     """
     merged: list[Operation] = []
     last: dict[str, int] = {}
     rows: dict[int, list[LogRows]] = {}
+    events: dict[str, tuple[int, list[LogEvents]]] = {}
     for operation in operations:
         if isinstance(operation, LogRows):
             place = last.get(operation.run_id)
@@ -365,10 +375,19 @@ def merge_rows(operations: Sequence[Operation]) -> list[Operation]:
             last.pop(operation.id, None)
         elif isinstance(operation, PutRun):
             last.pop(operation.run.id, None)
+        elif isinstance(operation, LogEvents) and operation.first == BEHIND:
+            _, known = events.setdefault(operation.sweep_id, (len(merged), []))
+            known.append(operation)
+            if len(known) > 1:
+                continue
         merged.append(operation)
     for place, parts in rows.items():
         if len(parts) > 1:
             merged[place] = LogRows(parts[0].run_id, [row for part in parts for row in part.rows])
+    for sweep_id, (place, logs) in events.items():
+        if len(logs) > 1:
+            joined = [event for log in logs for event in log.events]
+            merged[place] = LogEvents(sweep_id, BEHIND, joined, logs[-1].time)
     return merged
 
 

@@ -8,7 +8,6 @@ a page - leaves it with the sweep (`ask`); the experiment looks twice a second (
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections import deque
@@ -16,15 +15,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tune_bridge.backends import open_backend
-from tune_bridge.backends.base import ENDED_SWEEP, Backend, LogEvents, Operation, PatchSweep, Sweep
+from tune_bridge.backends.base import (
+    BEHIND,
+    ENDED_SWEEP,
+    Backend,
+    LogEvents,
+    Operation,
+    PatchSweep,
+    Sweep,
+)
 from tune_bridge.controller.liveness import EVERY, sign, unheard_since, unheard_words
 from tune_bridge.controller.state import check_args
 from tune_bridge.errors import InputError, NotFoundError, TuneBridgeError
 from tune_bridge.wire import Command, Verb
 
 __all__ = ["STEERED", "VERBS", "Link", "ask", "is_steered"]
-
-_logger = logging.getLogger(__name__)
 
 STEERED = "steered_by"
 """Key of a sweep's meta data: who does what is asked."""
@@ -83,6 +88,7 @@ class Link:
             looked up.
         steered: Whether commands are looked for.
         away: Whether the backend is known to be away: signs of life are not kept for it.
+        delivered: Waits until all that was put before is at the backend, and says whether it is.
         every: Seconds between two signs of life.
     """
 
@@ -95,10 +101,11 @@ class Link:
         known: int | None,
         steered: bool,
         away: Callable[[], bool] = lambda: False,
+        delivered: Callable[[], bool] = lambda: True,
         every: float = EVERY,
     ) -> None:
         self._place, self._sweep, self._put = place, sweep_id, put
-        self._away, self._every = away, every
+        self._away, self._delivered, self._every = away, delivered, every
         self._kept = not isinstance(place, Backend) or place.keeps_events
         if not self._kept:  # neither are commands
             steered, known = False, 0
@@ -106,10 +113,10 @@ class Link:
         self._begun = time.time_ns()
         self._lock = threading.Lock()
         self._next = known
-        self._waiting: list[tuple[dict[str, Any], float]] = []
+        self._waiting: list[dict[str, Any]] = []
         self._commands: deque[Command] = deque()
         self._seen: set[str] = set()
-        self._ended, self._numbered = threading.Event(), threading.Event()
+        self._ended = threading.Event()
         if self._kept:
             self._live()
             threading.Thread(target=self._main, name="tune-bridge-link", daemon=True).start()
@@ -120,18 +127,26 @@ class Link:
             return
         now = time.time()
         with self._lock:
-            if self._next is None:
-                self._waiting.append(({**event, "time": now}, now))
-                return
-            self._write([{**event, "time": now}], now)
+            self._waiting.append({**event, "time": now})
+            if self._next is not None:
+                self._write(now)
 
-    def _write(self, events: list[dict[str, Any]], now: float) -> None:
-        assert self._next is not None
-        self._put(LogEvents(self._sweep, self._next, events, now))
-        self._next += len(events)
+    def _write(self, now: float) -> None:
+        """Brings what waits on its way; the lock is held, and it is known where it belongs."""
+        events, self._waiting = self._waiting, []
+        if events and self._next is not None:
+            self._put(LogEvents(self._sweep, self._next, events, now))
+            self._next += len(events) if self._next != BEHIND else 0
+
+    def _number(self, number: int) -> None:
+        """From now on it is known where events belong."""
+        with self._lock:
+            if self._next is None:
+                self._next = number
+                self._write(time.time())
 
     def _live(self) -> None:
-        """Leaves a sign of life, unless it would only wait with others, and when the next is due."""
+        """Leaves a sign of life, unless it would only wait with others."""
         if self._away():
             self._due = time.monotonic() + _AWAY
             return
@@ -146,21 +161,10 @@ class Link:
             found.append(self._commands.popleft())
         return found
 
-    def close(self, timeout: float = 10.0) -> None:
-        """Ends it; events whose numbers could not be found out are lost, and said to be.
-
-        Args:
-            timeout: Seconds to wait at most for these numbers.
-        """
-        with self._lock:
-            waiting = bool(self._waiting)
-        if waiting:
-            self._numbered.wait(timeout)
+    def close(self) -> None:
+        """Ends it. Events whose numbers are not known yet come behind all that there are."""
         self._ended.set()
-        with self._lock:
-            if self._waiting:
-                _logger.warning("%d events of sweep %s are lost", len(self._waiting), self._sweep)
-                self._waiting = []
+        self._number(BEHIND)
 
     def _main(self) -> None:
         backend: Backend | None = None
@@ -179,6 +183,7 @@ class Link:
                     pass
                 except TuneBridgeError:
                     pause = _AWAY
+                    self._number(BEHIND)
                 if time.monotonic() >= self._due:
                     with contextlib.suppress(TuneBridgeError):  # closed in this moment
                         self._live()
@@ -197,15 +202,7 @@ class Link:
 
     def _look(self, backend: Backend) -> None:
         if self._next is None:
-            number = 0
-            while page := backend.events(self._sweep, first=number, limit=_PAGE):
-                number += len(page)
-            with self._lock:
-                self._next = number
-                if self._waiting:
-                    self._write([event for event, _ in self._waiting], self._waiting[-1][1])
-                    self._waiting = []
-            self._numbered.set()
+            self._number(self._count(backend) if self._delivered() else BEHIND)
         if self._steered:
             for key, told in sorted(backend.sweep(self._sweep).meta.items()):
                 if not key.startswith(_PREFIX) or key in self._seen:
@@ -213,3 +210,9 @@ class Link:
                 self._seen.add(key)
                 if int(key.removeprefix(_PREFIX)) >= self._begun:  # not of an earlier life
                     self._commands.append(Command(told["verb"], dict(told["args"])))
+
+    def _count(self, backend: Backend) -> int:
+        number = 0
+        while page := backend.events(self._sweep, first=number, limit=_PAGE):
+            number += len(page)
+        return number

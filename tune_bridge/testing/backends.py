@@ -30,6 +30,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tune_bridge.backends.base import (
+    BEHIND,
     Backend,
     LogEvents,
     LogRows,
@@ -185,6 +186,19 @@ class BackendTestCase(ConcurrentWork):
         backend.delete_sweep(sweep_id)
         with pytest.raises(NotFoundError):
             backend.events(sweep_id)
+
+    def test_events_behind_all_others(self, backend: Backend) -> None:
+        """By one who could not know how many there are; a replay adds none again."""
+        sweep_id = made_sweep(backend)
+        behind = LogEvents(sweep_id, BEHIND, [{"n": n, "kept": NESTED} for n in range(600)], 1.0)
+        backend.apply([behind])
+        backend.apply([LogEvents(sweep_id, 600, [{"n": 600}], 2.0)])
+        more = LogEvents(sweep_id, BEHIND, [{"n": 599, "kept": NESTED}, {"n": 601}], 3.0)
+        backend.apply([behind, more])
+        backend.apply([more, behind, LogEvents(sweep_id, BEHIND, [], 4.0)])
+        assert [event["n"] for event in backend.events(sweep_id)] == list(range(602))
+        with pytest.raises(NotFoundError):
+            backend.apply([LogEvents("nosweep", BEHIND, [{}], 1.0)])
 
     def test_a_run_is_deleted_with_its_rows(self, backend: Backend) -> None:
         gone, kept = (
