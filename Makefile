@@ -15,7 +15,7 @@ OPEN ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format bench lock clean
+.PHONY: help demo test lint types format bench lock plotly clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -61,6 +61,9 @@ bench: $(DEV_READY) ## measure; ARGS="cli rows" picks some
 
 lock: $(DEV_READY) ## write constraints.txt anew, with the newest versions that fit
 	@$(BIN)/python tools/lock.py $(PYTHONS)
+
+plotly: ## build the part of Plotly that the pages draw with; needs Node.js
+	@cd tools/plotly && npm ci && npm run build
 
 clean: ## remove what the demo, the tests and the checks left (the environment stays)
 	@rm -rf demo examples/*/sweep.yaml build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
