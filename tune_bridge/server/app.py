@@ -1,19 +1,17 @@
 """The ASGI application: FastAPI with the JSON twins, Dash on the same server for the pages.
 
 Dash serves one document at ``/`` and draws the page for the address in the browser. `Documents`
-gives every address of a page that document, with the status that fits, so that an unknown sweep is
-a real 404.
+gives every address of a page that document (see `document`), with the status that fits, so that an
+unknown sweep is a real 404.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 from typing import Any
 
-from dash import Dash
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tune_bridge import __version__
@@ -23,8 +21,10 @@ from tune_bridge.server.addresses import Address
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.api import add_api, add_missing
 from tune_bridge.server.callbacks import add_callbacks
+from tune_bridge.server.choices import checked
 from tune_bridge.server.compression import Compressed
 from tune_bridge.server.control import Control
+from tune_bridge.server.document import Pages, content_policy
 from tune_bridge.server.keys import Keys
 from tune_bridge.server.run_api import add_run_api
 from tune_bridge.server.run_files import RunFiles
@@ -35,23 +35,7 @@ from tune_bridge.server.site import Site
 from tune_bridge.server.verbs import add_verbs
 from tune_bridge.server.views import Reader
 
-__all__ = ["build", "content_policy"]
-
-_INDEX = """<!doctype html>
-<html lang="en">
-<head>
-{%metas%}
-<title>{%title%}</title>
-<link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
-<script src="/assets/scheme.js"></script>
-{%css%}
-</head>
-<body>
-<noscript>This dashboard needs JavaScript; the same data are at /api/sweeps.</noscript>
-{%app_entry%}
-<footer>{%config%}{%scripts%}{%renderer%}</footer>
-</body>
-</html>"""
+__all__ = ["build"]
 
 _SERVED = (
     "/api/", "/assets/", "/_dash-", "/_reload-hash", "/_favicon.ico", "/login", "/wandb/", "/sdk/",
@@ -59,28 +43,6 @@ _SERVED = (
 )  # fmt: skip
 _WANDB = re.compile(r"/[^/]+/[^/]+/(runs|sweeps)/[^/]+")
 """Addresses that the wandb client prints; they lead on to ours."""
-
-
-def content_policy(hashes: list[str]) -> str:
-    """The Content-Security-Policy.
-
-    Everything comes from this server. Inline scripts are refused but for Dash's own line, named by
-    its hash. ``unsafe-eval`` is there for Plotly, whose parallel coordinates compile their drawing
-    commands; ``unsafe-inline`` for the style elements that Mantine, ag-grid and Plotly write.
-    """
-    rules = {
-        "default-src": "'self'",
-        "script-src": " ".join(["'self'", "'unsafe-eval'", *hashes]),
-        "style-src": "'self' 'unsafe-inline'",
-        "img-src": "'self' data: blob:",
-        "font-src": "'self' data:",
-        "connect-src": "'self'",
-        "object-src": "'none'",
-        "base-uri": "'none'",
-        "form-action": "'self'",
-        "frame-ancestors": "'self'",
-    }
-    return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
 class Documents:
@@ -150,6 +112,7 @@ def build(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        dependencies=[Depends(checked(reader))],
     )
     logs = Logs(backend)
     analyst = Analyst(backend, logs)
@@ -160,19 +123,7 @@ def build(
         control.attach(app)
     add_missing(app)
     server: Any = app  # Dash's annotation knows Flask only
-    dash = Dash(
-        "tune_bridge.server",
-        server=server,
-        assets_folder=str(Path(__file__).parent / "assets"),
-        assets_ignore=r"(scheme\.js|login\.css|bundle\..*)",
-        index_string=_INDEX,
-        title="tune-bridge",
-        update_title="",
-        suppress_callback_exceptions=True,
-        add_log_handler=False,
-    )
-    # Without this, every page would open a web socket that nothing here uses.
-    dash.backend.websocket_capability = False
+    dash = Pages(server)
     dash.layout = shell(poll, steers=control is not None)
     add_callbacks(dash, Site(reader, analyst, logs, files))
     add_verbs(dash, control)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tune_bridge.server import plotly_build
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.cards import View, cards, draw
 from tune_bridge.server.state import Choices
@@ -29,8 +30,7 @@ __all__ = ["bundle"]
 _ASSETS = Path(__file__).parent / "assets"
 _ROWS = 5000
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
-    "style-src 'unsafe-inline'; img-src data: blob:"
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 )
 
 
@@ -45,8 +45,6 @@ def bundle(reader: Reader, sweep_id: str, analyst: Analyst) -> str:
     Raises:
         NotFoundError: There is no such sweep.
     """
-    from plotly.offline import get_plotlyjs
-
     snapshot = reader.snapshot(sweep_id)
     sections = [
         (title, note, json.dumps(plain(figure)).replace("<", "\\u003c"))
@@ -66,7 +64,7 @@ def bundle(reader: Reader, sweep_id: str, analyst: Analyst) -> str:
         ),
         table=_table(snapshot),
         config=html.escape(to_yaml(snapshot.sweep.config)),
-        plotly=get_plotlyjs(),
+        plotly=plotly_build.source(),
         script=(_ASSETS / "bundle.js").read_text("utf-8"),
     )
 

@@ -3,6 +3,10 @@
 (function () {
     "use strict";
 
+    // Dash loads all of Plotly with the first drawing; what our drawings need is elsewhere.
+    const plotly = document.documentElement.dataset.plotly;
+    Object.defineProperty(window, "_dashPlotlyJSURL", {get: () => plotly, set: () => undefined});
+
     // Six significant digits, as the server writes them.
     function number(value) {
         if (value === null || value === undefined) {
