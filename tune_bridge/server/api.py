@@ -29,7 +29,7 @@ from tune_bridge.server.analysis.importance import measures
 from tune_bridge.server.bundle import bundle
 from tune_bridge.server.compare_page import View, compared
 from tune_bridge.server.lines import best_data, line, sweep_data
-from tune_bridge.server.listing import ORDERS, STATES, Listing, find
+from tune_bridge.server.listing import Listing, find
 from tune_bridge.server.runs_api import add_runs_of_sweep
 from tune_bridge.server.security import error_response
 from tune_bridge.server.values import json_bytes
@@ -70,21 +70,15 @@ def add_api(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
 def _add_sweeps(app: FastAPI, reader: Reader) -> None:
     @app.get("/api/sweeps")
     def sweeps(
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        offset: Annotated[int, Query(ge=0, le=_INT64)] = 0,
         q: str = "",
         project: str = "",
         state: str = "",
         sort: str = "-created",
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        offset: Annotated[int, Query(ge=0, le=_INT64)] = 0,
     ) -> Response:
-        if state not in ("", *STATES):
-            return error_response(
-                422, "unknown state", path="state", found=state, expected=list(STATES)
-            )
-        if sort.removeprefix("-") not in ORDERS:
-            expected = [f"{sign}{name}" for name in ORDERS for sign in ("", "-")]
-            return error_response(422, "unknown order", path="sort", found=sort, expected=expected)
-        listing = Listing(q=q, project=project, state=state, sort=sort, offset=offset)
+        query = {"q": q, "project": project, "state": state, "sort": sort}
+        listing = msgspec.structs.replace(Listing.of(query), offset=offset)
         found = find(reader, listing, limit)
         lines = [line(overview) for overview in found.lines]
         return _answer({"sweeps": lines, "more": found.more, "limit": limit, "offset": offset})
@@ -114,16 +108,7 @@ def _add_shown(app: FastAPI, reader: Reader, analyst: Analyst) -> None:
     @app.get("/api/sweeps/{sweep_id}/importance")
     def importance(sweep_id: str, metric: str | None = None, measure: str = "") -> Response:
         snapshot = reader.snapshot(sweep_id)
-        names, kinds = snapshot.metrics, measures()
-        if metric not in (None, *names):
-            return error_response(
-                422, "no such metric", path="metric", found=metric, expected=names
-            )
-        if measure not in ("", *kinds):
-            return error_response(
-                422, "no such measure", path="measure", found=measure, expected=kinds
-            )
-        chosen, kind = metric or next(iter(names), None), measure or kinds[0]
+        chosen, kind = metric or next(iter(snapshot.metrics), None), measure or measures()[0]
         found = analyst.importance(snapshot, chosen, kind) if chosen else []
         return _answer(
             {"metric": chosen, "measure": kind, "parameters": [_struct(one) for one in found]}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from dash import Dash, Input, Output, State, no_update
+from dash import Dash, Input, Output, State, html, no_update
 from dash.exceptions import PreventUpdate
 
 from tune_bridge.errors import BackendError, NotFoundError
 from tune_bridge.server import compare_page, run_page, sweep_list, sweep_page
 from tune_bridge.server.addresses import Address, scheme_of
 from tune_bridge.server.analysis import page as analysis_page
+from tune_bridge.server.choices import said
 from tune_bridge.server.shell import UNREAD, away_page, missing_page
 from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.views import Reader
@@ -74,6 +75,19 @@ def _add_page(app: Dash, site: Site) -> None:
         return content, {"path": path, "version": version, "runs": runs}, title
 
     @app.callback(
+        Output("odd", "children"),
+        Input("address", "pathname"),
+        Input("address", "search"),
+    )
+    @threaded
+    def odd(path: str | None, search: str | None) -> Any:
+        try:
+            found = said(site.reader, path or "/", search) if search else []
+        except NotFoundError:  # the page says so
+            found = []
+        return [html.P(sentence) for sentence in found]
+
+    @app.callback(
         Output("tick", "data", allow_duplicate=True),
         Output("where", "data", allow_duplicate=True),
         Output("away", "children"),
@@ -92,7 +106,7 @@ def _add_page(app: Dash, site: Site) -> None:
         path = tick["path"]
         sweep_id = Address.of(path).sweep
         try:
-            version = site.reader.backend.version(sweep_id)
+            version = site.reader.version(sweep_id)
             if version == tick["version"] and not away:
                 raise PreventUpdate
             runs = _has_runs(site.reader, path)

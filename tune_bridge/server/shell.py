@@ -41,6 +41,7 @@ def shell(poll: float, *, steers: bool = True) -> Any:
             ),
             html.Div(id="away", className="tb-away", role="status"),
             html.Div(id="unreachable", className="tb-away", role="status"),
+            html.Div(id="odd", className="tb-away tb-odd", role="status"),
             *answers(),
             html.Main(
                 id="page", className="tb-page" if steers else "tb-page tb-looks", tabIndex=-1
