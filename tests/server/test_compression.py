@@ -12,6 +12,7 @@ from tests.server.seed import make_sweep
 
 pytest.importorskip("dash")
 
+import brotli
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -134,3 +135,36 @@ def test_which_answers(raw, method, path, packed):
         assert ("content-encoding" in found.headers) == packed
         wire = b"".join(found.iter_raw())
     assert (gzip.decompress(wire) if packed else wire) == sent
+
+
+@pytest.mark.parametrize(
+    ("offer", "way"),
+    [
+        ("gzip, deflate, br, zstd", "br"),
+        ("br;q=0, gzip;q=0.5", "gzip"),
+        ("BR ; q=0.1", "br"),
+        ("gzip;q=0.000", None),
+        ("deflate", None),
+        ("", None),
+    ],
+)
+def test_which_way(raw, offer, way):
+    sent = raw.get("/api/json", headers={"Accept-Encoding": "identity"}).content
+    with raw.stream("GET", "/api/json", headers={"Accept-Encoding": offer}) as found:
+        assert found.headers.get("content-encoding") == way
+        wire = b"".join(found.iter_raw())
+    unpack = {"br": brotli.decompress, "gzip": gzip.decompress, None: bytes}[way]
+    assert unpack(wire) == sent
+
+
+def test_each_way_of_a_program_is_kept(client):
+    sizes = {}
+    for _ in range(2):
+        for way in ("identity", "gzip", "br"):
+            found = client.get("/assets/plotly.js", headers={"Accept-Encoding": way})
+            assert found.headers.get("content-encoding", "identity") == way
+            assert len(found.content) > 1_000_000
+            sizes.setdefault(way, set()).add(int(found.headers["content-length"]))
+    assert {len(found) for found in sizes.values()} == {1}
+    (plain,), (gzipped,), (small,) = sizes.values()
+    assert small < gzipped < plain / 2

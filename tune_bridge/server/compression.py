@@ -2,7 +2,7 @@
 
 Only answers whose length is known beforehand: what is sent bit by bit (events, logs that grow) goes
 through as it comes, and what agents send and are answered is left alone. Programs are compressed
-once and kept; other answers quickly.
+well, when they are first asked for, and kept; other answers quickly.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import asyncio
 import gzip
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
 
+import brotli
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,8 +44,25 @@ _TYPES = frozenset(
         "text/plain",
     }
 )
-_BEST, _QUICK = 9, 3
 _KEPT = 64
+
+
+class _Way(NamedTuple):
+    """A way to compress: how well for what is kept, and how for what is sent once."""
+
+    best: Callable[[bytes], bytes]
+    quick: Callable[[bytes], bytes]
+
+
+_WAYS = {
+    "br": _Way(
+        lambda data: brotli.compress(data, quality=9, mode=brotli.MODE_TEXT),
+        lambda data: brotli.compress(data, quality=4, mode=brotli.MODE_TEXT),
+    ),
+    "gzip": _Way(lambda data: gzip.compress(data, 9), lambda data: gzip.compress(data, 3)),
+}
+"""The ways, the smallest first. Browsers take Brotli from this machine and over TLS only. Its best
+quality, 11, takes twenty times as long as 9, for 9% less."""
 
 
 class Compressed:
@@ -54,11 +74,12 @@ class Compressed:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._programs: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._programs: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if not _wanted(scope):
+        way = _way(scope)
+        if way is None:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
@@ -78,9 +99,9 @@ class Compressed:
                 parts.append(message.get("body", b""))
                 if message.get("more_body", False):
                     return
-                body = await self._compress(b"".join(parts), path)
+                body = await self._compress(b"".join(parts), path, way)
                 headers = MutableHeaders(scope=start)
-                headers["Content-Encoding"] = "gzip"
+                headers["Content-Encoding"] = way
                 headers["Content-Length"] = str(len(body))
                 headers.add_vary_header("Accept-Encoding")
                 await send(start)
@@ -89,30 +110,36 @@ class Compressed:
 
         await self._app(scope, receive, send_compressed)
 
-    async def _compress(self, data: bytes, path: str) -> bytes:
+    async def _compress(self, data: bytes, path: str, way: str) -> bytes:
+        best, quick = _WAYS[way]
         if not path.startswith(_PROGRAMS):
             if len(data) < _AT_ONCE:
-                return gzip.compress(data, _QUICK)
-            return await asyncio.to_thread(gzip.compress, data, _QUICK)
-        key = (len(data), zlib.crc32(data))
+                return quick(data)
+            return await asyncio.to_thread(quick, data)
+        key = (way, len(data), zlib.crc32(data))
         found = self._programs.get(key)
         if found is None:
-            found = self._programs[key] = await asyncio.to_thread(gzip.compress, data, _BEST)
+            found = self._programs[key] = await asyncio.to_thread(best, data)
             while len(self._programs) > _KEPT:
                 self._programs.popitem(last=False)
         return found
 
 
-def _wanted(scope: Scope) -> bool:
-    """Whether a request's answer may come compressed."""
+def _way(scope: Scope) -> str | None:
+    """How a request's answer may come compressed, or None when it must come as it is."""
     if scope["type"] != "http":
-        return False
+        return None
     path = scope["path"]
     if scope["method"] != "GET" and not path.startswith(_PAGES):
-        return False
+        return None
     if path.startswith(_LEFT_ALONE):
-        return False
-    return "gzip" in Headers(scope=scope).get("accept-encoding", "")
+        return None
+    taken = set()
+    for offer in Headers(scope=scope).get("accept-encoding", "").lower().split(","):
+        name, _, weight = offer.replace(" ", "").partition(";q=")
+        if weight.strip("0.") or not weight:
+            taken.add(name)
+    return next((way for way in _WAYS if way in taken), None)
 
 
 def _fits(headers: Headers, path: str) -> bool:
