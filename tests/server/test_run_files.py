@@ -27,12 +27,13 @@ def upload(caller: Client, sweep: str, run: str, name: str, data: bytes) -> None
 
 def test_files_are_listed_and_sent_as_attachments(caller) -> None:
     sweep, run = claimed(caller)
-    names = ("requirements.txt", f"media/images/{EVIL}_1.png", "page.html", "drawing.svg")
-    for name in names:
+    steps = [f"media/images/{EVIL}_{step}.png" for step in (9, 10, 200)]  # as people count
+    names = ["drawing.svg", *steps, "page.html", "requirements.txt"]
+    for name in reversed(names):
         upload(caller, sweep, run, name, name.encode())
     listed = caller.http.get(f"/api/runs/{run}/files").json()["files"]
     assert [(file["name"], file["size"]) for file in listed] == [
-        (name, len(name)) for name in sorted(names)
+        (name, len(name)) for name in names
     ]
     for file in listed:
         got = caller.http.get(file["url"])

@@ -6,6 +6,7 @@ the page of a run shows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ IMAGES = {
 
 _SANDBOX = "sandbox; default-src 'none'"
 _CHUNK = 1 << 20
+_DIGITS = re.compile(r"([0-9]{1,18})")
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -119,10 +121,11 @@ class RunFiles:
             RunFile(file.name, file.size, file.time, f"{base}/files/{quote(file.name)}")
             for file in self._wandb.files.list((run.sweep_id, run.id))
         ]
+        found.sort(key=lambda file: _natural(file.name))
         place, mine = self._shelf(run)
         for item in mine:
             label = f"{item['collection']}:v{item['version']}"
-            for name, kept in sorted(item["files"].items()):
+            for name, kept in sorted(item["files"].items(), key=lambda one: _natural(one[0])):
                 try:
                     file = self._wandb.files.file(Catalog.owner(place), kept)
                 except TuneBridgeError:  # it is gone
@@ -218,6 +221,11 @@ class RunFiles:
         except InputError:  # its id names no folder: nothing is kept
             paths = []
         return StreamingResponse(_pieces(paths), media_type="text/plain; charset=utf-8")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A name as people sort it: step 5 before step 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(name)]
 
 
 def told_checkpoints(run: Run) -> list[Checkpoint]:
