@@ -13,7 +13,7 @@ pytest.importorskip("dash")
 
 from tests.server.seed import CONFIG, make_sweep
 from tune_bridge.backends.base import LogRows, PutRun, PutSweep, Row, Run, Sweep
-from tune_bridge.server.axes import make_axis
+from tune_bridge.server.axes import labels, make_axis
 from tune_bridge.server.figures import curves, sample
 from tune_bridge.server.packed import pack, unpack
 from tune_bridge.server.parallel import parallel_coordinates
@@ -119,6 +119,27 @@ def test_tags_are_texts() -> None:
     made = make_axis(Dimension("<i>o</i>", options=("<b>x</b>", "a&b")), ["a&b"]).plotly("c:o")
     assert made["label"] == "&lt;i&gt;o&lt;/i&gt;"
     assert {"<b>x</b>", "a&b"} <= set(made["ticktext"])
+
+
+def test_names_of_axes_tell_them_apart() -> None:
+    assert labels(["a.lr", "b.lr", "c.depth"]) == ["a.lr", "b.lr", "depth"]
+    assert labels(["net.a.lr", "net.b.lr", "lr"]) == ["a.lr", "b.lr", "lr"]
+    assert labels(["model.loss", "depth"], ["loss"]) == ["model.loss", "depth"]
+    long = "learning_rate_of_the_{}_layer_of_the_network"
+    assert labels([long.format("first"), "x"]) == ["learning…e_network", "x"]
+    assert len(set(labels([long.format("first"), long.format("last")]))) == 2
+
+
+PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(".".join)
+
+
+@given(st.lists(PATHS, min_size=1, max_size=8, unique=True))
+def test_no_two_axes_have_one_name(paths) -> None:
+    found = labels(paths)
+    assert len(set(found)) == len(paths)
+    assert all(
+        path == name or path.endswith(f".{name}") for path, name in zip(paths, found, strict=True)
+    )
 
 
 def test_the_drawing_shows_what_is_not_picked_too(backend) -> None:

@@ -14,9 +14,10 @@ from tune_bridge.server.packed import pack
 from tune_bridge.server.values import is_number, number, text
 from tune_bridge.server.views import Dimension
 
-__all__ = ["Axis", "make_axis", "ticks"]
+__all__ = ["Axis", "labels", "make_axis", "ticks"]
 
 _LABEL = 18
+_LONGEST = 60
 _CATEGORIES = 25
 _FINE = 40
 _GAP = 0.1
@@ -159,9 +160,31 @@ def _log_ticks(low: float, high: float, count: int) -> list[float]:
     return found if len(found) >= 2 else ticks(low, high, log=False)
 
 
+def labels(paths: Sequence[str], also: Sequence[str] = ()) -> list[str]:
+    """For each dotted path as many of its last parts as tell it from the others, and from `also`.
+
+    Long ones are cut in the middle, where they still differ then.
+    """
+    split = [path.split(".") for path in (*paths, *also)]
+    found = []
+    for parts in split[: len(paths)]:
+        sizes = range(1, len(parts) + 1)
+        alone = (n for n in sizes if sum(other[-n:] == parts[-n:] for other in split) == 1)
+        found.append(".".join(parts[-next(alone, len(parts)) :]))
+    cut = [short(name) for name in found]
+    return [one if cut.count(one) == 1 else name for one, name in zip(cut, found, strict=True)]
+
+
+def short(name: str) -> str:
+    """A name in little room: its begin and its end."""
+    shown = text(name, 10 * _LABEL)
+    half = _LABEL // 2
+    return shown if len(shown) <= _LABEL else f"{shown[: half - 1]}…{shown[-half:]}"
+
+
 def make_axis(dimension: Dimension, values: Sequence[Any], label: str | None = None) -> Axis:
     """An axis for the values of all runs; None stands for a parameter that a run does not have."""
-    label = text(label or dimension.path, _LABEL)
+    label = text(label, _LONGEST) if label else short(dimension.path)
     present = [value for value in values if value is not None]
     numeric = bool(present) and all(
         is_number(value) and math.isfinite(_as_float(value)) for value in present

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune_bridge.server.axes import Axis, make_axis
+from tune_bridge.server.axes import Axis, labels, make_axis
 from tune_bridge.server.figures import INK, RAMP, layout, message, sample
 from tune_bridge.server.packed import pack
 from tune_bridge.server.views import Dimension, Snapshot, metric_value
@@ -24,15 +24,6 @@ def axes_of(snapshot: Snapshot) -> list[Dimension]:
     if not found and not snapshot.plan.dimensions:
         found = [Dimension(key) for key in dict.fromkeys(k for c in snapshot.configs for k in c)]
     return found[:_AXES]
-
-
-def _labels(dimensions: Sequence[Dimension]) -> list[str]:
-    """The last part of each path where that is enough to tell them apart."""
-    last = [dimension.path.rpartition(".")[2] for dimension in dimensions]
-    return [
-        short if last.count(short) == 1 else dimension.path
-        for short, dimension in zip(last, dimensions, strict=True)
-    ]
 
 
 def parallel_coordinates(
@@ -73,11 +64,12 @@ def parallel_coordinates(
         return message(scheme, "No run has a value yet" if indices else "No run fits the filter")
     drawn = sample(snapshot, valued, min(_LINES, _VALUES // (len(dimensions) + 2)))
     configs = snapshot.configs
+    names = labels([dimension.path for dimension in dimensions], () if named is None else (named,))
     axes = {
         f"c:{dimension.path}": make_axis(
             dimension, [configs[index].get(dimension.path) for index in drawn], name
         )
-        for dimension, name in zip(dimensions, _labels(dimensions), strict=True)
+        for dimension, name in zip(dimensions, names, strict=True)
     }
     last: Axis | None = None
     if named is not None:
