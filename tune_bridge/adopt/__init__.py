@@ -34,6 +34,7 @@ def adopt(
     goal: str | None = None,
     searcher: str | None = None,
     program: str | None = None,
+    copy: bool = False,
     dry_run: bool = False,
     tell: Callable[[Step], None] | None = None,
 ) -> list[Brought]:
@@ -51,6 +52,8 @@ def adopt(
         searcher: Who proposes when agents go on: "random", "bayes" (the default, with a metric),
             or a class of Ray Tune's (``OptunaSearch`` for a study of Optuna).
         program: The script that agents start.
+        copy: Make a sweep also of an experiment of Ray Tune that has reported itself to this place
+            (`tune_bridge.SweepCallback`).
         dry_run: Read, and write nothing.
         tell: Called after each transaction.
 
@@ -59,12 +62,13 @@ def adopt(
 
     Raises:
         NotFoundError: There is nothing at this path.
-        InputError: It cannot be adopted; the message says where and why.
+        InputError: It cannot be adopted, or has reported itself; the message says where and why.
         MissingExtraError: Optuna or wandb is needed to read it, and not installed.
         BackendError: The backend is away, or another process steers a sweep.
     """
-    from tune_bridge.adopt.bring import bring, remembered
+    from tune_bridge.adopt.bring import bring, is_there, remembered
     from tune_bridge.adopt.model import Wishes
+    from tune_bridge.adopt.reported import check_new
     from tune_bridge.adopt.sources import read_source
     from tune_bridge.backends import open_backend
     from tune_bridge.backends.base import Backend as Place
@@ -98,6 +102,8 @@ def adopt(
                 found=str(backend),
                 hint="adopt them there, and bring them to W&B with: tune-bridge push SWEEP",
             )
+        if not copy:
+            check_new([each for each in found if not is_there(each, place)], place)
         made = []
         for each in found:
             said = remembered(each, place, wishes)

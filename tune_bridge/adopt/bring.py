@@ -41,7 +41,7 @@ from tune_bridge.sweep_config import SweepConfig
 from tune_bridge.trial import run_id
 from tune_bridge.wire import Settings
 
-__all__ = ["ADOPTED", "Brought", "Step", "bring", "config_of", "sweep_id_of"]
+__all__ = ["ADOPTED", "Brought", "Step", "bring", "config_of", "is_there", "sweep_id_of"]
 
 ADOPTED = "adopted"
 """The key of a sweep's meta with where it came from; the name of the event of each of its runs."""
@@ -241,6 +241,15 @@ def _there(found: Found, sweep_id: str, backend: Backend) -> Sweep | None:
             hint="adopt into another backend, or delete that sweep",
         )
     return old
+
+
+def is_there(found: Found, backend: Backend) -> bool:
+    """Whether an experiment was adopted before.
+
+    Raises:
+        InputError: The sweep with its id came from elsewhere.
+    """
+    return _there(found, sweep_id_of(found), backend) is not None
 
 
 def remembered(found: Found, backend: Backend, wishes: Wishes) -> Wishes:

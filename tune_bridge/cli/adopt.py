@@ -35,6 +35,7 @@ __all__ = ["adopt"]
 )
 @click.option("--program", type=TEXT, metavar="FILE", help="What agents are to start.")
 @click.option("--backend", type=TEXT, metavar="URL", help="Where the sweep is to live.")
+@click.option("--copy", is_flag=True, help="Also if the experiment has made a sweep itself.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and the sweep config.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks.")
@@ -47,6 +48,7 @@ def adopt(
     searcher: str | None,
     program: str | None,
     backend: str | None,
+    copy: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -84,6 +86,7 @@ def adopt(
             goal=goal,
             searcher=searcher,
             program=program,
+            copy=copy,
             dry_run=dry_run,
             tell=None if quiet or as_json else _teller(),
         )
