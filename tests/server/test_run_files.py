@@ -124,6 +124,7 @@ def test_the_json_of_a_run_tells_its_story(caller) -> None:
     assert (curves["x"], curves["smooth"]) == ("_timestamp", 0.5)
     assert curves["curves"] == [
         {
+            "run_id": run,
             "metric": "loss",
             "x": [10.0, 11.0, 12.0],
             "y": [0.0, 1.0, 2.0],
