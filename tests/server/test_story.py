@@ -21,15 +21,17 @@ from tune_bridge.experiment import Algorithm
 from tune_bridge.server.analysis import course
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.cards import FIGURES, View, cards, draw
+from tune_bridge.server.analysis.halving import brackets_of, placed
 from tune_bridge.server.analysis.lineage import changed, members
 from tune_bridge.server.analysis.rungs import asha_cutoff, asha_rungs, hyperband_cutoff, percentile
-from tune_bridge.server.analysis.story import MARKS, from_runs, told
+from tune_bridge.server.analysis.story import MARKS, Verdict, from_runs, told
 from tune_bridge.server.views import Reader
 from tune_bridge.sweep_config import SweepConfig
 
 _SCHEDULERS = {
     **SCHEDULERS,
     "asha": Algorithm.of("AsyncHyperBandScheduler", max_t=9, reduction_factor=3),
+    "hyperband_bands": Algorithm.of("HyperBandScheduler", max_t=3),
 }
 
 
@@ -81,15 +83,41 @@ def test_rungs_are_those_of_tune(played) -> None:
     assert len(data[1]["x"]) == sum(rung.stopped for rung in found)
 
 
-def test_rungs_of_brackets_are_counted_from_decisions(played) -> None:
-    world = played("hyperband")
+@pytest.mark.parametrize("name", ["hyperband", "hyperband_bands", "bohb"])
+def test_rungs_of_brackets_count_who_survived(played, name: str) -> None:
+    world = played(name)
     snapshot = Reader(world.backend).snapshot(world.id)
     analyst = Analyst(world.backend)
     verdicts = analyst.story(snapshot).verdicts
     assert {one.action for one in verdicts} == {"stop", "pause"}
-    found = analyst.rungs(snapshot)
-    assert sum(rung.stopped for rung in found) == sum(one.action == "stop" for one in verdicts)
-    assert {rung.at for rung in found} == {one.at for one in verdicts}
+    found = {(rung.bracket, rung.at): rung for rung in analyst.rungs(snapshot)}
+    assert sum(rung.stopped for rung in found.values()) == sum(
+        one.action == "stop" for one in verdicts
+    )
+    told: dict[Any, set[str]] = {}
+    for one in verdicts:
+        told.setdefault((one.bracket, one.at), set()).add(one.run)
+    # The last one to come and be let on is neither paused nor stopped.
+    came = {key: {snapshot.runs[index].id for index, _, _ in rung.runs}
+            for key, rung in found.items()}  # fmt: skip
+    assert all(runs <= came[key] for key, runs in told.items())
+    assert sum(map(len, came.values())) > sum(map(len, told.values()))
+    scheduler = world.sweep._fold.engine.judge.scheduler
+    theirs: dict[Any, set[str]] = {}
+    law = {one.number: one for one in brackets_of(_SCHEDULERS[name])}
+    reports = {run: len(line) for run, line in analyst.points(snapshot, "loss").items()}
+    for trial, (bracket, band) in scheduler._trial_info.items():
+        number = scheduler._hyperbands[band].index(bracket)
+        for mark in law[number].marks:
+            if reports[trial.trial_id] >= mark:
+                theirs.setdefault((number, mark), set()).add(trial.trial_id)
+    assert came == theirs
+    for rung in found.values():
+        for index, value, stopped in rung.runs:
+            line = analyst.points(snapshot, "loss")[snapshot.runs[index].id]
+            assert value == line[int(rung.at) - 1][1]
+            if rung.cutoff is not None and len(scheduler._hyperbands) == 1:
+                assert (value > rung.cutoff) == stopped
     gaps = analyst.story(snapshot).gaps
     assert set(gaps) == {one.run for one in verdicts if one.action == "pause"}
     assert all(back is None or left <= back for each in gaps.values() for left, back in each)
@@ -297,3 +325,49 @@ def test_milestones_are_those_of_tune(grace: int, eta: int, most: int) -> None:
         assert found == sorted(at for at, _ in _Bracket(grace, most, eta, 0)._rungs)
     else:
         assert found == []
+
+
+@given(
+    st.sampled_from(["HyperBandScheduler", "HyperBandForBOHB"]),
+    st.integers(2, 90),
+    st.sampled_from([2, 3, 4]),
+)
+def test_brackets_are_those_of_tune(kind: str, most: int, eta: int) -> None:
+    import ray.tune.schedulers as theirs
+
+    scheduler = getattr(theirs, kind)(
+        metric="loss", mode="min", max_t=most, reduction_factor=eta, time_attr="training_iteration"
+    )
+    law = brackets_of(Algorithm.of(kind, max_t=most, reduction_factor=eta))
+    trials = [object() for _ in range(sum(one.room for one in law) + 1)]
+    for trial in trials:
+        scheduler.on_trial_add(None, trial)
+    band, second = scheduler._hyperbands
+    filled = [(place, one) for place, one in enumerate(band) if one is not None]
+    assert [(one.number, one.room) for one in law] == [(place, one._n0) for place, one in filled]
+    assert len(second) >= 1
+    for one, (_, bracket) in zip(law, filled, strict=True):
+        marks = [bracket._cumul_r]
+        while bracket._halves:
+            bracket._live_trials = {}
+            bracket.successive_halving("loss", -1.0)
+            marks.append(bracket._cumul_r)
+        assert list(one.marks) == list(dict.fromkeys(marks))
+    names = [str(place) for place in range(len(trials))]
+    own = placed(names, [], law)
+    for trial, (at, one) in zip(trials[:-1], own, strict=False):
+        assert at == 0
+        assert band[one.number] is scheduler._trial_info[trial][0]
+    assert own[-1] == (1, law[0])
+
+
+def test_a_run_without_a_decision_is_beside_the_others() -> None:
+    law = brackets_of(Algorithm.of("HyperBandScheduler", max_t=9))
+
+    def told(run: str, bracket: int, band: int = 0) -> Verdict:
+        return Verdict(run, "pause", 1.0, band=band, bracket=bracket)
+
+    verdicts = [told("a", 0), told("c", 1), told("e", 2), told("f", 0, 1)]
+    found = placed(["a", "b", "c", "d", "e", "f", "g"], verdicts, law)
+    numbers = [(band, bracket.number) for band, bracket in found]
+    assert numbers == [(0, 0), (0, 0), (0, 1), (0, 1), (0, 2), (1, 0), (1, 0)]

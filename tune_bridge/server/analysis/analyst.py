@@ -66,8 +66,7 @@ class Analyst:
         backend = self._backend
         if backend is None:
             return {}
-        most = max(_LEAST, _ALL // max(len(snapshot.runs), 1))
-        sweep = snapshot.sweep.id
+        most, sweep = _most(snapshot), snapshot.sweep.id
         return self._points.get(
             (sweep, metric),
             snapshot.version,
@@ -117,6 +116,7 @@ class Analyst:
                 scheduler_of(snapshot.sweep.config),
                 self.story(snapshot).verdicts,
                 self.points(snapshot, objective),
+                _most(snapshot),
             ),
         )
 
@@ -149,6 +149,11 @@ class Analyst:
         }
         log = frozenset(one.path for one in shown if one.log)
         return measure(columns, results.costs, kind, log)
+
+
+def _most(snapshot: Snapshot) -> int:
+    """How many points of each curve are read."""
+    return max(_LEAST, _ALL // max(len(snapshot.runs), 1))
 
 
 def at_once(runs: Sequence[Run]) -> int:

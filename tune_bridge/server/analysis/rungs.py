@@ -8,7 +8,9 @@ formula of the judge itself over all values that runs had at the rung.
 * ASHA (``ray.tune.schedulers.async_hyperband._Bracket``): the percentile ``1 - 1 / eta``,
   interpolated, at ``grace_period * eta**k`` up to ``max_t``.
 
-Of others (several brackets, HyperBand, another unit of time), the decisions in the log are counted.
+* HyperBand and BOHB (see `halving`): the worst value that the last halving let on.
+
+Of others (ASHA with several brackets, another unit of time), the decisions in the log are counted.
 """
 
 from __future__ import annotations
@@ -20,6 +22,14 @@ import msgspec
 
 from tune_bridge.engines.native.hyperband import bands
 from tune_bridge.experiment import Algorithm
+from tune_bridge.server.analysis.halving import (
+    HALVINGS,
+    Bracket,
+    brackets_of,
+    cutoff_of,
+    placed,
+    values_told,
+)
 from tune_bridge.server.analysis.story import Verdict
 from tune_bridge.server.views import Snapshot
 
@@ -33,13 +43,10 @@ __all__ = [
     "rungs_of",
 ]
 
-STOPPERS = frozenset(
-    {"hyperband", "AsyncHyperBandScheduler", "ASHAScheduler", "HyperBandScheduler",
-     "HyperBandForBOHB"}
-)  # fmt: skip
-"""Schedulers that have rungs."""
-
 _ASHA = ("AsyncHyperBandScheduler", "ASHAScheduler")
+
+STOPPERS = frozenset({"hyperband", *_ASHA, *HALVINGS})
+"""Schedulers that have rungs."""
 
 
 class Rung(msgspec.Struct, frozen=True):
@@ -114,6 +121,7 @@ def rungs_of(
     scheduler: Algorithm | None,
     verdicts: Sequence[Verdict],
     points: Mapping[str, Sequence[tuple[int, float]]],
+    most: int,
 ) -> list[Rung]:
     """The rungs that runs have got to, the first one first.
 
@@ -122,17 +130,21 @@ def rungs_of(
         scheduler: Its scheduler, with settings.
         verdicts: What it has decided.
         points: Step and value of the objective, by run.
+        most: From so many rows on, they are thinned.
     """
     law = None if scheduler is None else _law(scheduler)
     if law is None:
+        brackets = [] if scheduler is None else brackets_of(scheduler)
+        if brackets:
+            return _halved(snapshot, brackets, verdicts, points, most)
         return _from_verdicts(snapshot, verdicts)
     marks, cutoff = law
     sign = -1.0 if snapshot.plan.goal == "maximize" else 1.0
     decided = {one.run: one for one in verdicts if one.action == "stop"}
     there: list[list[tuple[int, float, bool]]] = [[] for _ in marks]
     for index, run in enumerate(snapshot.runs):
-        values = _at(points.get(run.id, ()), marks, run.rows)
-        end = _ended_at(run.stopped_early, decided.get(run.id), marks, len(values), run.rows)
+        values = _at(points.get(run.id, ()), marks, whole=run.rows <= most)
+        end = _ended_at(run.stopped_early, decided.get(run.id), marks, len(values))
         for place, value in enumerate(values):
             there[place].append((index, value, marks[place] == end))
     return [
@@ -149,15 +161,16 @@ def rungs_of(
     ]
 
 
-def _at(points: Sequence[tuple[int, float]], marks: Sequence[float], rows: int) -> list[float]:
+def _at(points: Sequence[tuple[int, float]], marks: Sequence[float], *, whole: bool) -> list[float]:
     """The values at the rungs that a run has got to: report number n is the n-th point.
 
-    Of a thinned history, that is the first one that is left from that row on.
+    Rows without the metric do not count: agents send a checkpoint as one. Of a thinned history, it
+    is the first point that is left from that row on.
     """
     found, place = [], 0
     for mark in marks:
         number = math.ceil(mark)
-        if len(points) == rows or not points:
+        if whole:
             place = number - 1
         else:
             while place < len(points) and points[place][0] < number - 1:
@@ -169,12 +182,57 @@ def _at(points: Sequence[tuple[int, float]], marks: Sequence[float], rows: int) 
 
 
 def _ended_at(
-    early: bool, verdict: Verdict | None, marks: Sequence[float], passed: int, rows: int
+    early: bool, verdict: Verdict | None, marks: Sequence[float], passed: int
 ) -> float | None:
     """The rung at which a run was stopped, or None."""
     if verdict is not None:
         return verdict.at
     return marks[passed - 1] if early and passed else None
+
+
+def _halved(
+    snapshot: Snapshot,
+    brackets: Sequence[Bracket],
+    verdicts: Sequence[Verdict],
+    points: Mapping[str, Sequence[tuple[int, float]]],
+    most: int,
+) -> list[Rung]:
+    """Those of brackets: of each kind together, whatever their band."""
+    sign = -1.0 if snapshot.plan.goal == "maximize" else 1.0
+    decided = {one.run: one for one in verdicts if one.action == "stop"}
+    told = values_told(verdicts)
+    there: dict[tuple[int, int], list[tuple[int, float, bool]]] = {
+        (bracket.number, mark): [] for bracket in brackets for mark in bracket.marks
+    }
+    bands: dict[int, int] = {}
+    for index, (band, bracket) in enumerate(
+        placed([run.id for run in snapshot.runs], verdicts, brackets)
+    ):
+        run, bands[index] = snapshot.runs[index], band
+        values = _at(points.get(run.id, ()), bracket.marks, whole=run.rows <= most)
+        end = _ended_at(run.stopped_early, decided.get(run.id), bracket.marks, len(values))
+        for mark, value in zip(bracket.marks, values, strict=False):
+            known = told.get((run.id, mark), value)
+            there[bracket.number, mark].append((index, known, mark == end))
+    found = []
+    for (number, mark), runs in sorted(there.items()):
+        last = max((bands[index] for index, _, stopped in runs if stopped), default=None)
+        sides: tuple[list[float], list[float]] = ([], [])
+        for index, value, stopped in runs:
+            if bands[index] == last:
+                sides[stopped].append(sign * value)
+        cutoff = cutoff_of(*sides)
+        found.append(
+            Rung(
+                mark,
+                number if len(brackets) > 1 else None,
+                len(runs),
+                sum(stopped for _, _, stopped in runs),
+                None if cutoff is None else sign * cutoff,
+                runs,
+            )
+        )
+    return [rung for rung in found if rung.runs]
 
 
 def _from_verdicts(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> list[Rung]:

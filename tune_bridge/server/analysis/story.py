@@ -39,6 +39,7 @@ class Verdict(msgspec.Struct, frozen=True):
         time: When, in seconds since the epoch.
         rule: Who decided, or "".
         at: The rung, in the scheduler's unit of time; None where there is none.
+        band: The band of the bracket, or None.
         bracket: The bracket, or None.
         value: The run's value there, or None.
         cutoff: What it was compared with, or None.
@@ -51,6 +52,7 @@ class Verdict(msgspec.Struct, frozen=True):
     time: float
     rule: str = ""
     at: float | None = None
+    band: int | None = None
     bracket: int | None = None
     value: float | None = None
     cutoff: float | None = None
@@ -169,6 +171,7 @@ class _Teller:
                     time,
                     str(info.get("rule") or ""),
                     _number(at),
+                    _whole(info.get("band")),
                     _whole(info.get("bracket")),
                     _number(info.get("value")),
                     _number(info.get("cutoff")),
