@@ -108,6 +108,21 @@ def test_any_values(backend: Backend, values: list[Any], descending: bool) -> No
     _best(backend, sweep_id, descending=descending)
 
 
+def test_ranges_of_many_sweeps(backend: Backend) -> None:
+    some = _put(backend, {"loss": 3}, {"loss": math.inf}, {"loss": -1.5}, {"loss": -math.inf}, {})
+    failed = Run(id=f"9{some}", sweep_id=some, state="failed", summary={"loss": -7})
+    one = _put(backend, {"loss": 0})
+    none = _put(backend, {"loss": math.nan}, {})
+    bare = _put(backend, {"loss": 1}, config={})
+    backend.apply([PutRun(failed)])
+    asked = [some, "none", one, none, bare, one]
+    for left_out, low in ((("failed", "crashed"), -1.5), ((), -7.0)):
+        expected = {some: (low, 3.0), one: (0.0, 0.0)}
+        assert backend.score_ranges(asked, leave_out=left_out) == expected
+        assert Backend.score_ranges(backend, asked, leave_out=left_out) == expected
+    assert backend.score_ranges([]) == {}
+
+
 def test_scores_by_their_ends(backend: Backend) -> None:
     sweep_id = _put(backend, {"loss": 3}, {"loss": 1}, {}, {"loss": 2}, {"loss": math.nan})
     ends: dict[str, Any] = {"0": 30.0, "1": 10.0, "3": 20.0}

@@ -39,7 +39,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from tune_bridge.backends.query import RunQuery, chosen
-from tune_bridge.backends.scores import metric_of, score_of
+from tune_bridge.backends.scores import metric_of, range_of, scored
 from tune_bridge.errors import InputError, NotFoundError
 
 __all__ = [
@@ -394,13 +394,8 @@ class Backend(abc.ABC):
             NotFoundError: There is no such sweep.
         """
         metric = metric_of(self.sweep(sweep_id).config)
-        found = [
-            (run, value)
-            for run in (self.runs(sweep_id, states=states) if metric else ())
-            if (value := score_of(run.summary, metric)) is not None
-        ]
-        found.sort(key=lambda pair: -pair[1] if descending else pair[1])
-        return found[:limit]
+        found = scored(self.runs(sweep_id, states=states) if metric else (), metric)
+        return sorted(found, key=lambda pair: -pair[1] if descending else pair[1])[:limit]
 
     def scores(self, sweep_id: str, *, leave_out: Iterable[str] = ()) -> list[float]:
         """The values of the sweep's metric, in the order in which the runs ended.
@@ -416,12 +411,24 @@ class Backend(abc.ABC):
             metric = metric_of(self.sweep(sweep_id).config)
             found = [
                 (run.ended_at if run.ended_at is not None else math.inf, value)
-                for run in (self.runs(sweep_id) if metric else ())
+                for run, value in scored(self.runs(sweep_id) if metric else (), metric)
                 if run.state not in left_out
-                and (value := score_of(run.summary, metric)) is not None
             ]
             return [value for _, value in sorted(found, key=operator.itemgetter(0))]
         return []
+
+    def score_ranges(
+        self, sweep_ids: Iterable[str], *, leave_out: Iterable[str] = ()
+    ) -> dict[str, tuple[float, float]]:
+        """The lowest and the highest finite value of the metric, of each sweep that has one.
+
+        Args:
+            sweep_ids: The sweeps; those that there are not have none.
+            leave_out: States of runs to leave out.
+        """
+        left_out = tuple(leave_out)
+        found = {one: range_of(self.scores(one, leave_out=left_out)) for one in sweep_ids}
+        return {one: ends for one, ends in found.items() if ends is not None}
 
     @abc.abstractmethod
     def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["metric_of", "score_of"]
+if TYPE_CHECKING:
+    from tune_bridge.backends.base import Run
+
+__all__ = ["goal_of", "metric_of", "range_of", "score_of", "scored"]
 
 _AGGREGATES = ("best", "min", "max", "last", "mean")
 """What ``define_metric`` makes of a value in a summary; the first one that is there counts."""
@@ -16,6 +20,13 @@ def metric_of(config: Mapping[str, Any]) -> str:
     metric = config.get("metric")
     name = metric.get("name") if isinstance(metric, Mapping) else None
     return name if isinstance(name, str) else ""
+
+
+def goal_of(config: Mapping[str, Any]) -> str:
+    """What is better of a sweep's metric: as W&B says, "minimize" unless the config has another."""
+    metric = config.get("metric")
+    goal = metric.get("goal") if isinstance(metric, Mapping) else None
+    return "maximize" if goal == "maximize" else "minimize"
 
 
 def score_of(summary: Mapping[str, Any], metric: str) -> float | None:
@@ -31,6 +42,20 @@ def score_of(summary: Mapping[str, Any], metric: str) -> float | None:
         return float(value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
+
+
+def scored(runs: Iterable[Run], metric: str) -> Iterator[tuple[Run, float]]:
+    """The runs that have a value of a metric, with it."""
+    for run in runs:
+        value = score_of(run.summary, metric)
+        if value is not None:
+            yield run, value
+
+
+def range_of(scores: Sequence[float]) -> tuple[float, float] | None:
+    """The lowest and the highest finite one, or None."""
+    finite = [score for score in scores if math.isfinite(score)]
+    return (min(finite), max(finite)) if finite else None
 
 
 def _within(summary: Any, path: list[str]) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import math
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
@@ -296,6 +297,27 @@ class SqlBackend(Backend):
             cursor.close()
         found.sort()  # SQLite takes three times as long for it
         return [score for *_, score in found]
+
+    def score_ranges(
+        self, sweep_ids: Iterable[str], *, leave_out: Iterable[str] = ()
+    ) -> dict[str, tuple[float, float]]:
+        """See `Backend.score_ranges`; each end is one look into the index by score."""
+        score, most = runs.c.score, sys.float_info.max
+        kept = runs.c.state.not_in(sorted(leave_out))
+        of = select(score).where(runs.c.sweep_id == sweeps.c.id, score.between(-most, most), kept)
+        low = of.order_by(score.asc()).limit(1).scalar_subquery()
+        high = of.order_by(score.desc()).limit(1).scalar_subquery()
+        result: dict[str, tuple[float, float]] = {}
+        wanted = list(dict.fromkeys(sweep_ids))
+        with self._reading() as connection:
+            for start in range(0, len(wanted), 500):  # SQLite limits the variables of a statement
+                query = select(sweeps.c.id, low, high).where(
+                    sweeps.c.id.in_(wanted[start : start + 500])
+                )
+                for sweep_id, least, greatest in connection.execute(query):
+                    if least is not None:
+                        result[sweep_id] = (least, greatest)
+        return result
 
     def counts(self, sweep_ids: Iterable[str]) -> dict[str, dict[str, int]]:
         """See `Backend.counts`."""

@@ -14,12 +14,11 @@ from tune_bridge.experiment import usual_goal
 from tune_bridge.server.figures import COLOURS, RULE, layout, message
 from tune_bridge.server.spark import best_so_far
 from tune_bridge.server.values import flatten, text
-from tune_bridge.server.views import Best, Snapshot, metric_value
+from tune_bridge.server.views import NO_RESULT, Best, Snapshot, metric_value
 
 __all__ = ["Comparison", "Side", "edf", "progress"]
 
 _POINTS = 1000
-_NO_RESULT = frozenset({"failed", "crashed"})
 _CARRIED = "controller.tune."
 _NOT_SHOWN = frozenset({"name", "project", "entity", "description"})
 
@@ -49,7 +48,7 @@ class Side(msgspec.Struct, frozen=True, dict=True):
         found = []
         for index, run in enumerate(snapshot.runs):
             value = metric_value(snapshot.summaries[index], metric)
-            if value is not None and run.state not in _NO_RESULT:
+            if value is not None and run.state not in NO_RESULT:
                 end = run.ended_at if run.ended_at is not None else run.updated_at
                 found.append((run.ended_at is None, end, index, value))
         found.sort()

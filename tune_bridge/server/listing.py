@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from tune_bridge.backends.base import Sweep, SweepState
-from tune_bridge.server.views import Overview, Reader, fits
+from tune_bridge.backends.scores import goal_of
+from tune_bridge.server.views import NO_RESULT, Overview, Reader, fits
 
 __all__ = ["ORDERS", "STATES", "Found", "Listing", "find"]
 
@@ -18,9 +19,6 @@ STATES: tuple[str, ...] = typing.get_args(SweepState)
 
 LOOKED_AT = 10_000
 """How many of the newest sweeps are looked at where a database does not choose by itself."""
-
-_VALUED = 1_000
-"""How many of them are ordered by their best values, which takes a look at each one."""
 
 _Key = Callable[[Reader, list[Sweep]], Mapping[str, Any]]
 
@@ -31,8 +29,9 @@ def _runs(reader: Reader, sweeps: list[Sweep]) -> Mapping[str, Any]:
 
 
 def _best(reader: Reader, sweeps: list[Sweep]) -> Mapping[str, Any]:
-    lines = [reader.overview(sweep) for sweep in sweeps[:_VALUED]]
-    return {line.sweep.id: line.best.value for line in lines if line.best is not None}
+    ends = reader.backend.score_ranges([sweep.id for sweep in sweeps], leave_out=NO_RESULT)
+    high = {sweep.id: goal_of(sweep.config) == "maximize" for sweep in sweeps}
+    return {one: found[high[one]] for one, found in ends.items()}
 
 
 ORDERS: dict[str, _Key] = {
@@ -114,7 +113,7 @@ def find(reader: Reader, listing: Listing, limit: int) -> Found:
     """The part of a list that a reader looks at.
 
     Without words, a state or another order than the newest first, the database chooses. Otherwise
-    the newest `LOOKED_AT` sweeps are looked at, and the newest 1,000 when their best values count.
+    the newest `LOOKED_AT` sweeps are looked at.
 
     Args:
         reader: Where the sweeps are read from.

@@ -28,6 +28,7 @@ from tune_bridge.space import Choice, Integers, Parameter, Uniform
 
 __all__ = [
     "KINDS",
+    "NO_RESULT",
     "Best",
     "Dimension",
     "Overview",
@@ -58,8 +59,10 @@ _SHARE = 8
 
 _INDEX = re.compile(r"\[\d+\]")
 _INTERNAL = frozenset({"_step", "_runtime", "_timestamp", "_wandb"})
-_NO_RESULT = frozenset({"failed", "crashed"})
-_RESULT = frozenset(typing.get_args(RunState)) - _NO_RESULT
+NO_RESULT = frozenset({"failed", "crashed"})
+"""States of runs whose values do not count: they are never the best."""
+
+_RESULT = frozenset(typing.get_args(RunState)) - NO_RESULT
 
 
 class Best(msgspec.Struct, frozen=True):
@@ -334,7 +337,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         found = [
             (sign * value, index)
             for index, (run, summary) in enumerate(zip(self.runs, self.summaries, strict=True))
-            if run.state not in _NO_RESULT and (value := metric_value(summary, name)) is not None
+            if run.state not in NO_RESULT and (value := metric_value(summary, name)) is not None
         ]
         return [index for _, index in sorted(found)]
 
@@ -498,7 +501,7 @@ class Reader:
         early = RunQuery(sweeps=(sweep_id,), states=(("finished", True),))
         stopped = self.backend.count_runs(early) if found.get("finished") else 0
         found = {**found, "finished": found.get("finished", 0) - stopped, "stopped_early": stopped}
-        values = self.backend.scores(sweep_id, leave_out=_NO_RESULT) if plan.objective else []
+        values = self.backend.scores(sweep_id, leave_out=NO_RESULT) if plan.objective else []
         return Overview(
             sweep,
             plan,
