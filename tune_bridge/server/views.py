@@ -414,7 +414,7 @@ class Reader:
         version = self.backend.version(sweep_id)
         with self._lock:
             shown = [line.sweep for _, line in self._overviews.values()] if sweep_id is None else []
-            if sweep_id in self._snapshots:
+            if sweep_id is not None and sweep_id in self._snapshots:
                 shown = [self._snapshots[sweep_id].sweep]
         unheard = sum(unheard_since(sweep) is not None for sweep in shown)
         return f"{version} ({unheard} unheard)" if unheard else version
