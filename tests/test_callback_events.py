@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,12 @@ def test_a_failure_that_is_retried_from_its_checkpoint(tmp_path: Path, url: str)
     assert run.meta["checkpoint"]["path"] == saved[-1]["path"]
 
 
+HALVED = re.compile(
+    r"stopped early by HyperBandScheduler at iteration \d: loss [\d.]+ is not among the best "
+    r"(\d) of its bracket at training_iteration (\d), which go on; the last of them has ([\d.]+)"
+)
+
+
 def test_hyperband_pauses_and_resumes(tmp_path: Path, url: str) -> None:
     tune.run(
         Counts,
@@ -176,7 +183,19 @@ def test_hyperband_pauses_and_resumes(tmp_path: Path, url: str) -> None:
     assert any("resumed" in each for each in names.values())
     for each in names.values():
         assert each.count("resumed") <= each.count("paused")
-    assert any(run.stopped_early for run in seen.runs.values())
+    early = [run for run in seen.runs.values() if run.stopped_early]
+    assert early
+    for run in early:  # those that are stopped while they wait, and the one that reported last
+        found = HALVED.fullmatch(run.message)
+        assert found, run.message
+        number, at, cutoff = found.groups()
+        then = int(at) - 1
+        losses = {x: rows[then].values["loss"] for x, rows in seen.rows.items() if len(rows) > then}
+        worst = losses[run.config["x"]]
+        assert run.last_step == then
+        assert float(cutoff) in [pytest.approx(loss, 1e-4) for loss in losses.values()]
+        assert float(cutoff) <= worst
+        assert sum(loss <= float(cutoff) * 1.0001 for loss in losses.values()) >= int(number)
 
 
 def breaks(config: dict[str, Any]) -> None:

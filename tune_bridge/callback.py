@@ -317,7 +317,7 @@ class SweepCallback(Callback):
             message = f"stopped early by {self._observer.scheduler_name}"
             if at is not None:
                 message += f" at iteration {at}"
-            message += record.reason or self._observer.because(trial)
+            message += record.reason or self._observer.because(trial, last or None)
             message = self._observer.why(trial) or message
             self._end(record, "finished", message=message, stopped_early=True)
         else:

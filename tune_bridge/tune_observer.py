@@ -140,7 +140,8 @@ class Observer:
 
             with contextlib.suppress(Exception):  # a reason is no reason to end a search
                 why = reasons_for(self.scheduler, self.controller)
-                reason = why.stop(trial, result)[0] if why.afterwards else None
+                known = why.of_paused if trial.status == "PAUSED" else why.afterwards
+                reason = why.stop(trial, result)[0] if known else None
         return f": {reason}" if reason else ""
 
     def commanded(self, trial: Any) -> str:

@@ -36,9 +36,11 @@ class Reasons:
 
     Attributes:
         afterwards: A stop can be explained without `before`, right after it.
+        of_paused: That holds for trials as well that are stopped while they are paused.
     """
 
     afterwards = False
+    of_paused = False
 
     def __init__(self, scheduler: Any, stage: Stage) -> None:
         self.scheduler = scheduler
@@ -144,35 +146,40 @@ class _Median(Reasons):
 
 
 class _HyperBand(Reasons):
-    """Keeps what the brackets held before a call that may halve them."""
+    """Keeps what the brackets held before a call that may halve them.
+
+    Afterwards, those that go on are still as they were compared, until one of them reports again.
+    """
+
+    afterwards = of_paused = True
 
     def __init__(self, scheduler: Any, stage: Stage) -> None:
         super().__init__(scheduler, stage)
-        self._held: dict[int, tuple[float, dict[str, float]]] = {}
+        self._held: dict[int, tuple[float, dict[str, float]]] | None = None
 
     def before(self, trial: HostedTrial | None, result: Mapping[str, Any] | None) -> None:
         self._held = {}
         if trial is not None and result is not None:
             bracket = self.scheduler._trial_info[trial][0]
             if result[self.time] >= bracket._cumul_r:
-                self._hold(bracket, {trial: result})
+                self._hold(self._held, bracket, {trial: result})
             return
         for band in self.scheduler._hyperbands:
             for bracket in band:
                 if bracket is not None and bracket._live_trials:
-                    self._hold(bracket, {})
+                    self._hold(self._held, bracket, {})
 
-    def _hold(self, bracket: Any, new: dict[Any, Any]) -> None:
+    def _hold(self, held: dict[int, Any], bracket: Any, new: dict[Any, Any]) -> None:
         values = {
             trial.trial_id: self.scheduler._metric_op * told[self.metric]
             for trial, told in {**bracket._live_trials, **new}.items()
             if told is not None
         }
-        self._held[id(bracket)] = (bracket._cumul_r, values)
+        held[id(bracket)] = (bracket._cumul_r, values)
 
     def _where(self, trial: HostedTrial) -> tuple[Any, dict[str, Any], dict[str, float]]:
         bracket, band = self.scheduler._trial_info[trial]
-        milestone, values = self._held.get(id(bracket), (bracket._cumul_r, {}))
+        milestone, values = (self._held or {}).get(id(bracket), (bracket._cumul_r, {}))
         index = self.scheduler._hyperbands[band].index(bracket)
         info = {"band": band, "bracket": index, "milestone": milestone}
         return bracket, info, values
@@ -180,6 +187,9 @@ class _HyperBand(Reasons):
     def stop(self, trial: HostedTrial, result: Mapping[str, Any] | None) -> Reason:
         bracket, info, values = self._where(trial)
         info = {**self.place(result), **info, "kept": bracket._n}
+        if self._held is None:
+            assert result is not None
+            return self._afterwards(trial, result, bracket, info)
         at = f"{self.time} {info['milestone']:g}"
         others = [value for run, value in values.items() if run != trial.trial_id]
         value = values.get(trial.trial_id)
@@ -191,10 +201,46 @@ class _HyperBand(Reasons):
             return f"its bracket ended at {at} (rank {info['rank']} of {info['of']})", info
         return f"rank {info['rank']} of {info['of']} at {at}; {bracket._n} go on", info
 
+    def _afterwards(
+        self, trial: HostedTrial, result: Mapping[str, Any], bracket: Any, info: dict[str, Any]
+    ) -> Reason:
+        if bracket._halves == 0 and result[self.time] >= bracket._cumul_r:
+            return f"its bracket ended at {self.time} {bracket._cumul_r:g}", info
+        sign, value = self.scheduler._metric_op, result[self.metric]
+        others = [told for other, told in bracket._live_trials.items() if other is not trial]
+        best = sorted((sign * told[self.metric] for told in others if told), reverse=True)
+        if len(best) < bracket._n or best[bracket._n - 1] < sign * value:
+            raise LookupError(f"trial {trial.trial_id} is not among the worst of its bracket")
+        cutoff, milestone = sign * best[bracket._n - 1], _halved_at(bracket)
+        info |= {"value": _said(value), "cutoff": _said(cutoff), "milestone": milestone}
+        text = (
+            f"{self.metric} {value:g} is not among the best {bracket._n} of its bracket at "
+            f"{self.time} {milestone:g}, which go on; the last of them has {cutoff:g}"
+        )
+        return text, info
+
     def pause(self, trial: HostedTrial, result: Mapping[str, Any]) -> Reason:
         _, info, _ = self._where(trial)
         text = f"waits for the other runs of its bracket at {self.time} {info['milestone']:g}"
         return text, {**self.place(result), **info}
+
+
+def _halved_at(bracket: Any) -> float:
+    """The milestone that a bracket of HyperBand was halved at last.
+
+    By ``ray.tune.schedulers.hyperband._Bracket.successive_halving``, which keeps the next one only.
+    """
+    time, number = bracket._r0, bracket._n0
+    while True:
+        following = (
+            int(min(time * bracket._eta, bracket._max_t_attr)),
+            math.ceil(number / bracket._eta),
+        )
+        if following == (bracket._r, bracket._n):
+            return float(time)
+        if following == (time, number):
+            raise LookupError("the bracket was never halved")
+        time, number = following
 
 
 class _Population(Reasons):
