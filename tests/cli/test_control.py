@@ -118,12 +118,16 @@ def test_pause_and_resume(say, server, sweep):
     assert "paused" in say("status", sweep)[1]
     assert say("resume", sweep)[0] == 0
     assert isinstance(take(server, sweep), Claim)
+    (line,) = [line for line in json.loads(say("ls", "--json")[1]) if line["id"] == sweep]
+    told = json.loads(say("status", sweep, "--json")[1])
+    assert (line["state"], told["gate"]) == ("running", "running")  # one word everywhere
 
 
 def test_stop_lets_runs_finish(say, server, sweep):
     claim = take(server, sweep)
     assert say("stop", f"entity/project/{sweep}")[0] == 0
     assert isinstance(take(server, sweep, "other"), Over)
+    assert "running, stopping" in say("status", sweep)[1]
     assert server.report(claim.run, Report(attempt=1, seq=0)).kind == "continue"
     server.end(claim.run, End(1, "finished"))
     assert json.loads(say("status", sweep, "--json")[1])["gate"] == "finished"
@@ -138,7 +142,7 @@ def test_stop_one_run(say, server, sweep):
     assert code == 0
     assert claim.run in out
     assert server.report(claim.run, Report(attempt=1, seq=0)).kind == "stop"
-    assert json.loads(say("status", sweep, "--json")[1])["gate"] == "open"
+    assert json.loads(say("status", sweep, "--json")[1])["gate"] == "running"
 
 
 def test_cancel_ends_all_now(say, server, sweep):

@@ -157,7 +157,7 @@ def test_what_is_no_configuration_is_refused(caller, config):
     body = {"verb": "enqueue", "args": {"config": config}}
     answer = caller.post(f"/api/sweeps/{sweep}/commands", body)
     assert answer.status_code == 422
-    assert caller.http.get(f"/api/sweeps/{sweep}/queue").json()["gate"] == "open"
+    assert caller.http.get(f"/api/sweeps/{sweep}/queue").json()["gate"] == "running"
 
 
 @pytest.mark.parametrize("runs", [5, "abc", [5], {"a": 1}, ["nosuch00"]])
@@ -165,7 +165,7 @@ def test_what_are_no_runs_is_refused(caller, runs):
     sweep = caller.sweep()
     body = {"verb": "retry", "args": {"runs": runs}}
     assert caller.post(f"/api/sweeps/{sweep}/commands", body).status_code in (404, 422)
-    assert caller.http.get(f"/api/sweeps/{sweep}/queue").json()["gate"] == "open"
+    assert caller.http.get(f"/api/sweeps/{sweep}/queue").json()["gate"] == "running"
 
 
 @pytest.mark.parametrize("body", [

@@ -109,9 +109,15 @@ def status(where: Where, sweep: str, watch: bool, as_json: bool) -> int:
             time.sleep(_LOOK)
             found = look()
             if (found["runs"], found["gate"]) != (before["runs"], before["gate"]):
-                click.echo(f"{found['gate']}: {_runs(found)}")
+                click.echo(f"{_word(found)}: {_runs(found)}")
                 before = found
     return 1 if found["gate"] == "failed" else 0
+
+
+def _word(found: dict[str, Any]) -> str:
+    """The sweep's state as the list of sweeps says it."""
+    gate = str(found["gate"])
+    return f"running, {gate}" if gate == "stopping" else gate
 
 
 def _runs(found: dict[str, Any]) -> str:
@@ -128,7 +134,7 @@ def _state(found: dict[str, Any]) -> Any:
     best_run = found["best"]
     rows = {
         "sweep": found["sweep"],
-        "state": found["gate"] + (f": {found['reason']}" if found["reason"] else ""),
+        "state": _word(found) + (f": {found['reason']}" if found["reason"] else ""),
         "runs": _runs(found),
         "at once": "" if found["concurrency"] is None else str(found["concurrency"]),
         "waiting": found["waiting"],

@@ -14,12 +14,16 @@ from tune_bridge.controller.sweep import SweepController
 
 __all__ = ["describe", "is_reported", "reported"]
 
+_WORDS = {"open": "running"}
+"""The queue's word for a gate -> the word that people and programs know."""
+
 
 def describe(sweep: SweepController) -> dict[str, Any]:
     """The queue as plain data.
 
     Returns:
-        ``gate`` and ``reason``; ``settings``, ``concurrency``; ``events`` (their number);
+        ``gate``, the sweep's state or ``stopping`` (running, and nothing new is given out), and
+        ``reason``; ``settings``, ``concurrency``; ``events`` (their number);
         ``needs_checkpoints``; ``waiting`` and ``done``, what the engine said last; ``runs``
         (number by status, those that are over by how they ended); ``hosts`` (failures in a row,
         quarantine); ``agents``, one for each run that somebody has.
@@ -43,7 +47,7 @@ def describe(sweep: SweepController) -> dict[str, Any]:
         ]
         return {
             "sweep": sweep.id,
-            "gate": state.gate,
+            "gate": _WORDS.get(state.gate, state.gate),
             "reason": state.reason,
             "waiting": state.waiting,
             "done": state.done,
