@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -20,7 +21,7 @@ from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.server.addresses import Address
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.api import add_api, add_missing
-from tune_bridge.server.callbacks import add_callbacks
+from tune_bridge.server.callbacks import add_callbacks, make_page
 from tune_bridge.server.choices import checked
 from tune_bridge.server.compression import Compressed
 from tune_bridge.server.control import Control
@@ -44,6 +45,9 @@ _SERVED = (
 _WANDB = re.compile(r"/[^/]+/[^/]+/(runs|sweeps)/[^/]+")
 """Addresses that the wandb client prints; they lead on to ours."""
 
+_ASIDE = 4
+"""Pages that are made at once before they are asked for."""
+
 
 class Documents:
     """Serves Dash's document at the address of every page.
@@ -51,11 +55,15 @@ class Documents:
     Args:
         app: The application, with the document at ``/``.
         backend: Knows which sweeps there are.
+        make: Makes the page at a path with a query. What it reads for that is kept, so it is begun
+            with the document, while the browser still reads programs.
     """
 
-    def __init__(self, app: ASGIApp, backend: Backend) -> None:
+    def __init__(self, app: ASGIApp, backend: Backend, make: Callable[[str, str], Any]) -> None:
         self._app = app
         self._backend = backend
+        self._make = make
+        self._begun: dict[str, asyncio.Task[Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
@@ -70,6 +78,8 @@ class Documents:
             await self._app(scope, receive, send)
             return
         status = await asyncio.to_thread(self._status, path)
+        if status == 200 and scope["method"] == "GET":
+            self._begin(path, scope.get("query_string", b"").decode("ascii", "replace"))
 
         async def send_status(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
@@ -77,6 +87,13 @@ class Documents:
             await send(message)
 
         await self._app({**scope, "path": "/", "raw_path": b"/"}, receive, send_status)
+
+    def _begin(self, path: str, query: str) -> None:
+        """Makes a page aside, once for all who ask for it at the same time."""
+        if path not in self._begun and len(self._begun) < _ASIDE:
+            task = asyncio.create_task(asyncio.to_thread(self._make, path, f"?{query}"))
+            self._begun[path] = task
+            task.add_done_callback(lambda _: self._begun.pop(path))
 
     def _status(self, path: str) -> int:
         address = Address.of(path)
@@ -125,10 +142,13 @@ def build(
     server: Any = app  # Dash's annotation knows Flask only
     dash = Pages(server)
     dash.layout = shell(poll, steers=control is not None)
-    add_callbacks(dash, Site(reader, analyst, logs, files))
+    site = Site(reader, analyst, logs, files)
+    add_callbacks(dash, site)
     add_verbs(dash, control)
     hashes: Any = dash.csp_hashes()
-    app.add_middleware(Documents, backend=backend)
+    app.add_middleware(
+        Documents, backend=backend, make=lambda path, query: make_page(site, path, query, None)
+    )
     app.add_middleware(Compressed)
     app.add_middleware(Guard, host=host, keys=keys, policy=content_policy(list(hashes)))
     return app
