@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from urllib.parse import urlencode
 
 import pytest
 
@@ -14,6 +15,10 @@ pytest.importorskip("dash")
 from tests.server.seed import make_sweep
 from tune_bridge.backends.base import LogRows, PutRun, Row, Run
 from tune_bridge.server import exports
+from tune_bridge.server.state import Choices
+from tune_bridge.server.table import first_block
+from tune_bridge.server.values import json_bytes
+from tune_bridge.server.views import Reader
 
 URL = "/api/sweeps/abcd1234"
 CHOSEN = {
@@ -43,7 +48,7 @@ def wanted(backend) -> list[str]:
     return [run.id for run in found]
 
 
-def test_all_answers_hold_the_selection_in_its_order(client, wanted) -> None:
+def test_all_answers_hold_the_selection_in_its_order(backend, client, wanted) -> None:
     runs = client.get(f"{URL}/runs", params=CHOSEN).json()
     assert [run["id"] for run in runs["runs"]] == wanted
     assert runs["total"] == len(wanted)
@@ -55,6 +60,14 @@ def test_all_answers_hold_the_selection_in_its_order(client, wanted) -> None:
     assert [row[0] for row in table["rows"]] == wanted[:3]
     assert table["rows"][0][1:] == [runs["runs"][0]["config"]["lr"], None]
     assert (table["total"], table["runs"]) == (len(wanted), 200)
+    snapshot, choices = Reader(backend).snapshot("abcd1234"), Choices.of(urlencode(CHOSEN), None)
+    first = first_block(snapshot, choices.selection, ["c:lr", "c:no"])
+    assert first["fields"] == ["id", "kind", "message", "c:lr"]
+    fields = {"fields": json.dumps(first["fields"])}
+    assert (
+        json.loads(json_bytes(first))
+        == client.get(f"{URL}/table", params={**CHOSEN, **fields}).json()
+    )
     lines = csv.DictReader(io.StringIO(client.get(f"{URL}/runs.csv", params=CHOSEN).text))
     assert [line["id"] for line in lines] == wanted
     best = client.get(f"{URL}/runs", params={"top": "10", "show": "finished"}).json()

@@ -81,8 +81,11 @@ def test_an_address_says_it_all_and_clear_undoes_it(tab, place) -> None:
     pick = quote(json.dumps({"c:optimizer": ["sgd"]}))
     sort = quote(json.dumps([["s:val_loss", "asc"]]))
     wanted = chosen(place)
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(urlsplit(request.url).path))
     tab.goto(f"/sweeps/abcd1234?pick={pick}&sort={sort}&run={wanted[0].id}&group=c:optimizer")
     first_rows(tab, [run.name for run in wanted[:3]])
+    assert "/api/sweeps/abcd1234/table" not in asked  # they have come with the page
     expect(tab.locator("#chosen-count")).to_have_text(f"{len(wanted)} of 60 runs chosen")
     expect(tab.get_by_role("dialog")).to_contain_text("Config")
     expect(tab.locator("#groups tbody tr")).to_have_count(3)

@@ -13,7 +13,7 @@ from tune_bridge.server.exports import runs_csv, runs_parquet
 from tune_bridge.server.fields import is_field
 from tune_bridge.server.groups import groups
 from tune_bridge.server.selection import Selection
-from tune_bridge.server.table import cells
+from tune_bridge.server.table import block
 from tune_bridge.server.values import json_bytes
 from tune_bridge.server.views import Reader
 
@@ -79,17 +79,7 @@ def add_runs_of_sweep(app: FastAPI, reader: Reader) -> None:
         fields: str = _FIELDS,
     ) -> Response:
         selection, snapshot = _selection(request), reader.snapshot(sweep_id)
-        names = _fields(fields)
-        indices = selection.ordered(snapshot)
-        return _answer(
-            {
-                "fields": names,
-                "rows": cells(snapshot, indices[offset : offset + limit], names),
-                "total": len(indices),
-                "runs": len(snapshot.runs),
-                "version": snapshot.version,
-            }
-        )
+        return _answer(block(snapshot, selection, _fields(fields), offset, limit))
 
     @app.get("/api/sweeps/{sweep_id}/runs.csv")
     def csv(request: Request, sweep_id: str) -> Response:

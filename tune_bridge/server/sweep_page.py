@@ -3,7 +3,9 @@
 What a reader chooses is kept in the address by a script (``assets/page_sweep.js``). The script
 writes it into two stores, as queries that `Choices.of` reads: ``drawn``, what the parallel
 coordinates show, and ``chosen``, the same with what was picked on their axes, which everything else
-follows. The table asks ``/api/sweeps/ID/table`` for its rows, block by block.
+follows. The table's first rows come with the page; for others it asks ``/api/sweeps/ID/table``,
+block by block. The drawings come when those rows are there, because the browser can do nothing else
+while it reads Plotly's program.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import msgspec
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from tune_bridge.errors import NotFoundError
-from tune_bridge.server.addresses import Address
+from tune_bridge.server.addresses import Address, scheme_of
 from tune_bridge.server.exports import has_parquet
 from tune_bridge.server.figures import curves, histories_of, message
 from tune_bridge.server.groups import groups
@@ -27,7 +29,7 @@ from tune_bridge.server.run_parts import run_details
 from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.state import TOPS, Choices
 from tune_bridge.server.sweep_parts import chips, config_panel, no_runs, sweep_head
-from tune_bridge.server.table import columns
+from tune_bridge.server.table import BLOCK, columns, first_block
 from tune_bridge.server.values import number
 from tune_bridge.server.views import Reader, Snapshot
 from tune_bridge.server.widgets import NONE, card, dashed, graph, select
@@ -91,8 +93,6 @@ def _content(snapshot: Snapshot, choices: Choices) -> list[Any]:
     head = html.Section(sweep_head(snapshot), id="head")
     if not snapshot.runs:
         return [head, no_runs(snapshot), config_panel(snapshot)]
-    loading = message(choices.scheme, "Loading")
-    wide = _AXIS * (len(axes_of(snapshot)) + 1)
     return [
         dcc.Store(id="version", data=snapshot.version),
         dcc.Store(id="sweep", data=snapshot.sweep.id),
@@ -102,21 +102,14 @@ def _content(snapshot: Snapshot, choices: Choices) -> list[Any]:
         dcc.Store(id="opened", data=choices.run),
         dcc.Store(id="known-columns", data=_digest(snapshot)),
         dcc.Store(id="refreshed"),
+        dcc.Store(id="first-rows", data=first_block(snapshot, choices.selection, choices.columns)),
+        dcc.Store(id="rows-shown"),
         head,
         _controls(snapshot, choices),
-        card(
-            "Parallel coordinates",
-            html.Div(
-                graph("parallel", loading, className="tb-parallel", style={"minWidth": wide}),
-                className="tb-scroll",
-                tabIndex=0,
-            ),
-            note=[
-                "Drag along an axis to choose runs everywhere below, drag its name to move it. ",
-                html.Span(id="drawn-note"),
-            ],
+        html.Div(
+            _drawings(html.Div(className="tb-parallel"), html.Div(className="tb-curves"), note=""),
+            id="drawings",
         ),
-        card("Metric curves", graph("curves", loading, className="tb-curves")),
         card("Runs", [_above_table(snapshot, choices), _table(snapshot, choices)]),
         config_panel(snapshot),
         dmc.Drawer(
@@ -130,6 +123,19 @@ def _content(snapshot: Snapshot, choices: Choices) -> list[Any]:
             shadow="md",
             closeButtonProps={"aria-label": "Close"},
         ),
+    ]
+
+
+def _drawings(parallel: Any, curves: Any, note: Any) -> list[Any]:
+    """The cards of the drawings, with these in them."""
+    how = "Drag along an axis to choose runs everywhere below, drag its name to move it. "
+    return [
+        card(
+            "Parallel coordinates",
+            html.Div(parallel, className="tb-scroll", tabIndex=0),
+            note=[how, note],
+        ),
+        card("Metric curves", curves),
     ]
 
 
@@ -300,7 +306,7 @@ def _table(snapshot: Snapshot, choices: Choices) -> Any:
                 "checkboxes": False,
                 "enableClickSelection": True,
             },
-            "cacheBlockSize": 100,
+            "cacheBlockSize": BLOCK,
             "maxBlocksInCache": 20,
             "cacheOverflowSize": 2,
             "infiniteInitialRowCount": 1,
@@ -339,6 +345,7 @@ def _note(figure: dict[str, Any]) -> str:
 def add(app: Dash, site: Site) -> None:
     """Wires the page up."""
     reader = site.reader
+    _add_drawings(app, reader)
 
     @app.callback(
         Output("head", "children"),
@@ -367,37 +374,6 @@ def add(app: Dash, site: Site) -> None:
         snapshot = reader.snapshot(sweep_id)
         found = _digest(snapshot)
         return (no_update, no_update) if found == known else (columns(snapshot), found)
-
-    @app.callback(
-        Output("parallel", "figure"),
-        Output("drawn-note", "children"),
-        Input("version", "data"),
-        Input("drawn", "data"),
-        Input("scheme", "data"),
-        State("chosen", "data"),
-        State("sweep", "data"),
-        prevent_initial_call=True,
-    )
-    @threaded
-    def parallel(_: Any, drawn: Any, scheme: Any, chosen: Any, sweep_id: str) -> Any:
-        if drawn is None:
-            return no_update, no_update
-        figure = parallel_figure(reader.snapshot(sweep_id), Choices.of(chosen, scheme))
-        return figure, _note(figure)
-
-    @app.callback(
-        Output("curves", "figure"),
-        Input("version", "data"),
-        Input("chosen", "data"),
-        Input("scheme", "data"),
-        State("sweep", "data"),
-        prevent_initial_call=True,
-    )
-    @threaded
-    def lines(_: Any, chosen: Any, scheme: Any, sweep_id: str) -> Any:
-        if chosen is None:
-            return no_update
-        return curve_figure(reader, reader.snapshot(sweep_id), Choices.of(chosen, scheme))
 
     @app.callback(
         Output("groups", "children"),
@@ -444,6 +420,7 @@ def add(app: Dash, site: Site) -> None:
         Input("group", "value"),
         State("metric", "data"),
         State("sweep", "data"),
+        State("first-rows", "data"),
     )
     client(
         app,
@@ -453,3 +430,52 @@ def add(app: Dash, site: Site) -> None:
         prevent_initial_call=True,
     )
     client(app, "closed", Input("details", "opened"), prevent_initial_call=True)
+
+
+def _add_drawings(app: Dash, reader: Reader) -> None:
+    @app.callback(
+        Output("drawings", "children"),
+        Input("rows-shown", "data"),
+        State("scheme", "data"),
+        State("sweep", "data"),
+        prevent_initial_call=True,
+    )
+    @threaded
+    def drawings(_: Any, scheme: Any, sweep_id: str) -> Any:
+        loading = message(scheme_of(scheme), "Loading")
+        wide = {"minWidth": _AXIS * (len(axes_of(reader.snapshot(sweep_id))) + 1)}
+        return _drawings(
+            graph("parallel", loading, className="tb-parallel", style=wide),
+            graph("curves", loading, className="tb-curves"),
+            html.Span(id="drawn-note"),
+        )
+
+    # The drawings of the page are made by this and the next one as soon as they are there.
+    @app.callback(
+        Output("parallel", "figure"),
+        Output("drawn-note", "children"),
+        Input("version", "data"),
+        Input("drawn", "data"),
+        Input("scheme", "data"),
+        State("chosen", "data"),
+        State("sweep", "data"),
+    )
+    @threaded
+    def parallel(_: Any, drawn: Any, scheme: Any, chosen: Any, sweep_id: str) -> Any:
+        if drawn is None:
+            return no_update, no_update
+        figure = parallel_figure(reader.snapshot(sweep_id), Choices.of(chosen, scheme))
+        return figure, _note(figure)
+
+    @app.callback(
+        Output("curves", "figure"),
+        Input("version", "data"),
+        Input("chosen", "data"),
+        Input("scheme", "data"),
+        State("sweep", "data"),
+    )
+    @threaded
+    def lines(_: Any, chosen: Any, scheme: Any, sweep_id: str) -> Any:
+        if chosen is None:
+            return no_update
+        return curve_figure(reader, reader.snapshot(sweep_id), Choices.of(chosen, scheme))

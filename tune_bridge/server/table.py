@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tune_bridge.server.fields import values_of
+from tune_bridge.server.selection import Selection
 from tune_bridge.server.values import is_number, plain, text
 from tune_bridge.server.views import KINDS, Snapshot
 
-__all__ = ["cells", "columns", "rows"]
+__all__ = ["BLOCK", "block", "cells", "columns", "first_block", "rows"]
+
+BLOCK = 100
+"""Rows that a table asks for at once."""
 
 _HIDDEN = frozenset({"_step", "_timestamp", "_wandb"})
 _LONG = 300
@@ -146,6 +150,31 @@ def cells(snapshot: Snapshot, indices: Sequence[int], fields: Sequence[str]) -> 
     """What stands in the columns of the chosen runs; NaN and infinities are their names."""
     reads = [values_of(snapshot, field) for field in fields]
     return [[_cell(read(index)) for read in reads] for index in indices]
+
+
+def block(
+    snapshot: Snapshot, selection: Selection, fields: Sequence[str], offset: int, limit: int
+) -> dict[str, Any]:
+    """Some rows of the chosen runs in their order, with what a table has to know of all."""
+    indices = selection.ordered(snapshot)
+    return {
+        "fields": list(fields),
+        "rows": cells(snapshot, indices[offset : offset + limit], fields),
+        "total": len(indices),
+        "runs": len(snapshot.runs),
+        "version": snapshot.version,
+    }
+
+
+def first_block(
+    snapshot: Snapshot, selection: Selection, shown: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The rows that a table begins with, which come with its page; see `columns`."""
+    visible = [
+        column["field"] for column in columns(snapshot, shown) if "initialHide" not in column
+    ]
+    fields = dict.fromkeys(("id", "kind", "message", *visible))
+    return block(snapshot, selection, list(fields), 0, BLOCK)
 
 
 def rows(snapshot: Snapshot, indices: Sequence[int]) -> list[dict[str, Any]]:

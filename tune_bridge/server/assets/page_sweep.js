@@ -11,6 +11,7 @@
     // One page at a time; made anew with each page.
     let root = null, grid = null, sweep = "", wired = null;
     let choices = {}, told = {}, redraws = 0;
+    let early = null;  // the first rows, which came with the page
     let rowsShown = false;  // the drawings come after the first rows: they take the browser's time
 
     function parsed(text, other) {
@@ -21,6 +22,12 @@
         }
     }
 
+    // As the table writes it.
+    function tidy(text) {
+        const found = parsed(text, null);
+        return found ? JSON.stringify(found) : "";
+    }
+
     function begin() {
         const query = new URLSearchParams(window.location.search);
         root = byId("head");
@@ -29,7 +36,7 @@
         rowsShown = false;
         choices = {
             picks: parsed(query.get("pick"), {}), axes: query.get("axes") || "",
-            sort: query.get("sort") || "", filter: query.get("filter") || "",
+            sort: tidy(query.get("sort")), filter: tidy(query.get("filter")),
             cols: query.get("cols") || "", pin: query.get("pin"), run: query.get("run") || "",
         };
     }
@@ -138,6 +145,44 @@
         clear.hidden = !few;
     }
 
+    // Plotly's program comes while the table is made, and is read when its rows are there. What
+    // draws is made with it at hand only: without it Dash makes the whole page anew, and again.
+    function loaded(tag, attributes) {
+        return new Promise((resolve, reject) => {
+            const made = Object.assign(document.createElement(tag), attributes);
+            made.onload = resolve;
+            made.onerror = () => { made.remove(); reject(); };
+            document.head.append(made);
+        });
+    }
+
+    function fetchEarly() {
+        const how = {rel: "preload", as: "script", fetchPriority: "low"};
+        if (!window.Plotly) {
+            loaded("link", {...how, href: window._dashPlotlyJSURL}).catch(() => undefined);
+        }
+    }
+
+    function draw(mine) {
+        const there = window.Plotly || loaded("script", {src: window._dashPlotlyJSURL});
+        Promise.resolve(there).then(() => root === mine && set("rows-shown", {data: true}), () => {
+            window.setTimeout(() => root === mine && here() && draw(mine), 2000);
+        });
+    }
+
+    function ask(what) {
+        return fetch("/api/sweeps/" + encodeURIComponent(sweep) + what, {
+            credentials: "same-origin",
+        }).then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status)));
+    }
+
+    // The first rows, once, when they have these fields.
+    function take(fields) {
+        const found = early;
+        early = null;
+        return found && fields.every((field) => found.fields.includes(field)) ? found : null;
+    }
+
     const source = {
         getRows: (params) => {
             const table = grid, query = selection(true, filtered(params.filterModel));
@@ -150,9 +195,9 @@
             query.set("fields", JSON.stringify(fields));
             query.set("offset", params.startRow);
             query.set("limit", params.endRow - params.startRow);
-            fetch("/api/sweeps/" + encodeURIComponent(sweep) + "/table?" + query.toString(), {
-                credentials: "same-origin",
-            }).then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status)))
+            const known = params.startRow === 0 && sort === choices.sort &&
+                filtered(params.filterModel) === choices.filter && take(fields);
+            (known ? Promise.resolve(known) : ask("/table?" + query.toString()))
                 .then((found) => {
                     const rows = found.rows.map((cells) => {
                         const row = {};
@@ -167,7 +212,11 @@
                     }
                 }).catch(() => params.failCallback()).finally(() => {
                     if (!rowsShown && table === grid) {
-                        window.setTimeout(() => { rowsShown = true; follow(); }, 50);
+                        window.setTimeout(() => {
+                            rowsShown = true;
+                            follow();
+                            draw(root);
+                        }, 50);
                     }
                 });
         },
@@ -461,13 +510,15 @@
     });
 
     Object.assign(window.dash_clientside.tune_bridge, {
-        remember: (metric, log, show, top, words, group, metrics, id) => {
+        remember: (metric, log, show, top, words, group, metrics, id, rows) => {
             if (!here() || !byId("head")) {
                 return none();
             }
             const first = root !== byId("head");
             if (first) {
                 begin();
+                early = rows;
+                fetchEarly();
             }
             sweep = id;
             const before = first ? "" : selection(true, choices.filter).toString();

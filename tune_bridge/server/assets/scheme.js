@@ -1,4 +1,5 @@
-// Before anything is painted: the colours follow the system's setting, now and when it changes.
+// Before anything is painted: the colours follow the system's setting, now and when it changes; and
+// the table of a sweep's page, which Dash asks for when it makes the page, is already on its way.
 (function () {
     "use strict";
     const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -13,4 +14,10 @@
     }
     apply();
     dark.addEventListener("change", apply);
+    if (/^\/sweeps\/[^/]+\/?$/.test(window.location.pathname)) {
+        document.head.append(Object.assign(document.createElement("link"), {
+            rel: "preload", as: "script",
+            href: "/_dash-component-suites/dash_ag_grid/async-community.js",
+        }));
+    }
 })();
