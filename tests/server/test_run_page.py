@@ -25,6 +25,7 @@ from tune_bridge.server.run_cards import (
 from tune_bridge.server.run_curves import AXES, Look, marks, run_figure
 from tune_bridge.server.run_files import RunFiles
 from tune_bridge.server.run_life import Change, Decision, Life, Logs, Moment
+from tune_bridge.server.sweep_parts import sweep_head
 from tune_bridge.server.views import Reader
 
 SWEEP = {
@@ -206,6 +207,21 @@ def steered(control):
         control.store.add_output(sweep.id, claim.run, 1, 0, b"epoch <1>\nepoch 2\n")
         runs.append(claim.run)
     return SimpleNamespace(id=sweep.id, runs=runs, sweep=steering)
+
+
+def test_a_sweep_that_came_to_its_end_has_no_banner(control, backend) -> None:
+    sweep = control.controller.create({**SWEEP, "run_cap": 1}, seed=1)
+    steering = control.controller.sweep(sweep.id)
+    claim = steering.claim("agent", "host", "request-0")
+    steering.end(claim.run, 1, "finished")
+    steering.claim("agent", "host", "request-1")  # is told that there is no more
+    found = Reader(backend).snapshot(sweep.id)
+    assert (found.sweep.state, found.sweep.message) == (
+        "finished", "all 1 runs have been given out",
+    )  # fmt: skip
+    assert "given out" not in texts(sweep_head(found))
+    backend.update_sweep(sweep.id, message="the target was reached")
+    assert "the target was reached" in texts(sweep_head(Reader(backend).snapshot(sweep.id)))
 
 
 @pytest.mark.browser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection
 from typing import Any, Literal
@@ -30,6 +31,9 @@ from tune_bridge.server.widgets import (
 )
 
 __all__ = ["chips", "config_panel", "no_runs", "search_words", "sweep_head", "tabs", "time_left"]
+
+_ALL = re.compile(r"all \d+ runs have been given out")
+"""What an engine says at a run cap: of a finished sweep, the number of runs says it already."""
 
 _CHIPS = 12
 _FEW = 10
@@ -86,7 +90,7 @@ def sweep_head(snapshot: Snapshot) -> list[Any]:
         ),
         html.Div([html.Span(fact) for fact in facts], className="tb-facts"),
     ]
-    if sweep.message:
+    if sweep.message and not (sweep.state == "finished" and _ALL.fullmatch(sweep.message)):
         head.append(
             dmc.Alert(text(sweep.message, 600), color=_alert(sweep.state), className="tb-alert")
         )
