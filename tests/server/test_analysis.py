@@ -12,7 +12,7 @@ pytest.importorskip("dash")
 pytest.importorskip("sklearn")
 
 from tests.server.seed import CONFIG, make_sweep
-from tune_bridge.backends.base import PatchRun, PutRun, PutSweep, Run, Sweep
+from tune_bridge.backends.base import LogRows, PatchRun, PutRun, PutSweep, Row, Run, Sweep
 from tune_bridge.experiment import usual_goal
 from tune_bridge.server.analysis import course, figures, several
 from tune_bridge.server.analysis.analyst import Analyst, at_once
@@ -175,15 +175,29 @@ def test_every_drawing_of_every_sweep(backend, name: str, runs: int) -> None:
 def test_advice(backend) -> None:
     make_sweep(backend, 300)
     snapshot, analyst = Reader(backend).snapshot("abcd1234"), Analyst(backend)
-    runs, found = analyst.what_if(snapshot, "val_loss")
-    assert runs == sum(run.state == "finished" and not run.stopped_early for run in snapshot.runs)
-    assert all(0 < one.saved < 1 for one in found)
+    played = analyst.what_if(snapshot, "val_loss")
+    assert played.longest == 27
+    assert played.runs == sum(
+        run.state == "finished" and not run.stopped_early for run in snapshot.runs
+    )
+    assert all(0 < one.saved < 1 for one in played.outcomes)
     words, block, call, *_ = advice(snapshot, "val_loss", analyst)
-    assert str(runs) in words.children
+    assert str(played.runs) in words.children
     assert "type: hyperband" in str(block)
     assert "ASHAScheduler(" in str(call)
-    assert analyst.what_if(snapshot, "val_loss")[1] is found
+    assert analyst.what_if(snapshot, "val_loss") is played
     assert advice(snapshot, "val_loss", Analyst()) == []
+
+
+def test_runs_that_report_once_cannot_be_stopped(backend) -> None:
+    _spread(backend, 30, lambda x, y, z=0.0: x)
+    snapshot, analyst = Reader(backend).snapshot("abcd1234"), Analyst(backend)
+    (words,) = draw("what_if", snapshot, View(), analyst)["layout"]["annotations"]
+    assert words["text"].startswith("Runs have no curve of this metric")
+    backend.apply([LogRows(run.id, [Row(0, 1.0, {"loss": 0.5})]) for run in snapshot.runs])
+    snapshot, analyst = Reader(backend).snapshot("abcd1234"), Analyst(backend)
+    (words,) = draw("what_if", snapshot, View(), analyst)["layout"]["annotations"]
+    assert words["text"].startswith("Runs have a single value of this metric")
 
 
 def test_runs_at_once() -> None:

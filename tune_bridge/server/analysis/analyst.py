@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from tune_bridge.backends.base import Backend, Run
 from tune_bridge.server.analysis.importance import FEW, Importance, measure
 from tune_bridge.server.analysis.kept import Kept
@@ -16,13 +18,27 @@ from tune_bridge.server.analysis.what_if import Outcome, what_if
 from tune_bridge.server.run_life import Logs
 from tune_bridge.server.views import Snapshot
 
-__all__ = ["Analyst", "at_once"]
+__all__ = ["Analyst", "Played", "at_once"]
 
 _POINTS = 300  # of a curve that is played again
 _ITERATION = "training_iteration"
 _ALL, _LEAST = 300_000, 40  # points of all curves, and of each at least
 
 Points = Mapping[str, Sequence[tuple[int, float]]]
+
+
+class Played(msgspec.Struct, frozen=True):
+    """Runs that were played again.
+
+    Attributes:
+        runs: How many ran to their ends.
+        longest: Reports of the longest one; 0 when there are too few runs.
+        outcomes: What settings of early stopping would have done, the one that saves most first.
+    """
+
+    runs: int
+    longest: int
+    outcomes: list[Outcome]
 
 
 class Analyst:
@@ -37,7 +53,7 @@ class Analyst:
         self._backend = backend
         self._logs = logs or (None if backend is None else Logs(backend))
         self._importances: Kept[list[Importance]] = Kept()
-        self._outcomes: Kept[tuple[int, list[Outcome]]] = Kept()
+        self._outcomes: Kept[Played] = Kept()
         self._points: Kept[Points] = Kept(8)
         self._stories: Kept[Story] = Kept(8)
         self._rungs: Kept[list[Rung]] = Kept(8)
@@ -120,25 +136,26 @@ class Analyst:
             ),
         )
 
-    def what_if(self, snapshot: Snapshot, metric: str) -> tuple[int, list[Outcome]]:
-        """How many runs ran to their ends, and what early stopping would have done to them."""
+    def what_if(self, snapshot: Snapshot, metric: str) -> Played:
+        """What early stopping would have done to the runs that ran to their ends."""
         whole = [run for run in snapshot.runs if run.state == "finished" and not run.stopped_early]
         if self._backend is None or len(whole) < FEW:
-            return len(whole) if self._backend is not None else 0, []
+            return Played(0 if self._backend is None else len(whole), 0, [])
         return self._outcomes.get(
             (snapshot.sweep.id, metric),
             len(whole),
-            lambda: (len(whole), self._played(snapshot, metric, whole)),
+            lambda: self._played(snapshot, metric, whole),
         )
 
-    def _played(self, snapshot: Snapshot, metric: str, whole: Sequence[Run]) -> list[Outcome]:
+    def _played(self, snapshot: Snapshot, metric: str, whole: Sequence[Run]) -> Played:
         assert self._backend is not None
         points = self._backend.histories(snapshot.sweep.id, metric, max_points=_POINTS)
         longest = max((len(points.get(run.id, ())) for run in whole), default=0)
         every = max(1, round(max(run.rows for run in whole) / max(longest, 1)))
         curves = [[value for _, value in points.get(run.id, ())] for run in whole]
         goal = Results.of(snapshot, metric).goal
-        return what_if(curves, goal, parallel=at_once(whole), every=every)
+        found = what_if(curves, goal, parallel=at_once(whole), every=every)
+        return Played(len(whole), longest * every if longest > 1 else longest, found)
 
     @staticmethod
     def _compute(snapshot: Snapshot, results: Results, kind: str) -> list[Importance]:

@@ -118,11 +118,11 @@ def _survival(case: Case) -> Any:
 
 
 def _what_if(case: Case) -> Any:
-    runs, found = case.analyst.what_if(case.snapshot, case.view.metric or "")
-    best = best_setting(found)
+    played = case.analyst.what_if(case.snapshot, case.view.metric or "")
+    best = best_setting(played.outcomes)
     config = case.snapshot.sweep.config
     advice = None if best is None else {"block": block_of(best, config), "tune": call_of(best)}
-    return {"runs": runs, "outcomes": found, "best": best, "advice": advice}
+    return {**msgspec.structs.asdict(played), "best": best, "advice": advice}
 
 
 def _lineage(case: Case) -> Any:

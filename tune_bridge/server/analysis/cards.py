@@ -243,8 +243,8 @@ def _hypervolume(case: Case) -> Any:
 
 
 def _what_if(case: Case) -> Any:
-    runs, found = case.analyst.what_if(case.snapshot, case.view.metric or "")
-    return figures.outcomes(found, runs, case.view.scheme)
+    found = case.analyst.what_if(case.snapshot, case.view.metric or "")
+    return figures.outcomes(found.outcomes, found.runs, found.longest, case.view.scheme)
 
 
 def _always(snapshot: Snapshot) -> bool:
@@ -336,7 +336,7 @@ FIGURES: dict[str, Card] = {
         "What if",
         (
             "What early stopping would have saved and lost on the runs that ran to their ends; the "
-            "numbers are min_iter or grace_period."
+            "numbers are min_iter or grace_period, of HyperBand its first rung."
         ),
         _what_if,
         ("metric",),

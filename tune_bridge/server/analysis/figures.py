@@ -365,12 +365,24 @@ def distribution(results: Results, *, log: bool, scheme: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def outcomes(found: Sequence[Outcome], runs: int, scheme: str) -> dict[str, Any]:
-    """What each setting of early stopping would have saved, and lost."""
+def outcomes(found: Sequence[Outcome], runs: int, longest: int, scheme: str) -> dict[str, Any]:
+    """What each setting of early stopping would have saved, and lost.
+
+    Args:
+        found: The settings.
+        runs: How many runs ran to their ends.
+        longest: How many reports the longest of them has made.
+        scheme: "light" or "dark".
+    """
     if runs < FEW:
         return message(scheme, f"Too few runs ran to their ends: {runs}, and {FEW} are needed")
+    if longest < 2:
+        said = "a single value" if longest else "no curve"
+        return message(scheme, f"Runs have {said} of this metric: there is nothing to stop early")
     if not found:
-        return message(scheme, "No setting would have stopped a run")
+        return message(
+            scheme, f"No setting would have stopped a run: the longest one has {longest} reports"
+        )
     groups: dict[tuple[str, int], list[Outcome]] = {}
     for one in found:
         groups.setdefault((one.rule, int(one.setting[_SECOND[one.rule][0]])), []).append(one)
@@ -410,6 +422,7 @@ _SECOND = {
     "hyperband": ("eta", "eta"),
     "asha": ("reduction_factor", "factor"),
     "median": ("min_samples_required", "runs"),
+    "halving": ("reduction_factor", "factor"),
 }
 """Rule -> the setting beside the first report, and its word."""
 

@@ -2,10 +2,10 @@
 
 The brackets follow from the settings (``ray.tune.schedulers.hyperband``, ``hb_bohb``): bracket
 ``s`` has room for ``ceil((S + 1) / (s + 1) * eta**s)`` runs, where ``S = round(log(max_t, eta))``;
-it is halved first at ``int(max_t * eta**-s)``, then at ``eta`` times as much, and ends at
-``max_t``. A band is one bracket of each kind, which runs fill in the order in which they are made;
-BOHB begins with the largest. Which one a run is in, its decisions say; one without any is in that
-of the runs beside it.
+it is halved ``s`` times, first at ``int(max_t * eta**-s)``, then at ``eta`` times as much, and ends
+``eta`` times later: at ``max_t``, or before where that is no power of ``eta``. A band is one
+bracket of each kind, which runs fill in the order in which they are made; BOHB begins with the
+largest. Which one a run is in, its decisions say; one without any is in that of the runs beside it.
 """
 
 from __future__ import annotations

@@ -45,15 +45,16 @@ _METRIC = "-"  # the lineage's colour when it is no parameter
 
 def advice(snapshot: Snapshot, metric: str | None, analyst: Analyst) -> list[Any]:
     """For each rule, the setting that saves most and loses nothing, to be copied."""
-    runs, found = analyst.what_if(snapshot, metric or "")
+    played = analyst.what_if(snapshot, metric or "")
     parts: list[Any] = []
     for rule, (name, _) in RULES.items():
-        best = best_setting([one for one in found if one.rule == rule])
+        best = best_setting([one for one in played.outcomes if one.rule == rule])
         if best is None:
             continue
         words = (
-            f"{name}: on these {runs} runs this would have saved {best.saved:.0%} of the reports, "
-            f"stopped {best.stopped} runs and kept the best value. In a sweep, and in Ray Tune:"
+            f"{name}: on these {played.runs} runs this would have saved {best.saved:.0%} of the "
+            f"reports, stopped {best.stopped} runs and kept the best value. In a sweep, and in Ray "
+            "Tune:"
         )
         block = to_yaml(block_of(best, snapshot.sweep.config))
         parts += [

@@ -16,6 +16,7 @@ __all__ = ["algorithm_of", "block_of", "call_of", "scheduler_of"]
 _KINDS = {
     "hyperband": ("hyperband", {}),
     "asha": ("AsyncHyperBandScheduler", {}),
+    "halving": ("HyperBandScheduler", {}),
     "median": ("MedianStoppingRule", {"time_attr": "training_iteration"}),
 }
 """Rule of `what_if` -> scheduler and the arguments that all settings share."""

@@ -1,10 +1,13 @@
 """What early stopping would have done to runs that were let run to their ends.
 
 The curves of finished runs are played again, with as many runs at once as there were: all that run
-report in turn, and who is stopped makes room for the next one. Three rules are tried, each with
+report in turn, and who is stopped makes room for the next one. Three rules are tried so, each with
 several settings: W&B's hyperband, Tune's ASHA and Tune's median rule. They are written down here
 once more, because the judges of sweeps take seconds for what is asked hundreds of times; the tests
 play the judges themselves (`tune_bridge.engines`) on the same curves, with the same outcome.
+
+A fourth one, Tune's HyperBand, lets the runs of a bracket wait for each other. It is played as
+with room for a whole bracket at once: with less, Tune halves it with the runs that it has by then.
 
 What is saved is the share of reports that would not have been made; regret is by how much the best
 value that is left is worse than the best one of all, as a share of the spread between the best and
@@ -16,16 +19,19 @@ from __future__ import annotations
 import bisect
 import heapq
 import itertools
+import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from tune_bridge.engines.native.hyperband import bands
+from tune_bridge.experiment import Algorithm
+from tune_bridge.server.analysis.halving import Bracket, brackets_of
 from tune_bridge.server.analysis.rungs import asha_rungs, percentile
 
-__all__ = ["RULES", "Outcome", "best_setting", "play", "what_if"]
+__all__ = ["RULES", "Outcome", "best_setting", "halved", "play", "what_if"]
 
 _RUNS, _REPORTS = 400, 300
 _ETAS = (2, 3, 4)
@@ -54,6 +60,8 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def first(self) -> float:
         """Before so many reports, no run is stopped."""
+        if self.rule == "halving":
+            return float(min(bracket.marks[0] for bracket in _brackets(self.setting)))
         return float(self.setting.get("min_iter", self.setting.get("grace_period", 0)))
 
 
@@ -168,12 +176,57 @@ def _median(ordered: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-RULES: dict[str, tuple[str, Callable[..., Rule]]] = {
-    "hyperband": ("W&B's hyperband", Hyperband),
-    "asha": ("ASHA", Asha),
-    "median": ("Median rule", Median),
+def halved(
+    costs: Sequence[Sequence[float]], *, max_t: int, reduction_factor: int, every: int = 1
+) -> list[int]:
+    """How many values each run reports under Tune's HyperBand, a bracket at once.
+
+    ``ray.tune.schedulers.hyperband``: of runs that are equal, those that came later go on.
+
+    Args:
+        costs: The values of each run.
+        max_t: In reports.
+        reduction_factor: Of HyperBand.
+        every: Reports that a value stands for.
+    """
+    brackets = _brackets({"max_t": max_t, "reduction_factor": reduction_factor})
+    made = [len(curve) for curve in costs]
+    waiting = iter(range(len(costs)))
+    for bracket in itertools.cycle(brackets):
+        runs, room = [*itertools.islice(waiting, bracket.room)], bracket.room
+        if not runs:
+            return made
+        *marks, last = (math.ceil(mark / every) for mark in bracket.marks)
+        for mark in marks:
+            runs = [run for run in runs if len(costs[run]) > mark]  # the others are over
+            room = math.ceil(room / reduction_factor)
+            order = sorted(runs, key=lambda run: (costs[run][mark - 1], -run))
+            for run in order[room:]:
+                made[run] = mark
+            runs = order[:room]
+        for run in runs:
+            made[run] = min(made[run], last)
+    return made
+
+
+def _brackets(setting: Mapping[str, Any]) -> list[Bracket]:
+    return brackets_of(Algorithm.of("HyperBandScheduler", **setting))
+
+
+def _played(make: Callable[..., Rule]) -> Callable[..., list[int]]:
+    def made(costs: Sequence[Sequence[float]], parallel: int, **setting: int) -> list[int]:
+        return play(make(costs, **setting), [len(curve) for curve in costs], parallel)
+
+    return made
+
+
+RULES: dict[str, tuple[str, Callable[..., list[int]]]] = {
+    "hyperband": ("W&B's hyperband", _played(Hyperband)),
+    "asha": ("ASHA", _played(Asha)),
+    "median": ("Median rule", _played(Median)),
+    "halving": ("HyperBand", lambda costs, parallel, **setting: halved(costs, **setting)),
 }
-"""Rule -> its name for people, and how it is made from costs and settings."""
+"""Rule -> its name for people, and how many reports runs make: by costs, runs at once, setting."""
 
 
 def what_if(
@@ -216,6 +269,9 @@ def _settings(rule: str, longest: int) -> Iterator[dict[str, int]]:
                 if first < longest:
                     yield {"grace_period": first, "min_samples_required": least}
         return
+    if rule == "halving":
+        yield from ({"max_t": longest, "reduction_factor": eta} for eta in _ETAS if eta <= longest)
+        return
     for first in _FIRST:
         for eta in _ETAS:
             if first * eta <= longest and rule == "hyperband":
@@ -243,11 +299,14 @@ def _outcome(
     parallel: int,
     every: int,
 ) -> Outcome:
-    made = play(RULES[rule][1](costs, **setting), [len(curve) for curve in costs], parallel)
+    scaled = {key: value * every if key in _TIMES else value for key, value in setting.items()}
+    if rule == "halving":  # its brackets follow from the time of the whole
+        made = halved(costs, **scaled, every=every)
+    else:
+        made = RULES[rule][1](costs, parallel, **setting)
     whole = [min(curve) for curve in costs]
     left = min(min(curve[:count]) for curve, count in zip(costs, made, strict=True) if count)
     spread = abs(statistics.median(whole) - min(whole)) or 1.0
-    scaled = {key: value * every if key in _TIMES else value for key, value in setting.items()}
     return Outcome(
         rule,
         scaled,
