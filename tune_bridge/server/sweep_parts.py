@@ -13,6 +13,7 @@ from dash import dcc, html
 from tune_bridge.controller.liveness import unheard_since, unheard_words
 from tune_bridge.server.addresses import Address
 from tune_bridge.server.copies import copies
+from tune_bridge.server.lacking import no_best, no_runs
 from tune_bridge.server.lines import run_cap_of
 from tune_bridge.server.values import duration, number, text, to_yaml
 from tune_bridge.server.verbs import sweep_verbs
@@ -24,7 +25,6 @@ from tune_bridge.server.widgets import (
     counts_bar,
     counts_legend,
     dashed,
-    empty,
     moment,
     run_link,
     state_badge,
@@ -44,16 +44,6 @@ def search_words(plan: Plan) -> str:
     """Who searches, and who stops runs."""
     return " + ".join(
         part for part in (plan.searcher or plan.method or "custom", plan.scheduler) if part
-    )
-
-
-def no_runs(snapshot: Snapshot) -> Any:
-    """What a sweep without runs shows."""
-    return empty(
-        "No runs yet",
-        html.P("Nobody has started a run of this sweep. Start one on this machine:"),
-        dmc.Code("tune-bridge run sweep.yaml", block=True),
-        html.P("This page fills by itself as soon as the first run starts.", className="tb-dim"),
     )
 
 
@@ -169,10 +159,9 @@ def _best_tile(snapshot: Snapshot) -> Any:
         way = "highest" if plan.goal == "maximize" else "lowest"
         label = f"Best run: {way} {text(plan.objective, 40)}"
     if best is None:
-        reason = "no run has a usable value" if plan.objective else "the sweep names no metric"
         body: list[Any] = [
             html.Div(NONE, className="tb-big"),
-            html.Div(reason, className="tb-dim"),
+            html.Div(no_best(snapshot), className="tb-dim tb-why"),
         ]
     else:
         searched = [
