@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 DRAWN = ".js-plotly-plot .main-svg"
+REFUSED = "Content Security Policy"
 
 PAGES = {
     "list": ("/?pick=abcd1234", "#sweeps .tb-spark"),
@@ -86,11 +87,15 @@ def axe() -> str:
 
 @pytest.fixture
 def view(chromium, site) -> Iterator:
+    """A page that fails its test for what its Content-Security-Policy refuses."""
     context = chromium.new_context(base_url=site, viewport=DESK)
     opened = context.new_page()
     opened.set_default_timeout(60_000)
+    refused: list[str] = []
+    opened.on("console", lambda m: refused.append(m.text) if REFUSED in m.text else None)
     yield opened
     context.close()
+    assert refused == []
 
 
 def check(page, axe: str) -> None:

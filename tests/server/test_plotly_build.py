@@ -14,6 +14,7 @@ pytest.importorskip("dash")
 from plotly import validator_cache
 from plotly.offline import get_plotlyjs_version
 
+from tests.server.seed import make_sweep
 from tune_bridge.server import plotly_build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,3 +75,43 @@ def test_it_is_kept_by_readers(client):
     found = client.get(plotly_build.address())
     assert "immutable" in found.headers["cache-control"]
     assert found.content == plotly_build.source().encode()
+
+
+LARGEST = 1_950_000
+"""Bytes of a first visit, everything counted but the data of more runs (0.1 MB for 10,000)."""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_first_visit(chromium, backend, address):
+    """What a page with drawings sends to a new reader over a network without TLS: gzip."""
+    make_sweep(backend, 60)
+    context = chromium.new_context(base_url=address, extra_http_headers={"Accept-Encoding": "gzip"})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    problems: list[str] = []
+    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    urls: dict[str, str] = {}
+    sent: dict[str, int] = {}
+    session = context.new_cdp_session(page)
+    session.on(
+        "Network.requestWillBeSent", lambda e: urls.update({e["requestId"]: e["request"]["url"]})
+    )
+    session.on(
+        "Network.loadingFinished",
+        lambda e: sent.update({e["requestId"]: int(e["encodedDataLength"])}),
+    )
+    session.send("Network.enable")
+    page.goto("/sweeps/abcd1234")
+    for there in (".ag-row .ag-cell-value", "#parallel .parcoords .y-axis", "#curves .main-svg"):
+        page.wait_for_selector(there, state="attached")
+    traces = page.evaluate("[Plotly.version, ...Object.keys(Plotly.PlotSchema.get().traces)]")
+    context.close()
+    version, kinds = plotly_build.about()
+    assert (traces[0], set(traces[1:])) == (version, kinds)
+    asked = {url for url in urls.values() if "plotly" in url}
+    assert asked == {f"{address}{plotly_build.address()}"}
+    assert not [url for url in urls.values() if url.endswith(".map") or "dash_table" in url]
+    sizes = {urls[key].rsplit("/", 1)[-1]: size for key, size in sent.items()}
+    assert 1_500_000 < sum(sent.values()) < LARGEST, sizes
+    assert problems == []
