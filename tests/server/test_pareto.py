@@ -172,7 +172,9 @@ def test_the_volume_says_up_to_where(snapshot, client, backend) -> None:
         assert refused.json()["error"]["path"] == "reference"
     words = draw("hypervolume", snapshot, View.of("?reference=1,0,1", None), Analyst(backend))
     (note,) = words["layout"]["annotations"]
-    assert note["text"] == "reference point (chosen): loss 1, height 0, size 1"
+    assert note["text"].replace("<br>", " ").replace("\xa0", " ") == (
+        "reference point (chosen): loss 1, height 0, size 1"
+    )
     nobody = draw("hypervolume", snapshot, View.of("?reference=0,0,0", None), Analyst(backend))
     assert "No run is better" in nobody["layout"]["annotations"][0]["text"]
     assert nobody["layout"]["height"] < 150

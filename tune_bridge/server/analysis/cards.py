@@ -362,7 +362,7 @@ FIGURES: dict[str, Card] = {
     ),
     "pareto": Card(
         "Objectives",
-        "No other run is as good in all and better in one as those of the Pareto front.",
+        "Nothing beats a run of the Pareto front: what is better in one is worse in another.",
         _pareto,
         ("metric", "objectives"),
         _paired,

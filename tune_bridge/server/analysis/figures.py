@@ -27,6 +27,7 @@ _SLICES, _ACROSS = 12, 4
 _SHOWN = 24  # parameters that have a bar
 _PAIRED = 5  # parameters that are drawn pairwise
 _GRID = 40
+_LEAST_REGRET = 0.05  # that the axis of regret goes to
 _SYMBOLS = ("circle", "square", "diamond")
 _SAMPLE, _TREES = 600, 40  # runs and trees of what is expected between two parameters
 
@@ -383,6 +384,7 @@ def outcomes(found: Sequence[Outcome], runs: int, longest: int, scheme: str) -> 
         return message(
             scheme, f"No setting would have stopped a run: the longest one has {longest} reports"
         )
+    top = max(_LEAST_REGRET, *(one.regret for one in found))
     groups: dict[tuple[str, int], list[Outcome]] = {}
     for one in found:
         groups.setdefault((one.rule, int(one.setting[_SECOND[one.rule][0]])), []).append(one)
@@ -396,7 +398,7 @@ def outcomes(found: Sequence[Outcome], runs: int, longest: int, scheme: str) -> 
                 "x": [short(one.saved) for one in mine], "y": [short(one.regret) for one in mine],
                 "text": [number(one.first) if one in best else "" for one in mine],
                 "customdata": [[one.first, one.stopped] for one in mine],
-                "textposition": "top center",
+                "textposition": "top center", "cliponaxis": False,
                 "marker": {
                     "color": COLOURS[list(RULES).index(rule)], "size": 9, "opacity": 0.85,
                     "symbol": _SYMBOLS[[key for key in order if key[0] == rule].index(
@@ -412,7 +414,7 @@ def outcomes(found: Sequence[Outcome], runs: int, longest: int, scheme: str) -> 
         "layout": framed(
             scheme,
             axis(scheme, "reports saved", tickformat=".0%", range=[-0.02, 1.02]),
-            axis(scheme, "regret", tickformat=".0%", rangemode="tozero"),
+            axis(scheme, "regret", tickformat=".0%", range=[-0.03 * top, 1.12 * top]),
             showlegend=True,
         ),
     }  # fmt: skip
@@ -421,7 +423,7 @@ def outcomes(found: Sequence[Outcome], runs: int, longest: int, scheme: str) -> 
 _SECOND = {
     "hyperband": ("eta", "eta"),
     "asha": ("reduction_factor", "factor"),
-    "median": ("min_samples_required", "runs"),
+    "median": ("min_samples_required", "samples"),
     "halving": ("reduction_factor", "factor"),
 }
 """Rule -> the setting beside the first report, and its word."""

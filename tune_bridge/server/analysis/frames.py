@@ -41,4 +41,6 @@ def framed(scheme: str, x: dict[str, Any], y: dict[str, Any], **more: Any) -> di
         "hovermode": "closest",
         "legend": {"orientation": "h", "y": 1.02, "x": 0, "yanchor": "bottom"},
     }
+    # Long labels, and those that a phone turns, need more than the margins.
+    x, y = ({"automargin": True, **one} for one in (x, y))
     return layout(scheme, xaxis=x, yaxis=y, **{**shared, **more})

@@ -132,7 +132,7 @@ def _room(figure: dict[str, Any], height: int) -> dict[str, str]:
     return {**style, "minWidth": f"{_ACROSS * across}px"} if across else style
 
 
-_ACROSS = 130  # pixels of a column of a matrix
+_ACROSS = 160  # pixels of a column of a matrix
 
 _OWN = {
     "importance": ("measure",),

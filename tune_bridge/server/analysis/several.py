@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = ["hypervolume", "pareto"]
 _POINTS = 1500  # runs that are drawn at most, beside the front
 _FRONT = 500
 _EACH = 150  # pixels of one of several small drawings
+_LINE = 40  # characters that a phone has room for
 _ARROWS = {"minimize": "\N{DOWNWARDS ARROW}", "maximize": "\N{UPWARDS ARROW}"}
 
 
@@ -60,9 +62,9 @@ def pareto(found: Together, scheme: str) -> dict[str, Any]:
         scheme,
         **axes,
         hovermode="closest",
-        legend={"orientation": "h", "y": 1.0, "x": 1, "xanchor": "right", "yanchor": "top"},
+        legend={"orientation": "h", "y": 1.0, "x": 0, "yanchor": "bottom"},
         height=100 + _EACH * (len(found.parts) - 1),
-        margin={"l": 72, "r": 16, "t": 16, "b": 52},
+        margin={"l": 72, "r": 16, "t": 36, "b": 52},
     )
     return {"data": traces, "layout": frame}
 
@@ -120,7 +122,7 @@ def hypervolume(found: Together, chosen: Sequence[float], scheme: str) -> dict[s
     reference = found.reference(chosen)
     grown = found.growth(reference)
     point = ", ".join(
-        f"{text(one.metric, 20)} {number(short(value))}"
+        f"{text(one.metric, 20)}\N{NO-BREAK SPACE}{number(short(value))}"
         for one, value in zip(found.parts, reference, strict=True)
     )
     if not grown.places:
@@ -129,6 +131,7 @@ def hypervolume(found: Together, chosen: Sequence[float], scheme: str) -> dict[s
     steps = [*zip(grown.places, grown.volumes, strict=True)]
     title = "hypervolume" if grown.exact else "hypervolume (estimated)"
     whose = "chosen" if len(chosen) == len(found.parts) else "the worst values"
+    said = textwrap.wrap(f"reference point ({whose}): {point}", _LINE)
     return {
         "data": [
             {
@@ -151,12 +154,12 @@ def hypervolume(found: Together, chosen: Sequence[float], scheme: str) -> dict[s
             axis(scheme, "runs that have ended", range=[0, last + 1]),
             axis(scheme, title, rangemode="tozero"),
             showlegend=False,
-            margin={"l": 64, "r": 16, "t": 30, "b": 44},
+            margin={"l": 64, "r": 16, "t": 12 + 16 * len(said), "b": 44},
             annotations=[
                 {
-                    "text": html.escape(f"reference point ({whose}): {point}", quote=False),
+                    "text": "<br>".join(html.escape(line, quote=False) for line in said),
                     "xref": "paper", "yref": "paper", "x": 0, "y": 1.02, "xanchor": "left",
-                    "yanchor": "bottom", "showarrow": False,
+                    "yanchor": "bottom", "showarrow": False, "align": "left",
                 }
             ],
         ),
