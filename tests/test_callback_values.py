@@ -20,8 +20,15 @@ pytest.importorskip("ray.tune")
 from tests.test_callback import Trial
 from tune_bridge import SweepCallback
 from tune_bridge.backends import open_backend
-from tune_bridge.callback_files import LEFT_OUT, LONGEST_TEXT, Attachments, folder_of
+from tune_bridge.callback_files import (
+    LEFT_OUT,
+    LONGEST_TEXT,
+    Attachments,
+    folder_of,
+    is_of_this_machine,
+)
 from tune_bridge.server.wandb.files import Files, Found
+from tune_bridge.server_process import files_of
 
 
 class Pair(NamedTuple):
@@ -200,12 +207,32 @@ def test_everything_else_is_refused_once(
 
 
 def test_a_place_without_files_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    assert folder_of("postgresql://somebody@nowhere/db") is None
+    assert folder_of("wandb://somebody/project") is None
     files = Attachments(None, "s")
     with caplog.at_level(logging.WARNING):
         assert files.take("r", 0, "raw", b"x") is LEFT_OUT
     assert "this place keeps none; log it with wandb in the program" in caplog.text
     assert files.take("r", 0, "h", np.histogram([1.0], bins=1))["_type"] == "histogram"
+
+
+def test_files_of_a_database_stay_where_its_server_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TUNE_BRIDGE_HOME", str(tmp_path))
+    place = "postgresql://somebody:secret@nowhere/db"
+    folder = folder_of(place)
+    assert folder == files_of(place).store / "wandb" / "files"
+    assert folder == folder_of("postgresql://somebody@nowhere/db")
+    assert is_of_this_machine(place)
+    assert not is_of_this_machine(str(tmp_path / "sweeps.db"))
+    files = Attachments(folder, "s", stays=True)
+    with caplog.at_level(logging.WARNING):
+        for step in range(3):
+            files.take("r", step, "raw", b"x")
+        files.close(60)
+    assert caplog.text.count("files of runs stay on this machine") == 1
+    assert "secret" not in caplog.text
+    assert len(list(folder.glob("s/r/media/files/raw_*.bin"))) == 3
 
 
 def test_a_disk_that_refuses(reports: Reports, caplog: pytest.LogCaptureFixture) -> None:

@@ -38,7 +38,7 @@ from tune_bridge.backends.base import (
 from tune_bridge.backends.places import canonical, default_place
 from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.backends.writer import Writer
-from tune_bridge.callback_files import Attachments, folder_of
+from tune_bridge.callback_files import Attachments, folder_of, is_of_this_machine
 from tune_bridge.callback_parts import Record, contained, error_text, exploit_of, runs_of
 from tune_bridge.controller.steering import STEERED, Link
 from tune_bridge.errors import TuneBridgeError
@@ -203,7 +203,9 @@ class SweepCallback(Callback):
                 )
             )
         )
-        self._files = Attachments(folder_of(self._opened or self._backend), self.sweep_id)
+        place = self._opened or self._backend
+        stays = is_of_this_machine(place)
+        self._files = Attachments(folder_of(place), self.sweep_id, stays=stays)
         self._link = Link(
             self._opened or self._backend,
             self.sweep_id,

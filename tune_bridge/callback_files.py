@@ -8,9 +8,11 @@
 | bytes, a text of more than 65,536 characters | ``file``, ``.bin`` or ``.txt`` |
 
 Files are those of the run that the server shows: ``<folder>/<sweep>/<run>/media/...``, by the names
-that uploads of the wandb client have (`tune_bridge.files.name_parts`). Only places with a folder of
-their own have them, which are SQLite files; elsewhere, and for all other values, there is a warning
-for each name, once. Files are made and written in a thread of their own.
+that uploads of the wandb client have (`tune_bridge.files.name_parts`). The folder of a SQLite file
+stands beside it; that of a PostgreSQL database is the one that a server of it has on this machine,
+and a server elsewhere does not find them, which is said once. W&B keeps none of these; there, and
+for all other values, there is a warning for each name, once. Files are made and written in a thread
+of their own.
 """
 
 from __future__ import annotations
@@ -30,11 +32,12 @@ from typing import Any, NamedTuple
 
 from tune_bridge.backends.base import Backend
 from tune_bridge.backends.places import canonical
+from tune_bridge.backends.wandb import is_wandb
 from tune_bridge.errors import InputError
 from tune_bridge.files import UPLOADING, name_part, name_parts
 from tune_bridge.server_process import files_of
 
-__all__ = ["LEFT_OUT", "LONGEST_TEXT", "Attachments", "folder_of"]
+__all__ = ["LEFT_OUT", "LONGEST_TEXT", "Attachments", "folder_of", "is_of_this_machine"]
 
 _logger = logging.getLogger("tune_bridge.callback")
 
@@ -58,9 +61,15 @@ class _File(NamedTuple):
 def folder_of(place: Backend | str | None) -> Path | None:
     """The folder with the files of a place's runs; None for a place without one."""
     url = getattr(place, "url", None) if isinstance(place, Backend) else canonical(place)
-    if not isinstance(url, str) or not url.startswith("sqlite:///") or ":memory:" in url:
+    if not isinstance(url, str) or is_wandb(url) or ":memory:" in url:
         return None
     return files_of(url).store / "wandb" / "files"
+
+
+def is_of_this_machine(place: Backend | str | None) -> bool:
+    """Whether the folder of a place is elsewhere on another machine: the place is a database."""
+    url = getattr(place, "url", None) if isinstance(place, Backend) else canonical(place)
+    return isinstance(url, str) and url.startswith("postgresql://")
 
 
 class Attachments:
@@ -69,10 +78,12 @@ class Attachments:
     Args:
         folder: Of the files of its place, or None.
         sweep_id: The sweep.
+        stays: The files stay on this machine although the place does not, which is said.
     """
 
-    def __init__(self, folder: Path | None, sweep_id: str) -> None:
+    def __init__(self, folder: Path | None, sweep_id: str, *, stays: bool = False) -> None:
         self._folder, self._sweep = folder, sweep_id
+        self._stays = stays
         self._told: set[str] = set()
         self._queue: queue.Queue[tuple[str, Path, Callable[[], bytes]] | None] = queue.Queue(
             _WAITING
@@ -103,7 +114,7 @@ class Attachments:
             return self._refuse(
                 key,
                 f"{type(value).__name__} would be a file, and this place keeps none; log it with "
-                "wandb in the program, or report to a SQLite file",
+                "wandb in the program, or report to a SQLite file or to PostgreSQL",
             )
         name = f"media/{found.folder}/{key}_{step}{found.ending}"
         try:
@@ -115,6 +126,12 @@ class Attachments:
                 target=self._main, name="tune-bridge-files", daemon=True
             )
             self._thread.start()
+            if self._stays:
+                _logger.warning(
+                    "files of runs stay on this machine, in %s: a server of this place shows them "
+                    "when it runs here, or has the same TUNE_BRIDGE_HOME",
+                    self._folder,
+                )
         try:
             self._queue.put_nowait((key, path, found.encode))
         except queue.Full:

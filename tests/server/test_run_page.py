@@ -8,12 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from tune_bridge.backends.base import Row, Run
+from tune_bridge.backends.base import LogRows, Row, Run
 
 pytest.importorskip("dash")
 
 from tests.server.seed import make_sweep
 from tune_bridge.server.addresses import Address
+from tune_bridge.server.analysis.analyst import Analyst
+from tune_bridge.server.callbacks import make_page
 from tune_bridge.server.figures import Line, run_curves, smoothed, thinned
 from tune_bridge.server.run_cards import (
     decision_part,
@@ -25,6 +27,7 @@ from tune_bridge.server.run_cards import (
 from tune_bridge.server.run_curves import AXES, Look, marks, run_figure
 from tune_bridge.server.run_files import RunFiles
 from tune_bridge.server.run_life import Change, Decision, Life, Logs, Moment
+from tune_bridge.server.site import Site
 from tune_bridge.server.sweep_parts import sweep_head
 from tune_bridge.server.views import Reader
 
@@ -207,6 +210,30 @@ def steered(control):
         control.store.add_output(sweep.id, claim.run, 1, 0, b"epoch <1>\nepoch 2\n")
         runs.append(claim.run)
     return SimpleNamespace(id=sweep.id, runs=runs, sweep=steering)
+
+
+def test_a_file_that_a_result_is_can_be_had_or_is_said_to_be_away(control, backend) -> None:
+    make_sweep(backend, 1)
+    run = backend.runs("abcd1234")[0]
+    picture = {"_type": "image-file", "path": f"media/images/{EVIL}_1.png", "width": 3}
+    gone = {"_type": "file", "path": "../../media/files/gone.npy"}
+    values = {"val": {"picture": picture}, "rest": gone, "plain": {"path": "no file"}}
+    backend.apply([LogRows(run.id, [Row(99, 1.0, values)])])
+    with control.wandb.files.upload(("abcd1234", run.id), picture["path"]) as made:
+        made.write(PNG)
+        made.commit()
+    reader, logs = Reader(backend), Logs(backend)
+    here = make_page(
+        Site(reader, Analyst(), logs, RunFiles(control, logs)),
+        f"/sweeps/abcd1234/runs/{run.id}", "", None,
+    ).content  # fmt: skip
+    elsewhere = make_page(Site(reader, Analyst(), logs), f"/sweeps/abcd1234/runs/{run.id}", "",
+                          None).content  # fmt: skip
+    assert texts(here).count("This file is not here") == 1
+    assert texts(elsewhere).count("This file is not here") == 2
+    assert f"media/images/{EVIL}_1.png" in texts(here)
+    assert "val.picture.width" not in texts(here)
+    assert "plain.pathno file" in texts(here)
 
 
 def test_a_sweep_that_came_to_its_end_has_no_banner(control, backend) -> None:

@@ -7,7 +7,7 @@ the page of a run shows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +26,7 @@ from tune_bridge.server.wandb.catalog import Catalog
 from tune_bridge.server.wandb.home import run_name
 from tune_bridge.server.wandb.shelf import COMMITTED, Place
 
-__all__ = ["IMAGES", "Checkpoint", "RunFile", "RunFiles", "told_checkpoints"]
+__all__ = ["IMAGES", "Checkpoint", "RunFile", "RunFiles", "told_checkpoints", "told_files"]
 
 IMAGES = {
     ".png": "image/png",
@@ -135,6 +135,14 @@ class RunFiles:
                 found.append(RunFile(name, file.size, float(item["created"]), url, about))
         return found
 
+    def url(self, run: Run, name: str) -> str | None:
+        """Where a file that a run tells of can be had; None when it is not here."""
+        try:
+            self._wandb.files.file((run.sweep_id, run.id), name)
+        except TuneBridgeError:
+            return None
+        return f"{run_json(run.id)}/files/{quote(name)}"
+
     def _shelf(self, run: Run) -> tuple[Place, list[dict[str, Any]]]:
         """The project of a run, and the versions of artifacts that the run has made."""
         sweep = self._wandb.home.of_run(run.sweep_id)
@@ -221,6 +229,20 @@ class RunFiles:
         except InputError:  # its id names no folder: nothing is kept
             paths = []
         return StreamingResponse(_pieces(paths), media_type="text/plain; charset=utf-8")
+
+
+def told_files(summary: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """The files that a summary tells of, as W&B's client and `SweepCallback` do: key -> name."""
+    found: dict[str, str] = {}
+    for key, value in summary.items():
+        if not isinstance(value, Mapping):
+            continue
+        kind, name = value.get("_type"), value.get("path")
+        if isinstance(kind, str) and kind.endswith("file") and isinstance(name, str):
+            found[f"{prefix}{key}"] = name
+        else:
+            found |= told_files(value, f"{prefix}{key}.")
+    return found
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

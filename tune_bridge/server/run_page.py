@@ -24,6 +24,7 @@ from tune_bridge.server.run_cards import (
     output_part,
 )
 from tune_bridge.server.run_curves import AXES, SMOOTH, Look, metrics_of, run_figure
+from tune_bridge.server.run_files import told_files
 from tune_bridge.server.run_life import Change, Logs, life_of
 from tune_bridge.server.run_parts import run_facts
 from tune_bridge.server.shell import missing_page
@@ -34,6 +35,12 @@ from tune_bridge.server.views import KINDS, Snapshot, kind_of
 from tune_bridge.server.widgets import card, code, dashed, graph, select, sweep_link
 
 __all__ = ["add", "page"]
+
+_AWAY = (
+    "This file is not here. Files of runs stand beside a SQLite file, or on the machine that "
+    "reported them to PostgreSQL; tune-bridge server shows them there."
+)
+"""What stands at a file that a run tells of, and that this server does not find."""
 
 _COPIES = {"Command line": "command", "YAML": "run-config", "Tune code": "run-tune"}
 """Label of what can be copied -> id of its text, in order."""
@@ -75,23 +82,29 @@ def _parameters(snapshot: Snapshot, run: Run) -> Any:
     return html.Table(html.Tbody(rows), className="tb-table tb-pairs")
 
 
-def _results(snapshot: Snapshot, run: Run) -> Any:
-    flat = flatten(run.summary)
+def _results(site: Site, snapshot: Snapshot, run: Run) -> Any:
+    told = told_files(run.summary)
+    about = tuple(f"{key}." for key in told)
+    flat = {key: value for key, value in flatten(run.summary).items() if not key.startswith(about)}
     names = metrics_of(snapshot, run)
     keys = [*(name for name in names if name in flat), *(key for key in flat if key not in names)]
+    shown: dict[str, Any] = {
+        key: number(flat[key]) if is_number(flat[key]) else text(flat[key], 300) for key in keys
+    }
+    shown |= {key: _told_file(site, run, name) for key, name in told.items()}
     rows = [
-        html.Tr(
-            [
-                html.Td(text(key, 80)),
-                html.Td(
-                    number(flat[key]) if is_number(flat[key]) else text(flat[key], 300),
-                    className="tb-value",
-                ),
-            ]
-        )
-        for key in keys
+        html.Tr([html.Td(text(key, 80)), html.Td(value, className="tb-value")])
+        for key, value in shown.items()
     ]
     return html.Table(html.Tbody(rows), className="tb-table tb-pairs")
+
+
+def _told_file(site: Site, run: Run, name: str) -> list[Any]:
+    """A file that a result is: a link to it, or why there is none."""
+    url = None if site.files is None else site.files.url(run, name)
+    if url is not None:
+        return [html.A(text(name, 200), href=url, className="tb-link")]
+    return [text(name, 200), html.Div(_AWAY, className="tb-dim tb-away-file")]
 
 
 def page(site: Site, address: Address, search: str, scheme: str) -> Made:
@@ -135,7 +148,7 @@ def _content(site: Site, snapshot: Snapshot, run: Run, look: Look) -> list[Any]:
         html.Div(
             [
                 card("Parameters", html.Div(_parameters(snapshot, run), id="run-parameters")),
-                card("Results", html.Div(_results(snapshot, run), id="run-results")),
+                card("Results", html.Div(_results(site, snapshot, run), id="run-results")),
             ],
             className="tb-two",
         ),
@@ -273,7 +286,7 @@ def _fresh(site: Site, where: Mapping[str, str]) -> tuple[Any, Any, Any]:
     """
     snapshot = site.reader.snapshot(where["sweep"])
     run = _run_in(snapshot, where["run"])
-    return run_head(snapshot, run), _parameters(snapshot, run), _results(snapshot, run)
+    return run_head(snapshot, run), _parameters(snapshot, run), _results(site, snapshot, run)
 
 
 def _story(site: Site, where: Mapping[str, str]) -> tuple[Any, Any]:
