@@ -43,6 +43,10 @@ _STATES: dict[str, RunState] = {
     "PAUSED": "running",
     "PENDING": "running",
 }
+_ASKED = (
+    *("trial_id", "status", "start_time", "last_result", "config"),
+    *("trainable_name", "experiment_tag", "relative_logdir", "logdir"),
+)
 _MESSAGE = 8000  # characters of an error that are kept, the last ones
 _BLOB = "CLOUDPICKLE_FALLBACK"
 _IN_NAME = re.compile(r"(?:^|_)([0-9a-f]{5,8}_\d{5}|[0-9a-f]{8})(?:_|$)")
@@ -78,14 +82,15 @@ def read(path: Path, wishes: Wishes) -> list[Found]:
     alone = path if _is_trial(path) and not _states(path) else None
     home = path.parent if alone and _states(path.parent) else path
     states = _states(home)
-    state = read_json(states[-1]) if states else {}
-    if not isinstance(state, Mapping):
-        raise InputError("not the state of an experiment", source=str(states[-1]))
-    known = {trial["trial_id"]: trial for trial in _trials(state, states)}
+    known, metric = _state(states)
     folders = [alone] if alone else [folder for folder in _folders(home) if _is_trial(folder)]
     by_folder = {_folder_name(trial): trial_id for trial_id, trial in known.items()}
-    found = [_Trial(folder, known, by_folder) for folder in folders]
-    runs = in_order(trial.run(wishes, home) for trial in found)
+    begun, found = set[str](), list[FoundRun]()
+    for folder in folders:
+        trial = _Trial(folder, known, by_folder)
+        begun.add(trial.id)
+        found.append(trial.run(wishes, home))
+    runs = in_order(found)
     if not runs:
         raise InputError(
             "no trial of this experiment has begun",
@@ -93,7 +98,6 @@ def read(path: Path, wishes: Wishes) -> list[Found]:
             expected="folders with params.json or result.json",
             hint="with TUNE_DISABLE_AUTO_CALLBACK_LOGGERS=1, Ray writes none of them",
         )
-    started = len({trial.id for trial in found} & set(known))
     space = infer([run.config for run in runs], notes)
     for run in runs:
         run.config = {**nested(space, dict(flat(run.config)))}
@@ -102,8 +106,6 @@ def read(path: Path, wishes: Wishes) -> list[Found]:
         "inferred from the values of the trials",
         "the experiment keeps its space as a pickle only, which is not opened",
     )
-    runner = state.get("runner_data")
-    metric = runner.get("_metric") if isinstance(runner, Mapping) else None
     first = states[0].name if states else runs[0].key
     return [
         Found(
@@ -114,14 +116,25 @@ def read(path: Path, wishes: Wishes) -> list[Found]:
             runs=runs,
             space=space,
             notes=notes,
-            metric=metric if isinstance(metric, str) else None,
-            waiting=0 if alone else len(known) - started,
+            metric=metric,
+            waiting=0 if alone else len(known.keys() - begun),
         )
     ]
 
 
+def _state(states: list[Path]) -> tuple[dict[str, dict[str, Any]], str | None]:
+    """The trials of an experiment by their ids, and its metric."""
+    state = read_json(states[-1]) if states else {}
+    if not isinstance(state, Mapping):
+        raise InputError("not the state of an experiment", source=str(states[-1]))
+    runner = state.get("runner_data")
+    metric = runner.get("_metric") if isinstance(runner, Mapping) else None
+    known = {trial["trial_id"]: trial for trial in _trials(state, states)}
+    return known, metric if isinstance(metric, str) else None
+
+
 def _trials(state: Mapping[str, Any], states: list[Path]) -> Iterator[dict[str, Any]]:
-    """The trials of either layout, as mappings with an id."""
+    """The trials of either layout, as mappings with an id; what nobody asks for is left out."""
     pairs = [item if isinstance(item, list) else [item] for item in state.get("trial_data") or ()]
     for parts in pairs or [[item] for item in state.get("checkpoints") or ()]:
         trial: dict[str, Any] = {}
@@ -136,7 +149,7 @@ def _trials(state: Mapping[str, Any], states: list[Path]) -> Iterator[dict[str, 
                 )
             trial |= said
         if isinstance(trial.get("trial_id"), str):
-            yield trial
+            yield {key: trial[key] for key in _ASKED if key in trial}
 
 
 def _folder_name(trial: Mapping[str, Any]) -> str:
@@ -147,7 +160,7 @@ def _folder_name(trial: Mapping[str, Any]) -> str:
 
 
 class _Trial:
-    """One trial's folder.
+    """One trial's folder, as long as it is read: the runs of large experiments are many.
 
     Args:
         folder: It.
@@ -171,7 +184,7 @@ class _Trial:
         self.state = known.get(self.id, {})
 
     def _lines(self, notes: Notes) -> Iterator[dict[str, Any]]:
-        return read_lines(self.results, notes) if self.results.is_file() else iter(())
+        return _lines(self.results, notes)
 
     def run(self, wishes: Wishes, home: Path) -> FoundRun:
         """It as a run."""
@@ -201,7 +214,7 @@ class _Trial:
             ended_at=None if state == "running" else self._ended(last),
             message="\n".join([*tail, message]),
             meta=self._about(),
-            rows=self._rows,
+            rows=_Rows(self.results, created),
         )
 
     def _name(self) -> str:
@@ -247,9 +260,23 @@ class _Trial:
         stamps = [stamp] if isinstance(stamp, int | float) else [touched]
         return max([float(stamps[0]), self._begun()])
 
-    def _rows(self, notes: Notes) -> Iterator[Row]:
-        when, left = self._begun(), set[str]()
-        for step, result in enumerate(self._lines(notes)):
+
+class _Rows:
+    """The history of a trial, read each time.
+
+    Args:
+        path: Its results.
+        begun: When it began.
+    """
+
+    __slots__ = ("_begun", "_path")
+
+    def __init__(self, path: Path, begun: float) -> None:
+        self._path, self._begun = path, begun
+
+    def __call__(self, notes: Notes) -> Iterator[Row]:
+        when, left = self._begun, set[str]()
+        for step, result in enumerate(_lines(self._path, notes)):
             stamp = result.get("timestamp")
             if isinstance(stamp, int | float) and not isinstance(stamp, bool):
                 when = max(when, float(stamp))
@@ -258,6 +285,10 @@ class _Trial:
                 notes.lost(key, "left out of the history", "neither a number nor a text")
             left |= media
             yield Row(step, when, shown)
+
+
+def _lines(path: Path, notes: Notes) -> Iterator[dict[str, Any]]:
+    return read_lines(path, notes) if path.is_file() else iter(())
 
 
 def _without_blobs(value: Any) -> Any:
