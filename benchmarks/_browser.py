@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import json
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS = (
@@ -19,23 +18,24 @@ _ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
 )
-_LONGEST = 120_000  # milliseconds
+_LONGEST = 600_000  # milliseconds; who visits ends sooner
 _DATA = ("XHR", "Fetch", "EventSource")
-
-
-class Visit(NamedTuple):
-    """What a visit of a page took.
-
-    Attributes:
-        seconds: Until each of the things that were waited for was there, from the first request;
-            infinite when it was not within two minutes.
-        program: Bytes of documents, scripts, styles, fonts and pictures, as sent, with headers.
-        data: Bytes of everything else.
-    """
-
-    seconds: tuple[float, ...]
-    program: int
-    data: int
+_WATCH = """(() => {
+    const wanted = %s, seen = window.benchmarkSeen = {};
+    window.benchmarkFreeze = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach((task) => {
+        window.benchmarkFreeze = Math.max(window.benchmarkFreeze, task.duration);
+    })).observe({type: "longtask", buffered: true});
+    const look = () => Object.entries(wanted).forEach(([name, selector]) => {
+        if (!(name in seen) && document.querySelector(selector)) {
+            seen[name] = performance.now();
+        }
+    });
+    new MutationObserver(look).observe(document, {
+        childList: true, subtree: true, attributes: true, characterData: true,
+    });
+})();"""
+"""Runs before the page's own scripts: its clock begins with the first request."""
 
 
 @contextmanager
@@ -56,12 +56,21 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def visit(context: Any, url: str, wanted: Sequence[str]) -> Visit:
-    """Opens a page and waits for what the selectors of `wanted` name, in any order."""
+def visit(
+    context: Any, url: str, wanted: Mapping[str, str], tell: Callable[[str, float], None]
+) -> None:
+    """Opens a page, and tells what is known as soon as it is.
+
+    That is, for each of `wanted`, name and selector, the seconds from the first request until it
+    was there; then ``program``, bytes of documents, scripts, styles, fonts and pictures as sent,
+    with headers; ``data``, bytes of everything else; ``freeze``, seconds of the longest time in
+    which the page answered nothing; ``heap``, megabytes of its objects.
+    """
     from playwright.sync_api import TimeoutError as TooLateError
 
     page = context.new_page()
     page.set_default_timeout(_LONGEST)
+    page.add_init_script(_WATCH % json.dumps(dict(wanted)))
     kinds: dict[str, str] = {}
     sent: dict[str, int] = {}
     session = context.new_cdp_session(page)
@@ -71,18 +80,25 @@ def visit(context: Any, url: str, wanted: Sequence[str]) -> Visit:
         lambda e: sent.update({e["requestId"]: int(e["encodedDataLength"])}),
     )
     session.send("Network.enable")
-    begun = time.perf_counter()
     page.goto(url, wait_until="commit")
-    found: dict[str, float] = {}
+    left = list(wanted)
+    while left:
+        found = page.wait_for_function(
+            """(left) => left.filter((name) => name in window.benchmarkSeen)
+                .map((name) => [name, window.benchmarkSeen[name]]).find((pair) => pair)""",
+            arg=left,
+        ).json_value()
+        tell(found[0], found[1] / 1000)
+        left.remove(found[0])
     with contextlib.suppress(TooLateError):
-        while len(found) < len(wanted):
-            left = [selector for selector in wanted if selector not in found]
-            page.wait_for_selector(", ".join(left), state="attached")
-            now = time.perf_counter() - begun
-            found |= {selector: now for selector in left if page.query_selector(selector)}
-    seconds = [found.get(selector, math.inf) for selector in wanted]
-    with contextlib.suppress(TooLateError):
-        page.wait_for_load_state("networkidle")
-    page.close()
+        page.wait_for_load_state("networkidle", timeout=30_000)
     data = sum(n for key, n in sent.items() if kinds.get(key) in _DATA)
-    return Visit(tuple(seconds), sum(sent.values()) - data, data)
+    tell("program", sum(sent.values()) - data)
+    tell("data", data)
+    tell("freeze", page.evaluate("() => window.benchmarkFreeze") / 1000)
+    session.send("Performance.enable")
+    metrics = {
+        one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]
+    }
+    tell("heap", metrics["JSHeapUsedSize"] / 2**20)
+    page.close()
