@@ -471,7 +471,7 @@ class SweepCallback(Callback):
         if self._derived:
             observed = tune_observer.observed([r.config for r in self._records.values()])
             about["config"] = {**self._config, "parameters": observed}
-        self._put(PatchSweep(self.sweep_id, about, time.time()))
+        self._put(PatchSweep(self.sweep_id, about, time.time(), reopen=True))
         self._log("end", state=state)
 
     def close(self) -> None:
@@ -584,4 +584,5 @@ class SweepCallback(Callback):
         self.stopped_early += bool(changes.get("stopped_early"))
         told = {"state": state, "message": str(changes.get("message", "")).partition("\n")[0]}
         self._log("ended", record, **told)
-        self._patch(record, time.time(), state=state, **changes)
+        # Somebody may have taken it for lost, while its place was away.
+        self._patch(record, time.time(), reopen=True, state=state, **changes)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tune_bridge.backends import open_backend
-from tune_bridge.backends.base import PatchSweep, Sweep
+from tune_bridge.backends.base import PatchRun, PatchSweep, PutRun, Run, Sweep
 from tune_bridge.controller import steering
 from tune_bridge.controller.listing import is_reported, reported
 from tune_bridge.controller.liveness import HEARD, sign, unheard_since, unheard_words
@@ -95,3 +95,28 @@ def test_nobody_is_asked_who_is_not_there(tmp_path):
         ask(backend, alive, "pause", {})
         assert reported(backend, alive)["reason"] == ""
     assert not is_reported(Sweep(id="b"))
+
+
+def test_what_is_gone_can_be_ended_and_comes_back(tmp_path):
+    with open_backend(str(tmp_path / "sweeps.db")) as backend:
+        sweep = backend.create_sweep({}, meta={**META, **sign(1.0)})
+        runs = [Run(id=name, sweep_id=sweep.id, state="running") for name in ("a", "b")]
+        backend.apply([*map(PutRun, runs), PatchRun("b", {"state": "finished"}, 2.0)])
+        ask(backend, backend.sweep(sweep.id), "cancel", {})
+        ended = backend.sweep(sweep.id)
+        assert (ended.state, ended.message) == (
+            "canceled", f"canceled by command: {unheard_words(1.0)}",
+        )  # fmt: skip
+        assert {run.id: run.state for run in backend.runs(sweep.id)} == {
+            "a": "crashed", "b": "finished",
+        }  # fmt: skip
+        assert backend.run("a").message == f"its experiment was {unheard_words(1.0)}"
+        with pytest.raises(InputError, match="is over"):
+            ask(backend, ended, "cancel", {})
+        # It was there all the time, and its place is back: what it said meanwhile counts.
+        later = sweep.updated_at + 1
+        backend.apply([
+            PatchRun("a", {"state": "finished"}, later, reopen=True),
+            PatchSweep(sweep.id, {"state": "finished"}, later, reopen=True),
+        ])  # fmt: skip
+        assert (backend.run("a").state, backend.sweep(sweep.id).state) == ("finished",) * 2

@@ -21,6 +21,7 @@ from tune_bridge.backends.base import (
     Backend,
     LogEvents,
     Operation,
+    PatchRun,
     PatchSweep,
     Sweep,
 )
@@ -52,7 +53,8 @@ def ask(backend: Backend, sweep: Sweep, verb: Verb, args: Mapping[str, Any]) -> 
     """Leaves a command with a sweep.
 
     Raises:
-        InputError: It cannot be done there, makes no sense, or comes too late.
+        InputError: It cannot be done there, makes no sense, or comes too late; or nothing has been
+            heard of the experiment for a while. Such a one can be canceled: that ends the sweep.
         NotFoundError: The sweep has no such run.
     """
     check_args(verb, args)
@@ -65,9 +67,12 @@ def ask(backend: Backend, sweep: Sweep, verb: Verb, args: Mapping[str, Any]) -> 
     if sweep.state in ENDED_SWEEP:
         raise InputError(f"sweep {sweep.id} is over", found=sweep.state, expected="a running one")
     if (since := unheard_since(sweep)) is not None:
+        if verb == "cancel":
+            _end(backend, sweep, unheard_words(since))
+            return
         raise InputError(
             f"nobody would do it: sweep {sweep.id} is {unheard_words(since)}",
-            hint="Tuner.restore goes on with it",
+            hint="Tuner.restore goes on with it, cancel ends it",
         )
     if verb == "stop_run" and backend.run(args["run"]).sweep_id != sweep.id:
         raise NotFoundError(f"sweep {sweep.id} has no such run", found=args["run"])
@@ -75,6 +80,19 @@ def ask(backend: Backend, sweep: Sweep, verb: Verb, args: Mapping[str, Any]) -> 
     command = {"verb": verb, "args": dict(args), "time": now}
     meta = {f"{_PREFIX}{time.time_ns():020}": command}
     backend.apply([PatchSweep(sweep.id, {"meta": meta}, now)])
+
+
+def _end(backend: Backend, sweep: Sweep, why: str) -> None:
+    """Ends a sweep whose experiment is gone, as of the last that is known of it.
+
+    So whatever the experiment says later, should it be there after all, counts for more.
+    """
+    at = sweep.updated_at
+    lost = {"state": "crashed", "message": f"its experiment was {why}"}
+    over = {"state": "canceled", "message": f"canceled by command: {why}"}
+    open_runs = backend.runs(sweep.id, states=("pending", "running"))
+    runs = [PatchRun(run.id, lost, max(at, run.updated_at)) for run in open_runs]
+    backend.apply([*runs, PatchSweep(sweep.id, over, at)])
 
 
 class Link:

@@ -74,7 +74,8 @@ _BUTTONS: dict[str, _Button] = {
             "Cancel",
             "{} is canceled",
             "cancel {sweep}",
-            "All running runs are killed, and the sweep ends now.",
+            "All running runs are killed, and the sweep ends now. Those of an experiment that is not "
+            "heard of any more are crashed.",
             "red",
         ),
         _Button("retry", "Retry failed", "to be run once more: {}", "retry {sweep} {run}"),
@@ -123,7 +124,7 @@ def _unheard(snapshot: Snapshot) -> str:
 
 def _made(verb: str, target: str, unheard: str) -> Any:
     button = _BUTTONS[verb]
-    unheard = unheard if verb in VERBS else ""
+    unheard = unheard if verb in VERBS and verb != "cancel" else ""
     sweep, _, run = target.partition("/")
     line = button.line.format(sweep=sweep, run=run).strip()
     made = dmc.Button(
