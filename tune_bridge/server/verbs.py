@@ -74,8 +74,8 @@ _BUTTONS: dict[str, _Button] = {
             "Cancel",
             "{} is canceled",
             "cancel {sweep}",
-            "All running runs are killed, and the sweep ends now. Those of an experiment that is not "
-            "heard of any more are crashed.",
+            "All running runs are killed, and the sweep ends now. Those of an experiment that is "
+            "not heard of any more are crashed.",
             "red",
         ),
         _Button("retry", "Retry failed", "to be run once more: {}", "retry {sweep} {run}"),
