@@ -172,6 +172,18 @@ def test_programs_are_told_the_same(client, reader) -> None:
 def test_a_run_is_compared_on_its_page(page, reader) -> None:
     from playwright.sync_api import expect
 
+    # Rows that are ticked on the sweep's page lead to it; what is ticked is in the address.
+    page.goto("/sweeps/s")
+    for name in ("one", "three"):
+        page.locator(f".ag-row[row-id={name}] input[type=checkbox]").check()
+    page.wait_for_function("location.search === '?tick=one%2Cthree'")
+    page.reload()
+    expect(page.locator(".ag-row[row-id=three] input[type=checkbox]")).to_be_checked()
+    assert page.get_by_role("dialog").count() == 0  # no details are opened by a tick
+    page.get_by_role("link", name="Compare 2 ticked runs").click()
+    expect(page.locator("#run-beside").get_by_role("link", name="run three")).to_be_visible()
+    assert page.url.endswith("/sweeps/s/runs/one?with=three")
+
     page.goto("/sweeps/s/runs/one?y=loss&with=none")
     beside = page.locator("#run-beside")
     expect(beside).to_contain_text("There is no run 'none' in this sweep.")

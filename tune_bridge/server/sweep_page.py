@@ -236,6 +236,12 @@ def _above_table(snapshot: Snapshot, choices: Choices) -> Any:
                         ],
                         className="tb-dim tb-downloads",
                     ),
+                    html.Div(
+                        dcc.Link("Compare", href="", id="compare-runs", className="tb-link"),
+                        id="compare-bar",
+                        hidden=True,
+                        role="status",
+                    ),
                 ],
                 className="tb-controls",
             ),
@@ -301,9 +307,11 @@ def _table(snapshot: Snapshot, choices: Choices) -> Any:
         },
         dashGridOptions={
             "suppressFieldDotNotation": True,
+            "selectionColumnDef": {"pinned": "left", "width": 40, "suppressHeaderMenuButton": True},
             "rowSelection": {
-                "mode": "singleRow",
-                "checkboxes": False,
+                "mode": "multiRow",
+                "checkboxes": True,
+                "headerCheckbox": False,
                 "enableClickSelection": True,
             },
             "cacheBlockSize": BLOCK,

@@ -38,6 +38,7 @@
             picks: parsed(query.get("pick"), {}), axes: query.get("axes") || "",
             sort: tidy(query.get("sort")), filter: tidy(query.get("filter")),
             cols: query.get("cols") || "", pin: query.get("pin"), run: query.get("run") || "",
+            tick: (query.get("tick") || query.get("run") || "").split(",").filter(Boolean),
         };
     }
 
@@ -113,12 +114,42 @@
         if (choices.pin !== null && choices.pin !== undefined) {
             query.set("pin", choices.pin);
         }
+        if (choices.tick.length > 1) {
+            query.set("tick", choices.tick.join(","));
+        }
         shared.replaceQuery(query);
+        offer();
+    }
+
+    // The ticked runs can be compared on the page of the first one.
+    function offer() {
+        const bar = byId("compare-bar"), [first, ...others] = choices.tick.slice(0, 9);
+        if (!bar) {
+            return;
+        }
+        bar.hidden = !others.length;
+        if (others.length) {
+            const query = drawing(new URLSearchParams({with: others.join(",")}));
+            if (query.has("metric")) {
+                query.set("y", query.get("metric"));
+                query.delete("metric");
+            }
+            const all = choices.tick.length;
+            set("compare-runs", {
+                children: "Compare " + (all > 9 ? "9 of " : "") + all + " ticked runs",
+                href: "/sweeps/" + encodeURIComponent(sweep) + "/runs/" +
+                    encodeURIComponent(first) + "?" + query.toString(),
+            });
+        }
     }
 
     // The table.
+    function columns() {  // all but the one with the boxes
+        return grid.getAllGridColumns().filter((column) => !/^ag-Grid/.test(column.getColId()));
+    }
+
     function visible() {
-        return grid.getAllGridColumns().filter((column) => column.isVisible())
+        return columns().filter((column) => column.isVisible())
             .map((column) => column.getColId());
     }
 
@@ -222,12 +253,27 @@
         },
     };
 
-    // The run whose details are open is marked wherever it is.
+    // What is ticked is marked wherever it is.
     function select() {
-        const node = choices.run && grid.getRowNode(choices.run);
-        if (node && !node.isSelected()) {
-            node.setSelected(true, true, "api");
+        choices.tick.forEach((id) => {
+            const node = grid.getRowNode(id);
+            if (node && !node.isSelected()) {
+                node.setSelected(true, false, "api");
+            }
+        });
+    }
+
+    // A press on a row opens it alone; a box, or Ctrl and a press, ticks one more.
+    function ticked(table, source) {
+        const now = table.getSelectedRows().map((row) => row.id);
+        const kept = choices.tick.filter((id) => now.includes(id) || !table.getRowNode(id));
+        const alone = source === "rowClicked" && now.length === 1;
+        choices.tick = alone ? now : [...kept, ...now.filter((id) => !kept.includes(id))];
+        if (!/^checkbox/.test(source)) {
+            choices.run = choices.tick.length === 1 ? choices.tick[0] : "";
+            set("opened", {data: choices.run || null});
         }
+        follow();
     }
 
     function again() {
@@ -248,7 +294,7 @@
         if (choices.cols || shown.join() !== choices.before) {
             choices.cols = JSON.stringify(shown);
         }
-        const pinned = grid.getAllGridColumns().filter((column) => column.getPinned())
+        const pinned = columns().filter((column) => column.getPinned())
             .map((column) => column.getColId());
         choices.pin = pinned.join() === "name" ? null : JSON.stringify(pinned);
         follow();
@@ -269,10 +315,7 @@
         });
         table.addEventListener("selectionChanged", (event) => {
             if (/^(rowClicked|spaceKey|checkbox)/.test(event.source)) {
-                const selected = table.getSelectedRows();
-                choices.run = selected.length ? selected[0].id : "";
-                set("opened", {data: choices.run || null});
-                follow();
+                ticked(table, event.source);
             }
         });
         table.addEventListener("columnMoved", (event) => event.finished && columnsChanged());
@@ -292,7 +335,7 @@
         search.placeholder = "Search columns";
         search.setAttribute("aria-label", "Search columns");
         const lines = document.createElement("ul");
-        grid.getAllGridColumns().forEach((column) => {
+        columns().forEach((column) => {
             const id = column.getColId(), name = column.getColDef().headerName;
             const line = document.createElement("li");
             const label = document.createElement("label");
@@ -547,7 +590,10 @@
         closed: (opened) => {
             if (opened === false && grid && !grid.isDestroyed() && choices.run) {
                 choices.run = "";
-                grid.deselectAll();
+                if (choices.tick.length < 2) {
+                    choices.tick = [];
+                    grid.deselectAll();
+                }
                 set("opened", {data: null});
                 follow();
             }

@@ -40,6 +40,7 @@
     // A phone shows the name, the state and the objective side by side.
     function narrow(table) {
         if (window.innerWidth <= NARROW) {
+            table.setColumnsVisible(["ag-Grid-SelectionColumn"], false);  // no room for boxes
             const there = table.getAllDisplayedColumns().map((column) => column.getColId());
             const shown = there.slice(0, 3).join().startsWith("name,state,s:") ? there[2] : null;
             table.setColumnWidths([...WIDTHS, ...(shown ? [[shown, OBJECTIVE]] : [])]
