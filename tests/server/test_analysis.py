@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from typing import Any
 
 import pytest
 
@@ -452,3 +453,32 @@ def test_two_parameters_in_pairs(page, backend) -> None:
     _spread(backend, 40, lambda x, y, z=0.0: x - 2 * y)
     page.goto("/sweeps/abcd1234/analysis")
     _go_to(page, "ranks", "?.querySelectorAll('.cartesianlayer .subplot').length > 1")
+
+
+def _sampled(runs: int, seed: int) -> tuple[dict[str, list[Any]], list[float]]:
+    """Runs of a function that a decides, b and c change a little, and d does not touch."""
+    rng = random.Random(seed)
+    columns: dict[str, list[Any]] = {
+        **{name: [rng.random() for _ in range(runs)] for name in "abd"},
+        "c": [rng.choice(["p", "q", "r"]) for _ in range(runs)],
+    }
+    place = {"p": 0.0, "q": 0.5, "r": 1.0}
+    target = [
+        3 * a + b + place[c] + rng.gauss(0, 0.3)
+        for a, b, c in zip(columns["a"], columns["b"], columns["c"], strict=True)
+    ]
+    return columns, target
+
+
+@pytest.mark.parametrize("kind", measures())
+def test_intervals_hold_what_many_runs_say(kind: str) -> None:
+    truth = {one.path: one.value for one in measure(*_sampled(3000, 99), kind)}
+    inside, again = dict.fromkeys(truth, 0), 6
+    for seed in range(again):
+        found = measure(*_sampled(60, seed), kind)
+        assert found[0].path == "a"
+        for one in found:
+            assert one.low <= one.value <= one.high
+            inside[one.path] += one.low <= truth[one.path] <= one.high
+    assert sum(inside.values()) >= 0.75 * again * len(truth), inside
+    assert min(inside.values()) >= 0.5 * again, inside

@@ -11,7 +11,9 @@ Three measures, each of another question:
 
 The metric is replaced by its ranks, so that one diverged run does not decide. A parameter that only
 some runs have is measured on these alone. Intervals are the 5th and 95th percentile over resamples
-of the runs. Below `FEW` runs nothing is said.
+of the runs. A share is never negative, so that few runs give one to a parameter of no effect, too,
+and take it from the others: the lower end is less by what the parameter gets when it is shuffled,
+and the forest's upper end is more by as much as all get then. Below `FEW` runs nothing is said.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ FEW = 20
 
 _SAMPLE = 1000  # runs that each tree sees at most
 _GROUPS, _TREES = 10, 8  # resamples for the interval, and trees for each
+_SHADOWS = 3  # shuffles for the share of a parameter of no effect
 _AGAIN = 40  # resamples of the measures without trees
 _MOST = 5000  # runs that a resample of the correlations sees at most
 _PATTERNS = 24  # sets of parameters that are active together, at most
@@ -211,6 +214,16 @@ def _forest(columns: Sequence[_Column], target: Any, log: frozenset[str]) -> dic
     summing = np.array([[owner == name for owner in owners] for name in names], dtype=float)
     groups = np.array(forests) @ summing.T
     low, high = np.percentile(groups, [5, 95], axis=0)
+    shadows = []
+    for seed in range(_SHADOWS):  # beside each parameter stands one like it without an effect
+        rows = rng.integers(0, runs, min(runs, _SAMPLE))
+        beside = np.column_stack([matrix[rows], matrix[rng.permutation(rows)]])
+        forest = RandomForestRegressor(
+            _TREES, bootstrap=False, min_samples_leaf=2, max_features=0.5, random_state=seed
+        )
+        shadows.append(forest.fit(beside, target[rows]).feature_importances_[matrix.shape[1] :])
+    noise = np.mean(shadows, axis=0) @ summing.T
+    low, high = np.maximum(low - noise, 0.0), np.minimum(high / (1 - noise.sum()), 1.0)
     return {
         name: Importance(name, float(value), float(low[place]), float(high[place]), runs)
         for place, (name, value) in enumerate(zip(names, groups.mean(axis=0), strict=True))
@@ -271,28 +284,37 @@ def _ped_anova(
         logged = column.path in log and float(column.numbers.min()) > 0
         grids[column.path] = parzen.grid(column.numbers, whole=whole, log=logged)
 
-    def once(rows: Any) -> dict[str, float]:
+    def raw(rows: Any, ranks: Any) -> dict[str, float]:
         # What is lower is better here: the ranks are made so by the caller.
-        best = parzen.best(target[rows])
-        return _shares({path: grid.divergence(rows, rows[best]) for path, grid in grids.items()})
+        best = parzen.best(ranks)
+        return {path: grid.divergence(rows, rows[best]) for path, grid in grids.items()}
+
+    def once(rows: Any) -> dict[str, float]:
+        return _shares(raw(rows, target[rows]))
 
     rng = np.random.default_rng(0)
     runs = len(target)
     value = once(np.arange(runs))
     again = [once(rng.integers(0, runs, min(runs, _MOST))) for _ in range(_AGAIN)]
+    picks = [rng.integers(0, runs, min(runs, _MOST)) for _ in range(_SHADOWS)]
+    noise = [raw(rows, rng.permutation(target[rows])) for rows in picks]
+    total = sum(_finite_only(raw(picks[0], target[picks[0]])).values()) or 1.0
     found = {}
     for path, share in value.items():
         low, high = np.percentile([one[path] for one in again], [5, 95])
+        low = max(low - sum(_finite_only(one).get(path, 0) for one in noise) / total / _SHADOWS, 0)
         found[path] = Importance(path, share, min(float(low), share), max(float(high), share), runs)
     return found
 
 
+def _finite_only(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if math.isfinite(value)}
+
+
 def _shares(values: Mapping[str, float]) -> dict[str, float]:
-    total = sum(value for value in values.values() if math.isfinite(value)) or 1.0
-    return {
-        name: float(value) / total if math.isfinite(value) else 0.0
-        for name, value in values.items()
-    }
+    finite = _finite_only(values)
+    total = sum(finite.values()) or 1.0
+    return {name: finite.get(name, 0.0) / total for name in values}
 
 
 _Measure = Callable[[Sequence[_Column], Any, frozenset[str]], dict[str, Importance]]
