@@ -26,6 +26,7 @@ from tune_bridge.server.figures import curves, histories_of, message
 from tune_bridge.server.groups import groups
 from tune_bridge.server.parallel import axes_of, parallel_coordinates
 from tune_bridge.server.run_parts import run_details
+from tune_bridge.server.sending import chosen_anew, news
 from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.state import TOPS, Choices
 from tune_bridge.server.sweep_parts import chips, config_panel, no_runs, sweep_head
@@ -452,38 +453,54 @@ def _add_drawings(app: Dash, reader: Reader) -> None:
     def drawings(_: Any, scheme: Any, sweep_id: str) -> Any:
         loading = message(scheme_of(scheme), "Loading")
         wide = {"minWidth": _AXIS * (len(axes_of(reader.snapshot(sweep_id))) + 1)}
-        return _drawings(
+        made = _drawings(
             graph("parallel", loading, className="tb-parallel", style=wide),
             graph("curves", loading, className="tb-curves"),
             html.Span(id="drawn-note"),
         )
+        return [*made, *map(dcc.Store, ("paced", "parallel-sent", "curves-sent"))]
 
     # The drawings of the page are made by this and the next one as soon as they are there.
     @app.callback(
         Output("parallel", "figure"),
+        Output("parallel-sent", "data"),
         Output("drawn-note", "children"),
-        Input("version", "data"),
+        Input("paced", "data"),
         Input("drawn", "data"),
         Input("scheme", "data"),
         State("chosen", "data"),
         State("sweep", "data"),
+        State("parallel-sent", "data"),
     )
     @threaded
-    def parallel(_: Any, drawn: Any, scheme: Any, chosen: Any, sweep_id: str) -> Any:
+    def parallel(_: Any, drawn: Any, scheme: Any, chosen: Any, sweep_id: str, sent: Any) -> Any:
         if drawn is None:
-            return no_update, no_update
+            return no_update, no_update, no_update
         figure = parallel_figure(reader.snapshot(sweep_id), Choices.of(chosen, scheme))
-        return figure, _note(figure)
+        return *news(figure, sent, asked=chosen_anew("paced")), _note(figure)
 
     @app.callback(
         Output("curves", "figure"),
-        Input("version", "data"),
+        Output("curves-sent", "data"),
+        Input("paced", "data"),
         Input("chosen", "data"),
         Input("scheme", "data"),
         State("sweep", "data"),
+        State("curves-sent", "data"),
     )
     @threaded
-    def lines(_: Any, chosen: Any, scheme: Any, sweep_id: str) -> Any:
+    def lines(_: Any, chosen: Any, scheme: Any, sweep_id: str, sent: Any) -> Any:
         if chosen is None:
-            return no_update
-        return curve_figure(reader, reader.snapshot(sweep_id), Choices.of(chosen, scheme))
+            return no_update, no_update
+        figure = curve_figure(reader, reader.snapshot(sweep_id), Choices.of(chosen, scheme))
+        return news(figure, sent, asked=chosen_anew("paced"))
+
+    client(
+        app,
+        "pace",
+        Output("paced", "data"),
+        Input("version", "data"),
+        State("parallel-sent", "data"),
+        State("curves-sent", "data"),
+        prevent_initial_call=True,
+    )

@@ -1,4 +1,4 @@
-// The table of runs for who has no mouse, and for who has little room.
+// The table of runs for who has no mouse, and for who has little room; how often drawings come.
 (function () {
     "use strict";
 
@@ -48,6 +48,27 @@
         }
     }
 
+    // The drawings of a change: large ones are sent every few seconds, the last one always.
+    let drawnAt = 0, timer = null;
+
+    function pace(version, ...sent) {
+        const wait = Math.max(...sent.map((one) => (one && one.wait) || 0)) * 1000;
+        const left = drawnAt + wait - Date.now(), path = window.location.pathname;
+        window.clearTimeout(timer);
+        if (left <= 0) {
+            drawnAt = Date.now();
+            return version;
+        }
+        timer = window.setTimeout(() => {
+            if (window.location.pathname === path && document.getElementById("curves")) {
+                drawnAt = Date.now();
+                window.dash_clientside.set_props("paced", {data: version});
+            }
+        }, left);
+        return window.dash_clientside.no_update;
+    }
+
+    window.dash_clientside.tune_bridge.pace = pace;
     window.tuneBridge.table = (table) => {
         byTab(table);
         byEnter(table);
