@@ -56,13 +56,14 @@ class _Way(NamedTuple):
 
 _WAYS = {
     "br": _Way(
-        lambda data: brotli.compress(data, quality=9, mode=brotli.MODE_TEXT),
+        lambda data: brotli.compress(data, quality=6, mode=brotli.MODE_TEXT),
         lambda data: brotli.compress(data, quality=4, mode=brotli.MODE_TEXT),
     ),
     "gzip": _Way(lambda data: gzip.compress(data, 9), lambda data: gzip.compress(data, 3)),
 }
-"""The ways, the smallest first. Browsers take Brotli from this machine and over TLS only. Its best
-quality, 11, takes twenty times as long as 9, for 9% less."""
+"""The ways, the smallest first. Browsers take Brotli from this machine and over TLS only. The first
+reader waits for what is compressed: quality 9 takes twice as long as 6, for 2% less; 11, the best,
+forty times, for 11% less."""
 
 
 class Compressed:
