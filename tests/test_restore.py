@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("ray.tune")
 
 from tune_bridge.backends import open_backend
+from tune_bridge.controller.liveness import unheard_since
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -97,6 +98,8 @@ def test_a_killed_experiment_goes_on_in_its_sweep(tmp_path: Path) -> None:
         (sweep,) = sweeps
         kept = {run.id: backend.history(run.id) for run in backend.runs(sweep.id)}
         assert sweep.state == "running"
+        silent = backend.sweep(sweep.id)
+        assert unheard_since(silent, time.time() + 600) == silent.meta["heard"]["at"]
 
         (tmp_path / "ray" / "first").rename(tmp_path / "moved")
         (tmp_path / "go").touch()
@@ -111,6 +114,7 @@ def test_a_killed_experiment_goes_on_in_its_sweep(tmp_path: Path) -> None:
         )
         (again,) = backend.sweeps()
         assert (again.id, again.state) == (sweep.id, "finished")
+        assert again.meta["heard"]["at"] > silent.meta["heard"]["at"]
         runs = backend.runs(sweep.id)
         assert sorted(run.config["x"] for run in runs) == [1.0, 2.0]
         assert {run.state for run in runs} == {"finished"}

@@ -167,8 +167,9 @@ def run_verbs(snapshot: Snapshot, run: Run) -> Any:
         verbs += ["enqueue", "retry"] if run.state in _AGAIN else ["enqueue"]
     unheard = _unheard(snapshot)
     bar = _bar(_possible(snapshot, verbs), f"{snapshot.sweep.id}/{run.id}", unheard)
-    said = html.P(f"The experiment is {unheard}", className="tb-dim")
-    return html.Div([bar, said]) if bar and unheard and run.state not in ENDED_RUN else bar
+    if bar and unheard and run.state not in ENDED_RUN:
+        bar.children.insert(0, html.Span(f"The experiment is {unheard}", className="tb-dim"))
+    return bar
 
 
 def _bar(verbs: list[str], target: str, unheard: str) -> Any:
