@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,9 @@ _CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+_FUNCTION = re.compile(r"\s*(async\s+)?(function\b|\w+\s*=>|\([^()]*\)\s*=>)")
+"""How a function begins in what `wait_for_function` is given."""
 
 _CHOSEN = str(20261121 if IN_CI else random.randrange(2**32))
 SEED = int(os.environ.setdefault("TUNE_BRIDGE_TEST_SEED", _CHOSEN))
@@ -134,11 +138,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def chromium() -> Iterator[Any]:
     """A real browser: one for all tests of a process, since Playwright takes its thread's loop."""
     path = require_program("chromium")
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import Page, expect, sync_playwright
 
     expect.set_options(timeout=60_000)  # for machines that are busy with other tests
+    wait = Page.wait_for_function
 
-    with sync_playwright() as playwright:
+    def wait_for_function(page: Any, wanted: str, **more: Any) -> Any:
+        """A bare expression would be evaluated at each look, which our pages refuse."""
+        wanted = wanted if _FUNCTION.match(wanted) else f"() => ({wanted})"
+        return wait(page, wanted, **more)
+
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setattr(Page, "wait_for_function", wait_for_function)
         browser = playwright.chromium.launch(executable_path=str(path), args=_CHROMIUM)
         yield browser
         browser.close()
