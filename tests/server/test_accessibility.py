@@ -35,7 +35,7 @@ PAGES = {
     "without runs": ("/sweeps/empty000", ".tb-empty"),
     "analysis": ("/sweeps/abcd1234/analysis", DRAWN),
     "analysis without runs": ("/sweeps/empty000/analysis", "#page > *"),
-    "run": ("/sweeps/abcd1234/runs/abcd0003", DRAWN),
+    "run": ("/sweeps/abcd1234/runs/abcd0003?with=abcd0001,nope", DRAWN),
     "compare": ("/compare?sweep=abcd1234,efgh5678,nope", DRAWN),
     "nothing to compare": ("/compare", ".tb-empty"),
     "missing": ("/nowhere", ".tb-empty"),
