@@ -112,12 +112,16 @@ def _card(name: str, one: Card, controls: list[Any], snapshot: Snapshot, view: V
         f"analysis-{name}",
         message(view.scheme, "computing"),
         className=f"tb-analysis tb-{name}",
-        style={"height": f"{one.height(len(snapshot.varied))}px"},
+        style={"height": "100%"},
+    )
+    # The room is there before the drawing is: what is far below must not seem near.
+    room = html.Div(
+        drawing, id=f"room-{name}", style={"height": f"{one.height(len(snapshot.varied))}px"}
     )
     parts: list[Any] = [
         dcc.Store(id=f"want-{name}"),
         *([html.Div(controls, className="tb-controls")] if controls else []),
-        html.Div(drawing, className="tb-scroll tb-draw", tabIndex=0, **dashed(data_draws=name)),
+        html.Div(room, className="tb-scroll tb-draw", tabIndex=0, **dashed(data_draws=name)),
     ]
     if name == "what_if":
         parts.append(html.Div(id="advice"))
@@ -202,7 +206,7 @@ def add(app: Dash, site: Site) -> None:
     def add_figure(name: str) -> None:
         @app.callback(
             Output(f"analysis-{name}", "figure"),
-            Output(f"analysis-{name}", "style"),
+            Output(f"room-{name}", "style"),
             Input(f"want-{name}", "data"),
             State("analysed", "data"),
             prevent_initial_call=True,
