@@ -18,6 +18,7 @@ BLOCK = 100
 
 _HIDDEN = frozenset({"_step", "_timestamp", "_wandb"})
 _LONG = 300
+_PLAIN = frozenset({float, int})
 _FIRST = 40
 """How many columns a table begins with: a few hundred would be sent for nothing."""
 
@@ -27,6 +28,8 @@ def _numeric(maps: Sequence[dict[str, Any]]) -> dict[str, bool]:
     found: dict[str, bool | None] = {}
     for one in maps:
         for key, value in one.items():
+            if type(value) in _PLAIN and found.get(key):  # most are
+                continue
             if value is None:
                 found.setdefault(key, None)
             elif found.get(key) is not False:
