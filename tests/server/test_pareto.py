@@ -15,6 +15,7 @@ import numpy as np
 
 from tests.server.seed import make_sweep
 from tune_bridge.backends.base import PatchRun, PutRun, PutSweep, Run, Sweep
+from tune_bridge.server import notebook
 from tune_bridge.server.analysis.analyst import Analyst
 from tune_bridge.server.analysis.cards import View, cards, draw
 from tune_bridge.server.analysis.pareto import front, growth, hypervolume, reference_of
@@ -178,3 +179,9 @@ def test_the_volume_says_up_to_where(snapshot, client, backend) -> None:
     nobody = draw("hypervolume", snapshot, View.of("?reference=0,0,0", None), Analyst(backend))
     assert "No run is better" in nobody["layout"]["annotations"][0]["text"]
     assert nobody["layout"]["height"] < 150
+
+
+def test_a_notebook_shows_all_objectives(snapshot) -> None:
+    shown = notebook.summary(snapshot, None)
+    heads = "".join(f"<th>{name}</th>" for name in ("state", "loss", "height", "size"))
+    assert heads in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from tune_bridge.server.analysis.results import objectives
 from tune_bridge.server.lines import run_cap_of
 from tune_bridge.server.values import number, text
 from tune_bridge.server.views import KINDS, Snapshot, kind_of, metric_value
@@ -52,16 +53,16 @@ def summary(snapshot: Snapshot, url: str | None) -> str:
 
 
 def _table(snapshot: Snapshot, chosen: list[int]) -> str:
-    metric = snapshot.ranking
+    shown = [*objectives(snapshot)] or [snapshot.ranking]
+    metrics = [name for name in shown if name]
     searched = [dimension.path for dimension in snapshot.searched][:_PARAMETERS]
-    heads = ["run", "state", *([metric] if metric else []), *searched]
+    heads = ["run", "state", *metrics, *searched]
     rows = []
     for index in chosen:
         run, config = snapshot.runs[index], snapshot.configs[index]
-        value = metric_value(snapshot.summaries[index], metric)
+        values = [metric_value(snapshot.summaries[index], name) for name in metrics]
         cells: list[Any] = [run.name or run.id, KINDS[kind_of(run)][0]]
-        if metric:
-            cells.append("" if value is None else number(value))
+        cells += ["" if value is None else number(value) for value in values]
         cells += [text(config[key], _WIDTH) if key in config else "" for key in searched]
         rows.append(cells)
     head = "".join(f"<th>{html.escape(text(cell, _WIDTH))}</th>" for cell in heads)
