@@ -67,6 +67,7 @@ def test_its_licences():
     parts = re.findall(r"[\w@/.-]+ [\w.]+ \([^)]+\)", head.partition("It contains: ")[2])
     assert len(parts) > 50
     assert [part for part in parts if part not in licences] == []
+    assert "MIT License" in (SERVER / "assets" / "regenerator.js").read_text("utf-8")[:200]
 
 
 def test_it_is_kept_by_readers(client):
@@ -111,7 +112,11 @@ def test_a_first_visit(chromium, backend, address):
     assert (traces[0], set(traces[1:])) == (version, kinds)
     asked = {url for url in urls.values() if "plotly" in url}
     assert asked == {f"{address}{plotly_build.address()}"}
-    assert not [url for url in urls.values() if url.endswith(".map") or "dash_table" in url]
+    assert not [
+        url
+        for url in urls.values()
+        if url.endswith(".map") or "dash_table" in url or "polyfill" in url
+    ]
     sizes = {urls[key].rsplit("/", 1)[-1]: size for key, size in sent.items()}
     assert 1_500_000 < sum(sent.values()) < LARGEST, sizes
     assert problems == []

@@ -1,4 +1,5 @@
-// Writes the part of Plotly that the dashboard draws with, and the licences of what is in it.
+// Writes the part of Plotly that the dashboard draws with, and the licences of what is in it; and
+// what Dash needs of its polyfill.
 //
 //     make plotly          (or, in this folder: npm ci && npm run build)
 //
@@ -97,4 +98,26 @@ const code = head + result.outputFiles[0].text;
 writeFileSync(join(target, "plotly.js"), code);
 writeFileSync(join(target, "plotly.licenses.txt"),
     licences.join(`\n${"-".repeat(80)}\n\n`).replace(/\r\n?/g, "\n"));
+
+// Dash's components are compiled for browsers without generators. All that they use of the polyfill
+// that Dash loads for them is this.
+const folder = join(here, "node_modules/regenerator-runtime");
+const {version} = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+const words = readFileSync(join(folder, "LICENSE"), "utf8").trim();
+const runtime = await build({
+    stdin: {
+        contents: `window.regeneratorRuntime = require("regenerator-runtime");`,
+        resolveDir: here,
+        loader: "js",
+    },
+    absWorkingDir: here,
+    bundle: true,
+    minify: true,
+    format: "iife",
+    target: "es2016",
+    legalComments: "none",
+    banner: {js: `/*!\nregenerator-runtime v${version}\nMade by tools/plotly/build.mjs.\n\n${words}\n*/`},
+    write: false,
+});
+writeFileSync(join(target, "regenerator.js"), runtime.outputFiles[0].text);
 console.log(`plotly.js ${plotly.version}: ${Buffer.byteLength(code)} bytes of ${parts.length} packages`);

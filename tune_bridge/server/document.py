@@ -28,8 +28,9 @@ _INDEX = """<!doctype html>
 </body>
 </html>"""
 
-_UNUSED = re.compile(r'<script src="[^"]*/dash/dash_table/[^"]*"></script>\n?')
-"""What Dash loads on every page though nothing here is made of it: its own table."""
+_UNUSED = re.compile(r'<script src="[^"]*/dash/(?:dash_table/|deps/polyfill@)[^"]*"></script>\n?')
+"""What Dash loads on every page though nothing here needs it: its own table, and a polyfill for
+browsers that Mantine does not run in. Of that, Dash's components use ``regeneratorRuntime``."""
 
 
 def content_policy(hashes: list[str]) -> str:
@@ -66,7 +67,7 @@ class Pages(Dash):
             "tune_bridge.server",
             server=server,
             assets_folder=str(Path(__file__).parent / "assets"),
-            assets_ignore=r"(scheme\.js|plotly\.js|login\.css|bundle\..*)",
+            assets_ignore=r"((scheme|plotly|regenerator)\.js|login\.css|bundle\..*)",
             index_string=_INDEX.replace("{plotly}", plotly_build.address()),
             title="tune-bridge",
             update_title="",
@@ -77,6 +78,9 @@ class Pages(Dash):
         self.backend.websocket_capability = False
 
     def interpolate_index(self, **parts: Any) -> Any:  # type: ignore[override]
-        """The document, without a program that no page uses."""
+        """The document, without programs that no page uses."""
         base: Any = super()
-        return base.interpolate_index(**{**parts, "scripts": _UNUSED.sub("", parts["scripts"])})
+        first = f'<script src="{plotly_build.address("regenerator.js")}"></script>\n'
+        return base.interpolate_index(
+            **{**parts, "scripts": first + _UNUSED.sub("", parts["scripts"])}
+        )

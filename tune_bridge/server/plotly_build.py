@@ -43,6 +43,7 @@ def about() -> About:
 
 
 @functools.cache
-def address() -> str:
-    """Where the server has it; another content has another address, so that readers keep it."""
-    return f"/assets/{_FILE.name}?m={hashlib.sha256(_FILE.read_bytes()).hexdigest()[:16]}"
+def address(name: str = _FILE.name) -> str:
+    """Where the server has a program; another content has another address: readers keep it."""
+    content = (_FILE.parent / name).read_bytes()
+    return f"/assets/{name}?m={hashlib.sha256(content).hexdigest()[:16]}"
