@@ -3,8 +3,14 @@
     "use strict";
 
     const NARROW = 600;
+    const TICKS = "ag-Grid-SelectionColumn";
     const WIDTHS = [["name", 84], ["state", 130]];
     const OBJECTIVE = 104;
+
+    // Columns that hold something of a run, in the order in which they stand.
+    function shown(table) {
+        return table.getAllDisplayedColumns().filter((column) => column.getColId() !== TICKS);
+    }
 
     // Tab enters the table once, at the cell that was last in use, and leaves it with the next one;
     // arrows move inside. Within a column's filter Tab is as everywhere.
@@ -19,7 +25,7 @@
             if (!table.getDisplayedRowCount()) {
                 return false;
             }
-            const first = table.getAllDisplayedColumns()[0];
+            const first = shown(table)[0];
             const [row, column] = last || [0, first.getColId()];
             const there = row < table.getDisplayedRowCount() && table.getColumn(column).isVisible();
             table.ensureIndexVisible(there ? row : 0);
@@ -32,6 +38,7 @@
     function byEnter(table) {
         table.addEventListener("cellKeyDown", (event) => {
             if (event.event.key === "Enter" && event.node.id !== undefined) {
+                event.node.setSelected(false, false, "api");  // a ticked one is not opened yet
                 event.node.setSelected(true, true, "spaceKey");
             }
         });
@@ -40,10 +47,10 @@
     // A phone shows the name, the state and the objective side by side.
     function narrow(table) {
         if (window.innerWidth <= NARROW) {
-            table.setColumnsVisible(["ag-Grid-SelectionColumn"], false);  // no room for boxes
-            const there = table.getAllDisplayedColumns().map((column) => column.getColId());
-            const shown = there.slice(0, 3).join().startsWith("name,state,s:") ? there[2] : null;
-            table.setColumnWidths([...WIDTHS, ...(shown ? [[shown, OBJECTIVE]] : [])]
+            table.setColumnsVisible([TICKS], false);  // no room for boxes
+            const there = shown(table).map((column) => column.getColId());
+            const third = there.slice(0, 3).join().startsWith("name,state,s:") ? there[2] : null;
+            table.setColumnWidths([...WIDTHS, ...(third ? [[third, OBJECTIVE]] : [])]
                 .map(([key, newWidth]) => ({key, newWidth})));
         }
     }
