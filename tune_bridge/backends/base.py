@@ -38,6 +38,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from tune_bridge.backends.key import Key
 from tune_bridge.backends.query import RunQuery, chosen
 from tune_bridge.backends.scores import metric_of, range_of, scored
 from tune_bridge.errors import InputError, NotFoundError
@@ -186,25 +187,6 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     step: int
     time: float
     values: dict[str, Any]
-
-
-class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A key to the servers of a place, without itself: what tells whether it was given.
-
-    Attributes:
-        name: Whose it is, or what for; unique.
-        digest: SHA-256 of the key, in hexadecimal. Keys are random and long, so that a plain hash
-            gives nothing away.
-        session: SHA-256 of what a browser keeps that has logged in with it.
-        created_at: When it was made.
-        used_at: When it was last used, to the minute; None for never.
-    """
-
-    name: str
-    digest: str
-    session: str
-    created_at: float
-    used_at: float | None = None
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
