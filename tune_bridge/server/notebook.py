@@ -53,8 +53,9 @@ def summary(snapshot: Snapshot, url: str | None) -> str:
 
 
 def _table(snapshot: Snapshot, chosen: list[int]) -> str:
-    shown = [*objectives(snapshot)] or [snapshot.ranking]
-    metrics = [name for name in shown if name]
+    metrics = [*objectives(snapshot)]
+    if not metrics and snapshot.ranking is not None:
+        metrics = [snapshot.ranking]
     searched = [dimension.path for dimension in snapshot.searched][:_PARAMETERS]
     heads = ["run", "state", *metrics, *searched]
     rows = []

@@ -168,12 +168,13 @@ def rungs(
         for rung in found
     ]
     metric = snapshot.plan.objective or "value"
+    kind = "rung" if found[0].bracket is None else "rung (bracket)"
     return {
         "data": data,
         "layout": framed(
             scheme,
             axis(
-                scheme, "rung; runs that came → were let on", showgrid=False,
+                scheme, f"{kind}; runs that came → were let on", showgrid=False,
                 tickvals=list(range(len(found))), ticktext=words, range=[-0.6, len(found) - 0.4],
             ),
             axis(scheme, metric, type="log" if log else "linear"),

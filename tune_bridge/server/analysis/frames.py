@@ -29,7 +29,7 @@ def axis(scheme: str, title: str, **more: Any) -> dict[str, Any]:
         "linecolor": RULE[scheme],
         "zeroline": False,
         "exponentformat": "e",
-        "title": {"text": html.escape(text(title, 40), quote=False), "standoff": 8},
+        "title": {"text": html.escape(text(title, 46), quote=False), "standoff": 8},
         **more,
     }
 
