@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 pytest.importorskip("dash")
 
 from tests.server.seed import make_sweep
+from tune_bridge.server import choices
 from tune_bridge.server.choices import CHOICES, TWINS, said
 from tune_bridge.server.views import Reader
 
@@ -31,6 +34,7 @@ ODD = [
     (SWEEP, {"run": "gone"}, "run=gone: no such run in this sweep."),
     (f"{SWEEP}/analysis", {"measure": "luck"}, "measure=luck: no such choice; it takes: "),
     (f"{SWEEP}/analysis", {"one": "lrr"}, "one=lrr: no parameter that varies; it takes: lr, "),
+    (SWEEP, {"tick": "abcd0001,gone"}, "tick=gone: no such run in this sweep."),
     (RUN, {"x": "nosuch"}, "x=nosuch: no such axis; it takes: _step, _timestamp, "),
     (RUN, {"y": "nosuch"}, "y=nosuch: no run has logged such a number; it takes: val_loss"),
 ]
@@ -40,6 +44,7 @@ GOOD = [
     ("/compare", {"sweep": "abcd1234", "metric": "val_loss", "over": "time", "log": 1}),
     (SWEEP, {"show": "failed,stopped_early", "top": 25, "sort": '[["s:val_loss","asc"]]'}),
     (SWEEP, {"pick": '{"c:lr":[[0,1]]}', "q": "x", "group": "c:lr", "run": "abcd0001"}),
+    (SWEEP, {"tick": "abcd0001,abcd0002"}),
     (SWEEP, {"metric": "accuracy", "log": 1, "axes": '["c:lr"]', "cols": '["name"]', "pin": "[]"}),
     (f"{SWEEP}/analysis", {"metric": "accuracy", "one": "lr", "two": "dropout", "pair": "value"}),
     (RUN, {"y": "accuracy", "x": "_timestamp", "smooth": 0.5, "log": 1}),
@@ -93,6 +98,19 @@ def test_every_twin_is_there(client) -> None:
     known = json.loads(client.get("/api/openapi.json").text)["paths"]
     assert set(TWINS) - set(known) == set()
     assert {page for page, _ in TWINS.values()} == set(CHOICES)
+
+
+ASSETS = Path(choices.__file__).parent / "assets"
+SETS = re.compile(r'(?:query\.(?:set|append)|put)\((?:query, )?"(\w+)"')
+
+
+@pytest.mark.parametrize(("script", "page"), [("list", "sweeps"), ("compare", "compare"),
+                                              ("sweep", "sweep"), ("run", "run")])  # fmt: skip
+def test_what_scripts_put_into_addresses_is_known(script, page) -> None:
+    written = set(SETS.findall((ASSETS / f"page_{script}.js").read_text("utf-8")))
+    of_twins = {name for takes, also in TWINS.values() if takes == page for name in also}
+    assert written
+    assert written - of_twins <= set(CHOICES[page]) | {"y"}  # of the link to a run
 
 
 def test_all_at_once_and_each_once(reader) -> None:

@@ -94,6 +94,11 @@ def _measure(name: str, value: str, read: _Read) -> None:
         _refuse(name, value, "no such choice", measures())
 
 
+def _runs(name: str, value: str, read: _Read) -> None:
+    for one in filter(None, value.split(",")):
+        _run(name, one, read)
+
+
 _ON = _one_of("0", "1")
 
 CHOICES: dict[str, dict[str, _Rule]] = {
@@ -115,6 +120,7 @@ CHOICES: dict[str, dict[str, _Rule]] = {
         "cols": _fields,
         "pin": _fields,
         "run": _run,
+        "tick": _runs,
     },
     "analysis": {
         **dict.fromkeys(cards.CHOICES, _text),
