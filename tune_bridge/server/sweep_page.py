@@ -108,7 +108,11 @@ def _content(snapshot: Snapshot, choices: Choices) -> list[Any]:
         head,
         _controls(snapshot, choices),
         html.Div(
-            _drawings(html.Div(className="tb-parallel"), html.Div(className="tb-curves"), note=""),
+            _drawings(
+                html.Div("Loading", className="tb-parallel tb-dim"),
+                html.Div("Loading", className="tb-curves tb-dim"),
+                note="",
+            ),
             id="drawings",
         ),
         card("Runs", [_above_table(snapshot, choices), _table(snapshot, choices)]),
