@@ -127,6 +127,22 @@ def test_a_brush_chooses_runs_everywhere(tab, place) -> None:
     )
 
 
+def test_the_drawings_come_when_their_program_does(tab) -> None:
+    refused: list[str] = []
+
+    def answer(route) -> None:
+        if len(refused) < 2:  # when it is fetched early, and when it is read
+            refused.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    tab.route("**/plotly*", answer)
+    tab.goto("/sweeps/abcd1234")
+    tab.wait_for_selector("#parallel .parcoords .y-axis", state="attached")
+    assert len(refused) == 2
+
+
 def test_six_thousand_runs_are_sorted_and_scrolled_by_the_server(tab) -> None:
     tab.goto("/sweeps/many0000?sort=" + quote(json.dumps([["c:x", "desc"]])))
     first_rows(tab, [f"run{MANY - 1}", f"run{MANY - 2}"])
