@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -128,6 +129,8 @@ def serve(
     Raises:
         MissingExtraError: The web server is not installed.
     """
+    import asyncio
+
     try:
         import uvicorn
     except ImportError as error:
@@ -161,6 +164,15 @@ def serve(
     def end(*_: object) -> None:
         raise KeyboardInterrupt
 
-    # uvicorn shuts down in order, then raises the signal again for whoever handled it before.
-    with contextlib.suppress(KeyboardInterrupt), handled((signal.SIGTERM,), end):
-        server.run(sockets=[listener])
+    def told(record: logging.LogRecord) -> bool:
+        # Of requests that are cut off one line says enough: it comes before.
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(told)
+    try:
+        # uvicorn shuts down in order, then raises the signal again for whoever handled it before.
+        with contextlib.suppress(KeyboardInterrupt), handled((signal.SIGTERM,), end):
+            server.run(sockets=[listener])
+    finally:
+        log.removeFilter(told)
