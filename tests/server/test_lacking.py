@@ -11,7 +11,11 @@ pytest.importorskip("dash")
 
 from tests.server.seed import CONFIG
 from tune_bridge.backends.base import PutRun, PutSweep, Run, RunState, Sweep
+from tune_bridge.server.analysis.analyst import Analyst
+from tune_bridge.server.callbacks import make_page
 from tune_bridge.server.lacking import no_best, no_runs
+from tune_bridge.server.run_life import Logs
+from tune_bridge.server.site import Site
 from tune_bridge.server.views import Reader
 
 BARE = {key: value for key, value in CONFIG.items() if key != "metric"}
@@ -67,3 +71,10 @@ def test_why_no_run_is_the_best(backend, summaries, state, config, said) -> None
 )
 def test_a_sweep_without_runs(backend, state, said) -> None:
     assert words(no_runs(snapshot(backend, state=state))).startswith(said)
+
+
+def test_the_analysis_of_a_sweep_without_runs_says_so_too(backend) -> None:
+    snapshot(backend, state="running")
+    site = Site(Reader(backend), Analyst(backend), Logs(backend))
+    content, _, _ = make_page(site, "/sweeps/s/analysis", "", "light")
+    assert "tune-bridge agent s" in words(content)

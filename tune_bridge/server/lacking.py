@@ -23,7 +23,7 @@ def no_runs(snapshot: Snapshot) -> Any:
     sweep = snapshot.sweep
     if sweep.state in _ENDS or sweep.state == "finished":
         how = _ENDS.get(sweep.state, "ended")
-        words = f"The sweep {how} before a run started. Its config is below, to be cloned."
+        words = f"The sweep {how} before a run started. A clone begins with its config."
         return empty("No runs", html.P(words))
     paused = "It is paused: no run starts before it is resumed. " if sweep.state == "paused" else ""
     return empty(

@@ -22,6 +22,7 @@ from tune_bridge.server.analysis.results import objectives
 from tune_bridge.server.analysis.settings import block_of, call_of
 from tune_bridge.server.analysis.what_if import RULES, best_setting
 from tune_bridge.server.figures import message
+from tune_bridge.server.lacking import no_runs
 from tune_bridge.server.site import Made, Site, client, threaded
 from tune_bridge.server.sweep_parts import tabs
 from tune_bridge.server.values import number, text, to_yaml
@@ -90,7 +91,7 @@ def _content(snapshot: Snapshot, chosen: View, analyst: Analyst) -> list[Any]:
         ]
     )
     if not snapshot.runs:
-        return [head, card("Analysis", html.P("No run has a value yet", className="tb-dim"))]
+        return [head, no_runs(snapshot)]
     view, shown = chosen.filled(snapshot, analyst), cards(snapshot)
     controls = _controls(snapshot, view, analyst, shown)
     placed = {name: [controls.pop(choice) for choice in _OWN.get(name, ())] for name in shown}
