@@ -91,10 +91,11 @@ class _Steady(MedianStoppingRule):
 
 
 class _Watchful(HyperBandScheduler):
-    """Looks at a bracket again when one of its runs is lost after a halving.
+    """Leaves no trial of a bracket behind.
 
     Ray 2.60 marks a bracket as being processed for good: when the last run that the others wait
-    for fails, the paused ones wait for ever.
+    for fails, the paused ones wait for ever. And when the last run of a bracket ends, it ends those
+    that are paused, but not one that still saves what it is paused with.
     """
 
     def _process_bracket(self, controller: Any, bracket: Any) -> str:
@@ -102,6 +103,14 @@ class _Watchful(HyperBandScheduler):
             return str(super()._process_bracket(controller, bracket))
         finally:
             bracket.is_being_processed = False
+
+    def choose_trial_to_run(self, controller: Any, **more: Any) -> Trial | None:
+        """What Ray chooses, once those are ended that came to their pause too late."""
+        for bracket in (bracket for band in self._hyperbands for bracket in band):
+            if bracket is not None and bracket.finished():
+                bracket.cleanup_full(controller)
+        chosen: Trial | None = super().choose_trial_to_run(controller, **more)
+        return chosen
 
 
 class _WatchfulForBOHB(_Watchful, HyperBandForBOHB):
