@@ -103,6 +103,19 @@ def changes(sweeps: Sweeps, runs: list[Run]) -> list[tuple[Run, dict[str, Any]]]
     return [(run, run.meta["exploit"]) for run in runs if "exploit" in run.meta]
 
 
+ABREAST = """
+    # Nobody goes ahead of the other: a member that ran to its end at once would copy nobody.
+    import time
+    pathlib.Path(f"at.{run.id}.{step}").touch()
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        steps = [path.name.split(".") for path in pathlib.Path().glob("at.*")]
+        if len({name for _, name, at in steps if int(at) >= step - 1}) == 2:
+            break
+        time.sleep(0.01)
+"""
+
+
 @pytest.mark.parametrize(
     ("kind", "args"),
     [
@@ -121,16 +134,16 @@ def test_populations_copy(sweeps: Sweeps, kind: str, args: dict[str, Any]) -> No
         kind, time_attr="training_iteration", perturbation_interval=2, quantile_fraction=0.5, **args
     )
     made = experiment(None, 2, scheduler=scheduler, stop=Frozen({"training_iteration": 8}))
-    found: list[Any] = []
-    for _ in range(4):  # Ray may run one member to its end before the other one has an actor
-        result = sweeps.run(made, SAVES.replace("STEPS", "100"))
-        sweep, runs = sweeps.read(result)
-        assert (sweep.state, result.counts) == ("finished", {"finished": 2}), result.errors
-        found = changes(sweeps, runs)
-        if found:
-            break
+    source = SAVES.replace("STEPS", "100")
+    if not args.get("synch"):
+        source = source.replace("    step += 1\n", f"    step += 1\n{ABREAST}", 1)
+    result = sweeps.run(made, source)
+    sweep, runs = sweeps.read(result)
+    assert (sweep.state, result.counts) == ("finished", {"finished": 2}), result.errors
     ids = {run.id for run in runs}
-    assert found
+    assert any(part.get("donor") for run in runs for part in run.meta.get("lineage", ())), runs
+    # A member whose own checkpoint arrives after the donor's goes on from its own, and says so.
+    found = [(run, exploit) for run, exploit in changes(sweeps, runs) if "donor" in exploit]
     for run, exploit in found:
         mine = check_whole(sweeps, run, own=False)
         donor = exploit["donor"]
