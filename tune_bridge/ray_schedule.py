@@ -104,12 +104,13 @@ class _Watchful(HyperBandScheduler):
         finally:
             bracket.is_being_processed = False
 
-    def choose_trial_to_run(self, controller: Any, **more: Any) -> Trial | None:
+    def choose_trial_to_run(self, tune_controller: Any, *args: Any, **more: Any) -> Trial | None:
         """What Ray chooses, once those are ended that came to their pause too late."""
         for bracket in (bracket for band in self._hyperbands for bracket in band):
             if bracket is not None and bracket.finished():
-                bracket.cleanup_full(controller)
-        chosen: Trial | None = super().choose_trial_to_run(controller, **more)
+                bracket.cleanup_full(tune_controller)
+        base: Any = super()
+        chosen: Trial | None = base.choose_trial_to_run(tune_controller, *args, **more)
         return chosen
 
 
