@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tune_bridge.backends.base import Run
 
-__all__ = ["goal_of", "metric_of", "range_of", "score_of", "scored"]
+__all__ = ["goal_of", "metric_of", "range_of", "score_of", "scored", "sign_of"]
 
 _AGGREGATES = ("best", "min", "max", "last", "mean")
 """What ``define_metric`` makes of a value in a summary; the first one that is there counts."""
@@ -27,6 +27,11 @@ def goal_of(config: Mapping[str, Any]) -> str:
     metric = config.get("metric")
     goal = metric.get("goal") if isinstance(metric, Mapping) else None
     return "maximize" if goal == "maximize" else "minimize"
+
+
+def sign_of(goal: str | None) -> float:
+    """What a metric is multiplied with to be a cost: the lower, the better."""
+    return -1.0 if goal == "maximize" else 1.0
 
 
 def score_of(summary: Mapping[str, Any], metric: str) -> float | None:

@@ -9,6 +9,7 @@ import msgspec
 from dash import html
 
 from tune_bridge.backends.base import Run
+from tune_bridge.backends.scores import sign_of
 from tune_bridge.server.figures import COLOURS
 from tune_bridge.server.run_curves import Look, labels, metrics_of
 from tune_bridge.server.run_life import Change
@@ -121,7 +122,7 @@ class Beside(msgspec.Struct, frozen=True):
     def leads(self) -> int | None:
         """Which of them has the best value of the objective; None when that is not one run."""
         plan = self.snapshot.plan
-        sign = -1.0 if plan.goal == "maximize" else 1.0
+        sign = sign_of(plan.goal)
         valued = sorted(
             (sign * value, at)
             for at, place in enumerate(self.places)
@@ -131,7 +132,7 @@ class Beside(msgspec.Struct, frozen=True):
         return valued[0][1] if alone else None
 
     def data(self, *, everything: bool) -> dict[str, Any]:
-        """The same for programs; a key that a run does not have is not in its list's place."""
+        """The same for programs."""
         return {
             "runs": [
                 {"id": run.id, "name": run.name, "state": run.state, "kind": kind_of(run)}

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from tune_bridge.backends.base import Backend, Changes, Run, RunQuery, RunState, Sweep
+from tune_bridge.backends.scores import sign_of
 from tune_bridge.controller.liveness import unheard_since
 from tune_bridge.errors import NotFoundError, TuneBridgeError
 from tune_bridge.experiment import Experiment, Objective
@@ -333,7 +334,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     @functools.cached_property
     def _ranked(self) -> list[int]:
         name = self.ranking
-        sign = -1.0 if self.plan.goal == "maximize" else 1.0
+        sign = sign_of(self.plan.goal)
         found = [
             (sign * value, index)
             for index, (run, summary) in enumerate(zip(self.runs, self.summaries, strict=True))

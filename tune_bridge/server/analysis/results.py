@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from tune_bridge.backends.base import Run
+from tune_bridge.backends.scores import sign_of
 from tune_bridge.experiment import usual_goal
 from tune_bridge.server.analysis import pareto
 from tune_bridge.server.values import text
@@ -116,7 +117,7 @@ def in_order(results: Results) -> list[tuple[int, float, float]]:
         range(len(results.indices)),
         key=lambda place: runs[results.indices[place]].ended_at or math.inf,
     )
-    sign = -1.0 if results.goal == "maximize" else 1.0
+    sign = sign_of(results.goal)
     best, found = math.inf, []
     for place in order:
         best = min(best, sign * results.values[place])
@@ -150,7 +151,7 @@ class Together(msgspec.Struct, frozen=True):
     @property
     def signs(self) -> list[float]:
         """What makes a cost of each metric."""
-        return [-1.0 if one.goal == "maximize" else 1.0 for one in self.parts]
+        return [sign_of(one.goal) for one in self.parts]
 
     @property
     def costs(self) -> list[list[float]]:

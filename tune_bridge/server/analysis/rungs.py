@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from tune_bridge.backends.scores import sign_of
 from tune_bridge.engines.native.hyperband import bands
 from tune_bridge.experiment import Algorithm
 from tune_bridge.server.analysis.halving import (
@@ -139,7 +140,7 @@ def rungs_of(
             return _halved(snapshot, brackets, verdicts, points, most)
         return _from_verdicts(snapshot, verdicts)
     marks, cutoff = law
-    sign = -1.0 if snapshot.plan.goal == "maximize" else 1.0
+    sign = sign_of(snapshot.plan.goal)
     decided = {one.run: one for one in verdicts if one.action == "stop"}
     there: list[list[tuple[int, float, bool]]] = [[] for _ in marks]
     for index, run in enumerate(snapshot.runs):
@@ -198,7 +199,7 @@ def _halved(
     most: int,
 ) -> list[Rung]:
     """Those of brackets: of each kind together, whatever their band."""
-    sign = -1.0 if snapshot.plan.goal == "maximize" else 1.0
+    sign = sign_of(snapshot.plan.goal)
     decided = {one.run: one for one in verdicts if one.action == "stop"}
     told = values_told(verdicts)
     there: dict[tuple[int, int], list[tuple[int, float, bool]]] = {

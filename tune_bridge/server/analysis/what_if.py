@@ -26,6 +26,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from tune_bridge.backends.scores import sign_of
 from tune_bridge.engines.native.hyperband import bands
 from tune_bridge.experiment import Algorithm
 from tune_bridge.server.analysis.halving import Bracket, brackets_of
@@ -248,7 +249,7 @@ def what_if(
     Returns:
         An outcome for each setting that stops something, the one that saves most first.
     """
-    sign = -1.0 if goal == "maximize" else 1.0
+    sign = sign_of(goal)
     costs = [[sign * value for value in curve] for curve in curves if curve]
     limits = {"median": (_MEDIAN_RUNS, _MEDIAN_REPORTS)}
     found = []
