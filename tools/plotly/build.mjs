@@ -34,26 +34,30 @@ const noMaps = {
     },
 };
 
-const result = await build({
-    stdin: {
-        contents: `const Plotly = require("plotly.js/lib/core");
-            Plotly.register([${modules.join(", ")}]);
-            module.exports = Plotly;`,
-        resolveDir: here,
-        loader: "js",
-    },
-    absWorkingDir: here,
-    bundle: true,
-    minify: true,
-    format: "iife",
+/** A program for browsers, of what `contents` requires. */
+function bundled(contents, options) {
+    return build({
+        stdin: {contents, resolveDir: here, loader: "js"},
+        absWorkingDir: here,
+        bundle: true,
+        minify: true,
+        format: "iife",
+        target: "es2016",
+        legalComments: "none", // they are in the file of licences, or at the head
+        write: false,
+        ...options,
+    });
+}
+
+const register = `const Plotly = require("plotly.js/lib/core");
+    Plotly.register([${modules.join(", ")}]);
+    module.exports = Plotly;`;
+const result = await bundled(register, {
     globalName: "Plotly",
-    target: "es2016",
-    legalComments: "none", // they are in the file of licences
     plugins: [noMaps, glsl({minify: true}), environmentPlugin({NODE_DEBUG: false})],
     alias: {regl: "@plotly/regl", stream: "stream-browserify"},
     define: {global: "window", "define.amd": "false"},
     metafile: true,
-    write: false,
     outfile: "plotly.js",
 });
 
@@ -104,20 +108,9 @@ writeFileSync(join(target, "plotly.licenses.txt"),
 const folder = join(here, "node_modules/regenerator-runtime");
 const {version} = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 const words = readFileSync(join(folder, "LICENSE"), "utf8").trim();
-const runtime = await build({
-    stdin: {
-        contents: `window.regeneratorRuntime = require("regenerator-runtime");`,
-        resolveDir: here,
-        loader: "js",
-    },
-    absWorkingDir: here,
-    bundle: true,
-    minify: true,
-    format: "iife",
-    target: "es2016",
-    legalComments: "none",
+const regenerator = `window.regeneratorRuntime = require("regenerator-runtime");`;
+const runtime = await bundled(regenerator, {
     banner: {js: `/*!\nregenerator-runtime v${version}\nMade by tools/plotly/build.mjs.\n\n${words}\n*/`},
-    write: false,
 });
 writeFileSync(join(target, "regenerator.js"), runtime.outputFiles[0].text);
 console.log(`plotly.js ${plotly.version}: ${Buffer.byteLength(code)} bytes of ${parts.length} packages`);
